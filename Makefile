@@ -1,0 +1,52 @@
+# make up     set up and run lanjami            make check  set up and run every test
+# make bench  measure and write docs/benchmarks.md
+VENV ?= .venv
+RUN := $(VENV)/bin
+
+.PHONY: up check format lint types unit integration e2e bench lock clean
+
+up: $(VENV)/run.stamp
+	@$(RUN)/lanjami up $(ARGS)
+
+check: lint types
+	@scripts/check $(RUN)
+
+lint: $(VENV)/dev.stamp
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
+
+types: $(VENV)/dev.stamp
+	@$(RUN)/mypy
+
+format: $(VENV)/dev.stamp
+	@$(RUN)/ruff check --fix .
+	@$(RUN)/ruff format .
+
+unit integration: $(VENV)/dev.stamp
+	@$(RUN)/pytest tests/$@
+
+e2e: $(VENV)/dev.stamp
+	@scripts/lab-packages
+	@$(RUN)/pytest tests/e2e
+
+bench: $(VENV)/dev.stamp
+	@scripts/lab-packages
+	@$(RUN)/python -m tests.bench
+
+$(VENV)/run.stamp: scripts/setup requirements/run.txt pyproject.toml
+	@scripts/setup $(VENV) requirements/run.txt
+	@touch $@
+
+$(VENV)/dev.stamp: scripts/setup requirements/dev.txt pyproject.toml
+	@scripts/setup $(VENV) requirements/dev.txt
+	@touch $@ $(VENV)/run.stamp
+
+lock: $(VENV)/dev.stamp
+	@$(RUN)/pip install --quiet uv
+	@$(RUN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
+		--python-version 3.11 --group build pyproject.toml -o requirements/run.txt
+	@$(RUN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
+		--python-version 3.11 --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV)

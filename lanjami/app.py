@@ -1,0 +1,206 @@
+"""The composition root: the one place that knows every service.
+
+Services never see each other; each is handed functions that tell what it needs to know.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lanjami
+from lanjami import lan
+from lanjami.config import Config
+from lanjami.dhtnode.node import DhtNode, Statistics
+from lanjami.discovery import wire
+from lanjami.discovery.announcer import Announcer
+from lanjami.discovery.mdns import Mdns
+from lanjami.discovery.records import Facts
+from lanjami.nameserver import api as names_api
+from lanjami.nameserver.registry import Registry
+from lanjami.runtime import disk, httpd, log, net
+from lanjami.runtime.notify import notify, watchdog_interval_s
+from lanjami.runtime.supervisor import Supervisor
+from lanjami.status import api as status_api
+from lanjami.status import snapshot as status
+
+_log = log.get(__name__)
+
+SETTLED_WITHIN_S = 20.0  # when the first words are spoken even if a service still starts
+STOP_S = 2.5
+NOTIFY_EVERY_S = 5.0
+
+
+class App:
+    """The appliance, with its configuration and its state folder."""
+
+    def __init__(self, config: Config, state: Path) -> None:
+        self._config = config
+        self._state = state
+        self._dhtnode = DhtNode(port=config.dht.port, state=state)
+        self._announcer = Announcer(
+            interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
+        )
+        self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
+        self._registry = Registry(path=state / "names.sqlite")
+        self._http = httpd.HttpServer(
+            ports=config.http.ports,
+            routes=lambda: names_api.routes(self._registry),
+            probe="/name/lanjami",
+        )
+        local = httpd.LocalServer(
+            path=socket_path(state), routes=lambda: status_api.routes(self.snapshot)
+        )
+        self._supervisor = Supervisor(
+            [self._dhtnode, self._announcer, self._mdns, self._registry, self._http, local]
+        )
+
+    async def run(self, started: Callable[[str], None]) -> None:
+        """Serve until cancelled. `started` is given the words for the person who waits.
+
+        Raises HostError, before anything runs, where the state folder or a port is taken.
+        """
+        with self._reserved():
+            _log.info("starting", version=lanjami.__version__, state=self._state)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._supervisor.run())
+                    tasks.create_task(self._tell(started))
+            finally:
+                notify("STOPPING=1")
+
+    def snapshot(self) -> status.Snapshot:
+        """How everything is, now."""
+        health = self._supervisor.health
+        addresses = lan.shown(self._lan())
+        return status.Snapshot(
+            version=lanjami.__version__,
+            healthy=all(h.is_well for h in health.values()),
+            services={
+                name: status.Service(h.state, h.detail, h.reason, h.failures)
+                for name, h in health.items()
+            },
+            dht=self._dht(),
+            discovery=self._discovery(),
+            addresses=addresses,
+            host=self._mdns.host() or "",
+            name_server=self._name_server(addresses),
+            names=self._registry.known(),
+        )
+
+    @contextlib.contextmanager
+    def _reserved(self) -> Iterator[None]:
+        """Make sure of everything that another program could have, before anything starts."""
+        disk.make_private_folder(self._state)
+        with disk.locked(self._state / "lock"):
+            net.require_udp(self._config.dht.port)
+            net.require_udp(wire.PORT, shared=True)
+            _, sockets = httpd.listen_on_first(self._config.http.ports)
+            for sock in sockets:
+                sock.close()
+            yield
+
+    async def _tell(self, started: Callable[[str], None]) -> None:
+        """Speak to the person who waits, then to systemd for as long as we run."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_WITHIN_S):
+                await self._supervisor.settled()
+        snapshot = self.snapshot()
+        started(status.welcome(snapshot, port=self._config.dht.port, http_port=self._http.port()))
+        notify("READY=1", f"STATUS={_summary(snapshot)}")
+        interval_s = min(NOTIFY_EVERY_S, watchdog_interval_s() or NOTIFY_EVERY_S)
+        while True:
+            notify("WATCHDOG=1", f"STATUS={_summary(self.snapshot())}")
+            await asyncio.sleep(interval_s)
+
+    def _lan(self) -> tuple[lan.Interface, ...]:
+        return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
+
+    def _beacons(self) -> list[wire.Beacon]:
+        beacon = self._dhtnode.beacon()
+        return [] if beacon is None else [beacon]
+
+    def _facts(self) -> Facts:
+        node = self._dhtnode.node()
+        return Facts(
+            version=lanjami.__version__,
+            dht_port=None if node is None else node.port,
+            http_port=self._http.port(),
+        )
+
+    def _name_server(self, addresses: list[str]) -> str:
+        port = self._http.port()
+        return "" if port is None or not addresses else lan.http_url(addresses[0], port)
+
+    def _dht(self) -> status.Dht:
+        node = self._dhtnode.node()
+        counts = Statistics() if node is None else node.statistics
+        return status.Dht(
+            node_id="" if node is None else node.node_id.hex(),
+            port=self._config.dht.port,
+            good=counts.good,
+            dubious=counts.dubious,
+            values=counts.values,
+            messages=counts.messages,
+        )
+
+    def _discovery(self) -> status.Discovery:
+        counts = self._announcer.counts()
+        now = asyncio.get_running_loop().time()
+        return status.Discovery(
+            interfaces=self._announcer.interfaces(),
+            queries=counts.queries,
+            answers=counts.answers,
+            announcements=counts.announcements,
+            dropped=sum(counts.dropped.values()),
+            dropped_by=counts.dropped,
+            neighbours=[
+                status.Neighbour(
+                    kind=heard.kind,
+                    id=heard.id.hex(),
+                    address=str(heard.ip),
+                    name=heard.name,
+                    since_s=round(now - heard.since),
+                    heard_s=round(now - heard.heard_at),
+                )
+                for heard in self._announcer.neighbours()
+            ],
+        )
+
+
+def socket_path(state: Path) -> Path:
+    """Where a running box in the state folder `state` is asked for its status."""
+    return state / "control.sock"
+
+
+def serve(config: Config, state: Path, *, started: Callable[[str], None]) -> None:
+    """Run the appliance until SIGINT or SIGTERM."""
+    asyncio.run(_until_signalled(App(config, state), started))
+
+
+async def _until_signalled(app: App, started: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
+    serving = asyncio.current_task()
+    assert serving is not None
+
+    def stop() -> None:
+        serving.cancel()
+        # Whatever does not end in time, such as a thread that waits for a dying disk, is left.
+        deadline = threading.Timer(STOP_S, os._exit, (0,))
+        deadline.daemon = True
+        deadline.start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await app.run(started)
+    except asyncio.CancelledError:
+        _log.info("stopped")
+
+
+def _summary(snapshot: status.Snapshot) -> str:
+    down = [name for name, service in snapshot.services.items() if service.state != "up"]
+    return f"not up: {', '.join(down)}" if down else f"all up, {snapshot.names} names"

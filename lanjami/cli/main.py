@@ -1,0 +1,17 @@
+"""`lanjami`, the command."""
+
+import click
+
+import lanjami
+from lanjami.cli.status import status
+from lanjami.cli.up import up
+
+
+@click.group()
+@click.version_option(lanjami.__version__, message="lanjami %(version)s")
+def main() -> None:
+    """Jami without the Internet, for everybody on this LAN."""
+
+
+main.add_command(up)
+main.add_command(status)

@@ -1,0 +1,54 @@
+"""Where the configuration and the state are."""
+
+import os
+from pathlib import Path
+
+from lanjami import config
+from lanjami.errors import ConfigError
+
+SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
+SYSTEM_STATE = Path("/var/lib/lanjami")
+
+
+def read_config(file: Path | None, overrides: tuple[str, ...]) -> config.Config:
+    """The configuration from `file`, else the system's, else the user's, else the defaults."""
+    if file is None:
+        file = next((f for f in (SYSTEM_CONFIG, _user_config()) if f.is_file()), None)
+    if file is None:
+        return config.parse("", overrides=overrides)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration {file} cannot be read: {error}") from error
+    try:
+        return config.parse(text, overrides=overrides)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def state_folder(folder: Path | None) -> Path:
+    """`folder`, else the one that systemd gives us, else the user's."""
+    if folder is not None:
+        return folder.absolute()
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else _user_state()
+
+
+def state_folders_to_look_in(folder: Path | None) -> list[Path]:
+    """Where a running box may have its state: as above, and where the system's box has it."""
+    own = state_folder(folder)
+    return [own] if folder is not None else [own, SYSTEM_STATE]
+
+
+def _user_config() -> Path:
+    return _xdg("XDG_CONFIG_HOME", ".config") / "lanjami" / "lanjami.toml"
+
+
+def _user_state() -> Path:
+    return _xdg("XDG_STATE_HOME", ".local/state") / "lanjami"
+
+
+def _xdg(variable: str, default: str) -> Path:
+    """A folder of the XDG Base Directory Specification, which has relative ones ignored."""
+    given = Path(os.environ.get(variable, ""))
+    return given if given.is_absolute() else Path.home() / default

@@ -1,0 +1,46 @@
+"""`lanjami up`: run the appliance."""
+
+import logging
+import os
+from pathlib import Path
+
+import click
+
+from lanjami import app
+from lanjami.cli import places
+from lanjami.cli.failure import sentences
+from lanjami.runtime import log
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Read the configuration from FILE.",
+)
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the names and the node's identity in DIR.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    metavar="SECTION.KEY=VALUE",
+    multiple=True,
+    help="Override one setting; may be repeated.",
+)
+@click.option("-v", "--verbose", count=True, help="Tell what happens; twice: every packet.")
+@sentences
+def up(
+    config_file: Path | None, state: Path | None, overrides: tuple[str, ...], verbose: int
+) -> None:
+    """Let everybody on this LAN use Jami, until Ctrl+C."""
+    config = places.read_config(config_file, overrides)
+    journal = "JOURNAL_STREAM" in os.environ
+    quiet = logging.INFO if journal or verbose else logging.WARNING
+    log.to_stderr(level=logging.DEBUG if verbose > 1 else quiet, journal=journal)
+    app.serve(config, places.state_folder(state), started=click.echo)

@@ -1,0 +1,90 @@
+"""Every setting of lanjami, read from TOML into a type that cannot be wrong."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from lanjami.errors import ConfigError
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class Dht(Section, frozen=True):
+    port: Port = 4222  # what clients try where a bootstrap is given without a port
+
+
+class Http(Section, frozen=True):
+    ports: Annotated[tuple[Port, ...], Meta(min_length=1)] = (80, 8080)
+
+
+class Discovery(Section, frozen=True):
+    interval_s: Annotated[float, Meta(ge=1.0, le=3600.0)] = 10.0
+    ignored_interfaces: tuple[str, ...] = (
+        "docker*",
+        "br-*",
+        "veth*",
+        "virbr*",
+        "cni*",
+        "podman*",
+        "lxc*",
+        "lxdbr*",
+        "tun*",
+        "tap*",
+        "wg*",
+        "ppp*",
+        "utun*",
+        "awdl*",
+        "llw*",
+    )
+
+
+class Mdns(Section, frozen=True):
+    host: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$")] = "lanjami"
+
+
+class Config(Section, frozen=True):
+    dht: Dht = Dht()
+    http: Http = Http()
+    discovery: Discovery = Discovery()
+    mdns: Mdns = Mdns()
+
+
+def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:
+    """The configuration in `text` (TOML), with `section.key=value` overrides laid over it.
+
+    The value of an override is written as in TOML; what is not TOML is taken as a string.
+    Raises ConfigError with a sentence that names the place.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the configuration is not TOML: {error}") from error
+    for override in overrides:
+        _lay_over(tree, override)
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the configuration is refused: {error}") from error
+
+
+def _lay_over(tree: dict[str, Any], override: str) -> None:
+    match = re.fullmatch(r"\s*([a-z_][a-z0-9_]*)\.([a-z_][a-z0-9_]*)\s*=(.*)", override, re.DOTALL)
+    if match is None:
+        raise ConfigError(f"--set takes section.key=value, not {override!r}")
+    section, key, text = match[1], match[2], match[3].strip()
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    table = tree.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"the configuration is refused: $.{section} is not a table")
+    table[key] = value

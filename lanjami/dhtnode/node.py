@@ -1,0 +1,165 @@
+"""The service that keeps the OpenDHT child running and proves that it works."""
+
+import asyncio
+import importlib.util
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import lanjami
+from lanjami.dhtnode import identity
+from lanjami.dhtnode.heartbeat import Heartbeat, Reply
+from lanjami.discovery.wire import Beacon
+from lanjami.errors import HostError, WireError
+from lanjami.runtime import log, net, process
+from lanjami.runtime.service import Ready, together
+
+_log = log.get(__name__)
+
+START_S = 15.0  # a Raspberry Pi Zero 2 W under load needs several
+BEAT_EVERY_S = 1.0
+BEAT_WITHIN_S = 4.0  # a beat that takes longer is a hang
+RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
+STATISTICS_EVERY_BEATS = 2
+STATISTICS_WITHIN_S = 4.0
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """The node's own counts: good and dubious nodes, stored values, messages sent."""
+
+    good: int = 0
+    dubious: int = 0
+    values: int = 0
+    messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that is up."""
+
+    node_id: bytes
+    port: int
+    statistics: Statistics
+
+
+class DhtNode:
+    """A bootstrap node on UDP `port`, IPv4 and IPv6, with its identity in the `state` folder."""
+
+    name = "dhtnode"
+
+    def __init__(self, *, port: int, state: Path) -> None:
+        self._port = port
+        self._state = state
+        self._node: Node | None = None
+
+    def node(self) -> Node | None:
+        """The node, while it is up."""
+        return self._node
+
+    def beacon(self) -> Beacon | None:
+        """What discovery announces, while the node is up."""
+        return None if self._node is None else Beacon(self._node.node_id, self._port)
+
+    async def run(self, ready: Ready) -> None:
+        if importlib.util.find_spec("opendht") is None:
+            raise HostError(
+                f"OpenDHT is not installed: its wheels are for 64-bit Linux with glibc 2.34 or "
+                f"newer and for macOS 15, not for this machine ({os.uname().machine}); "
+                f"on a Raspberry Pi use the 64-bit system"
+            )
+        node_id = identity.load_or_make(self._state / "node-id")
+        net.require_udp(self._port)
+        async with process.child(
+            "the OpenDHT node", self._command(node_id), environment=_environment()
+        ) as child:
+            try:
+                await together(child.watch(), self._work(child, node_id, ready))
+            finally:
+                self._node = None
+
+    def _command(self, node_id: bytes) -> list[str]:
+        # -P: a file of the user's in the current folder must not pass for one of Python's
+        program = [sys.executable, "-P", "-m", "lanjami.dhtnode.opendht"]
+        return [*program, str(self._port), node_id.hex(), str(os.getpid())]
+
+    async def _work(self, child: process.Child, node_id: bytes, ready: Ready) -> None:
+        loop = asyncio.get_running_loop()
+        await child.hear(timeout_s=START_S)
+        heartbeat = Heartbeat(asker_id=secrets.token_bytes(20), node_id=node_id)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(("127.0.0.1", self._port))
+            statistics = Statistics()
+            beats = 0
+            while True:
+                started_at = loop.time()
+                await _beat(sock, heartbeat, node_id)
+                if beats % STATISTICS_EVERY_BEATS == 0:
+                    line = await child.ask("statistics", timeout_s=STATISTICS_WITHIN_S)
+                    statistics = _own_value_left_out(msgspec.json.decode(line, type=Statistics))
+                beats += 1
+                self._node = Node(node_id, self._port, statistics)
+                ready(f"UDP {self._port}, a value put and got back")
+                await asyncio.sleep(max(0.0, started_at + BEAT_EVERY_S - loop.time()))
+
+
+async def _beat(sock: socket.socket, heartbeat: Heartbeat, node_id: bytes) -> None:
+    """Put a value and get it back; HostError where that does not succeed in time."""
+    try:
+        async with asyncio.timeout(BEAT_WITHIN_S):
+            transaction = secrets.randbits(30)
+            opened = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
+            if opened.node_id != node_id:
+                raise HostError("another DHT node answers on our port")
+            put = heartbeat.put(transaction + 1, token=opened.token)
+            await _exchange(sock, heartbeat, transaction + 1, put)
+            while True:
+                transaction += 2
+                got = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
+                if got.has_value:
+                    return
+                await asyncio.sleep(RESEND_S)
+    except TimeoutError:
+        raise HostError(
+            f"the OpenDHT node hangs: no value came back within {BEAT_WITHIN_S:g} s"
+        ) from None
+
+
+async def _exchange(
+    sock: socket.socket, heartbeat: Heartbeat, transaction: int, query: bytes
+) -> Reply:
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            async with asyncio.timeout(RESEND_S):
+                await loop.sock_sendall(sock, query)
+                while True:
+                    try:
+                        reply = heartbeat.parse(await loop.sock_recv(sock, net.LARGEST_DATAGRAM))
+                    except WireError as error:
+                        _log.debug("not a reply", reason=error)
+                        continue
+                    if reply.transaction == transaction:
+                        return reply
+        except TimeoutError:
+            continue
+        except ConnectionRefusedError:  # nobody has the port for now; `watch` may know why
+            await asyncio.sleep(RESEND_S)
+
+
+def _own_value_left_out(statistics: Statistics) -> Statistics:
+    """The heartbeat's own value is not one of the people's."""
+    return msgspec.structs.replace(statistics, values=max(0, statistics.values - 1))
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the place of this package, which the child finds also where we run from a
+    source tree."""
+    home = str(Path(lanjami.__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}

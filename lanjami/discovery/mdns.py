@@ -1,0 +1,178 @@
+"""The service that makes the box known as lanjami.local, by mDNS and DNS-SD."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+
+from zeroconf import AddressResolver, DNSAddress, IPVersion, ServiceInfo
+from zeroconf.asyncio import AsyncZeroconf
+
+from lanjami.discovery.records import Facts, Record, hosts, records, yields
+from lanjami.errors import HostError
+from lanjami.lan import Interface, Ip, announced
+from lanjami.runtime import log, net
+from lanjami.runtime.service import Ready
+
+_log = log.get(__name__)
+
+POLL_S = 1.0
+WAITING = "waiting for a network"
+PROBE_MS = 600  # RFC 6762 section 8.1 asks for three probes 250 ms apart
+
+
+class Mdns:
+    """Advertises the box as `host`.local, or the next free name, with what `facts()` says.
+
+    One responder an interface, so that each LAN hears only of the addresses that it can reach.
+    """
+
+    name = "mdns"
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        lan: Callable[[], Sequence[Interface]],
+        facts: Callable[[], Facts],
+    ) -> None:
+        self._base = host
+        self._lan = lan
+        self._facts = facts
+        self._host: str | None = None
+
+    def host(self) -> str | None:
+        """The name that was found free, such as "lanjami.local"; None while there is none."""
+        return None if self._host is None else f"{self._host}.local"
+
+    async def run(self, ready: Ready) -> None:
+        responders: dict[Interface, _Responder] = {}
+        own: set[Ip] = set()  # also those we had: others may still remember them
+        try:
+            while True:
+                lan = {i: None for i in self._lan() if _addresses(i)}
+                own |= {address.ip for interface in lan for address in interface.addresses}
+                gone = [responders.pop(i) for i in responders.keys() - lan.keys()]
+                await _close(gone)
+                came = [interface for interface in lan if interface not in responders]
+                for interface in came:
+                    responders[interface] = await _Responder.open(interface)
+                if self._gives_way(responders, frozenset(own)):
+                    await _close(list(responders.values()))
+                    responders = {i: await _Responder.open(i) for i in lan}
+                    came = list(lan)
+                    self._host = None
+                if came:
+                    await self._find_host(responders, frozenset(own))
+                for responder in responders.values():
+                    await responder.advertise(self._host or self._base, self._facts())
+                ready(self._detail() if responders else WAITING)
+                await asyncio.sleep(POLL_S)
+        finally:
+            self._host = None
+            await _close(list(responders.values()))
+
+    def _gives_way(self, responders: dict[Interface, "_Responder"], own: frozenset[Ip]) -> bool:
+        """Whether another box answers to our name and it is us who has to move."""
+        if self._host is None:
+            return False
+        for responder in responders.values():
+            theirs = responder.heard(self._host)
+            if yields(own, theirs):
+                _log.warning("another box has our name", host=f"{self._host}.local")
+                return True
+        return False
+
+    async def _find_host(
+        self, responders: dict[Interface, "_Responder"], own: frozenset[Ip]
+    ) -> None:
+        """Keep our name where nobody else on any LAN has it, else take the first free one."""
+        names = hosts(self._base) if self._host is None else iter([self._host, *hosts(self._base)])
+        for name in names:
+            async with asyncio.TaskGroup() as tasks:
+                probes = [tasks.create_task(r.probe(name)) for r in responders.values()]
+            if not any(probe.result() - own for probe in probes):
+                if name != self._host:
+                    _log.info("name taken", host=f"{name}.local")
+                self._host = name
+                return
+        raise HostError(f"every name from {self._base}.local on is taken by others")
+
+    def _detail(self) -> str:
+        if self._host == self._base:
+            return f"{self._host}.local"
+        return f"{self._host}.local, as another box here is {self._base}.local"
+
+
+class _Responder:
+    """The mDNS responder of one interface."""
+
+    def __init__(self, interface: Interface, zeroconf: AsyncZeroconf) -> None:
+        self._addresses = _addresses(interface)
+        self._zeroconf = zeroconf
+        self._advertised: dict[tuple[str, Record], ServiceInfo] = {}
+
+    @classmethod
+    async def open(cls, interface: Interface) -> "_Responder":
+        v4 = announced(interface, version=4)
+        v6 = announced(interface, version=6)
+        choice: list[str | int] = [str(v4[0].ip)] if v4 else []
+        choice += [interface.index] if v6 else []
+        version = IPVersion.All if v4 and v6 else IPVersion.V4Only if v4 else IPVersion.V6Only
+        try:
+            zeroconf = AsyncZeroconf(interfaces=choice, ip_version=version)
+            await zeroconf.zeroconf.async_wait_for_start()
+        except (OSError, RuntimeError) as error:
+            raise HostError(f"mDNS cannot be had on {interface.name}: {error}") from error
+        for reader in zeroconf.zeroconf.engine.readers:
+            net.hear_own_groups_only(reader.transport.get_extra_info("socket"))
+        return cls(interface, zeroconf)
+
+    async def probe(self, host: str) -> frozenset[Ip]:
+        """The addresses that others, or we, answer for `host`.local."""
+        resolver = AddressResolver(f"{host}.local.")
+        await resolver.async_request(self._zeroconf.zeroconf, PROBE_MS)
+        return frozenset(map(ip_address, resolver.parsed_addresses()))
+
+    def heard(self, host: str) -> frozenset[Ip]:
+        """The addresses of `host`.local in what was heard lately."""
+        entries = self._zeroconf.zeroconf.cache.entries_with_name(f"{host}.local.")
+        return frozenset(ip_address(e.address) for e in entries if isinstance(e, DNSAddress))
+
+    async def advertise(self, host: str, facts: Facts) -> None:
+        """Make what is advertised follow the facts, under the name `host`."""
+        keys = {(host, record) for record in records(facts, at=self._addresses[0])}
+        for key in self._advertised.keys() - keys:
+            await (await self._zeroconf.async_unregister_service(self._advertised.pop(key)))
+        for key in keys - self._advertised.keys():
+            info = self._info(*key)
+            # the host's name was probed already, and the instances are called after it
+            await self._zeroconf.async_register_service(info, cooperating_responders=True)
+            self._advertised[key] = info
+
+    async def close(self) -> None:
+        """Say goodbye and close."""
+        with contextlib.suppress(OSError):  # the interface may be gone
+            await self._zeroconf.async_unregister_all_services()
+        await self._zeroconf.async_close()
+
+    def _info(self, host: str, record: Record) -> ServiceInfo:
+        return ServiceInfo(
+            f"{record.type}.local.",
+            f"{host}.{record.type}.local.",
+            port=record.port,
+            server=f"{host}.local.",
+            addresses=[ip.packed for ip in self._addresses],
+            properties=dict(record.properties),
+        )
+
+
+def _addresses(interface: Interface) -> list[Ip]:
+    """The addresses that are told, IPv4 first."""
+    return [a.ip for version in (4, 6) for a in announced(interface, version=version)]
+
+
+async def _close(responders: Sequence[_Responder]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for responder in responders:
+            tasks.create_task(responder.close())

@@ -1,0 +1,315 @@
+"""Interfaces, ports and datagrams with a chosen interface and source address.
+
+Nothing here needs a default route. Works on Linux and macOS; the few constants that Python's
+`socket` lacks stand below with their source.
+"""
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import netifaces
+
+from lanjami.errors import HostError
+from lanjami.lan import Address, Interface, Ip, is_ignored
+
+_MACOS = sys.platform == "darwin"
+_IP_PKTINFO = 26 if _MACOS else 8  # XNU bsd/netinet/in.h; Linux include/uapi/linux/in.h
+_IP_MULTICAST_ALL = 49  # Linux include/uapi/linux/in.h
+_IPV6_MULTICAST_ALL = 29  # Linux include/uapi/linux/in6.h
+_SIOCGIFFLAGS = 0xC0206911 if _MACOS else 0x8913  # XNU sys/sockio.h; Linux sockios.h
+_IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_RUNNING = 0x1, 0x8, 0x10, 0x40  # net/if.h
+_RECEIVE_BUFFER = 1 << 20  # bytes; the kernel grants what net.core.rmem_max allows
+
+LARGEST_DATAGRAM = 65535
+
+
+# --- interfaces ---------------------------------------------------------------------------------
+
+
+def interfaces(*, ignored: Sequence[str]) -> tuple[Interface, ...]:
+    """The interfaces that serve a LAN now: up, with a carrier and an address.
+
+    Loopback, point-to-point and interfaces whose names match an `ignored` pattern are left out.
+    """
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for name in sorted(netifaces.interfaces()):
+            if is_ignored(name, ignored) or not _serves_a_lan(probe, name):
+                continue
+            with contextlib.suppress(OSError, ValueError):  # it vanished while we looked
+                index = socket.if_nametoindex(name)
+                addresses = tuple(_addresses(name, index))
+                if addresses:
+                    found.append(Interface(name, index, addresses))
+    return tuple(found)
+
+
+def _serves_a_lan(probe: socket.socket, name: str) -> bool:
+    request = struct.pack("16s16x", name.encode()[:15])
+    try:
+        answer = fcntl.ioctl(probe, _SIOCGIFFLAGS, request)
+    except OSError:
+        return False
+    (flags,) = struct.unpack_from("H", answer, 16)
+    wanted = _IFF_UP | _IFF_RUNNING
+    return bool(flags & (wanted | _IFF_LOOPBACK | _IFF_POINTOPOINT) == wanted)
+
+
+def _addresses(name: str, index: int) -> Iterator[Address]:
+    families = netifaces.ifaddresses(name)
+    for entry in families.get(netifaces.AF_INET, []):
+        at4 = ipaddress.IPv4Interface(f"{entry['addr']}/{entry['netmask']}")
+        yield Address(at4, preferred=_is_preferred(at4, index))
+    for entry in families.get(netifaces.AF_INET6, []):
+        text = entry["addr"].partition("%")[0]
+        at6 = ipaddress.IPv6Interface(f"{text}/{_prefix_length(entry['netmask'])}")
+        if _is_usable(at6.ip, index):
+            yield Address(at6, preferred=_is_preferred(at6, index))
+
+
+def _prefix_length(netmask: str) -> int:
+    mask, _, length = netmask.partition("/")
+    return int(length) if length else int(ipaddress.IPv6Address(mask)).bit_count()
+
+
+def _is_usable(ip: ipaddress.IPv6Address, index: int) -> bool:
+    """Whether datagrams can be sent from an address: not while it is still being checked for
+    duplicates, which takes a second or two after a link comes up."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(_socket_address(ip, 0, index))
+        except OSError:
+            return False
+        return True
+
+
+def _is_preferred(at: ipaddress.IPv4Interface | ipaddress.IPv6Interface, index: int) -> bool:
+    """Whether the kernel picks this address to speak to a neighbour. Connecting a UDP socket
+    asks its routing table and sends nothing."""
+    network = at.network
+    if network.num_addresses < 4:
+        return True
+    neighbour = network[1] if at.ip != network[1] else network[2]
+    with socket.socket(_family(at.version), socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_socket_address(neighbour, 9, index))
+        except OSError:
+            return False
+        return ipaddress.ip_address(probe.getsockname()[0].partition("%")[0]) == at.ip
+
+
+# --- datagrams ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A datagram, who sent it, and the index of the interface that it came in by."""
+
+    data: bytes
+    sender: tuple[Ip, int]
+    index: int
+
+
+def group_receiver(group: Ip, port: int, *, index: int) -> socket.socket:
+    """A socket that hears what is sent to `group` on one interface, and nothing else.
+
+    Bound to the group's address it shares the port with others that allow it, and never takes
+    a unicast datagram that is meant for them.
+    """
+    with _closed_on_error(_datagram_socket(group.version)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if _MACOS:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(_socket_address(group, port, index))
+        hear_own_groups_only(sock)
+        if group.version == 4:
+            membership = struct.pack("4s4si", group.packed, bytes(4), index)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+        else:
+            membership = struct.pack("16si", group.packed, index)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        return sock
+
+
+def sender(version: int) -> socket.socket:
+    """A socket on a port of its own to send from; answers to it can be received."""
+    with _closed_on_error(_datagram_socket(version)) as sock:
+        if version == 4:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.bind(("", 0))
+        return sock
+
+
+def sole_receiver(version: int, port: int) -> socket.socket | None:
+    """A socket for what is sent to `port` at any of our addresses; None where somebody else
+    has the port. Whoever binds it later may, and then gets the unicast datagrams (Linux gives
+    them to the newest socket), so nothing is ever taken from a program beside us. macOS would
+    keep the others out instead, so there it is always None."""
+    if _MACOS:
+        return None
+    with _closed_on_error(_datagram_socket(version)) as sock:
+        try:
+            sock.bind(("", port))
+        except OSError as error:
+            sock.close()
+            if error.errno == errno.EADDRINUSE:
+                return None
+            raise
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return sock
+
+
+def receive(sock: socket.socket) -> Received | None:
+    """The next datagram, without waiting; None when there is none."""
+    try:
+        data, ancillary, _, sender = sock.recvmsg(LARGEST_DATAGRAM, 256)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return None  # a pending error of an earlier datagram, such as a host that went away
+    index = 0
+    for level, kind, content in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            (index,) = struct.unpack_from("i", content)
+        elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            (index,) = struct.unpack_from("i", content, 16)
+    ip = ipaddress.ip_address(sender[0].partition("%")[0])
+    return Received(data, (ip, sender[1]), index)
+
+
+def send(sock: socket.socket, data: bytes, *, to: tuple[Ip, int], source: Ip, index: int) -> None:
+    """Send a datagram out of the interface `index` from the address `source`; raises OSError."""
+    if source.version == 4:
+        info = struct.pack("i4s4x", index, source.packed)
+        ancillary = [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
+    else:
+        info = struct.pack("16si", source.packed, index)
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+    sock.sendmsg([data], ancillary, 0, _socket_address(*to, index))
+
+
+def hear_own_groups_only(sock: socket.socket) -> None:
+    """Linux hands a group's datagrams also to sockets that did not join it on that interface;
+    ask it not to."""
+    if _MACOS:
+        return
+    sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+
+
+def _datagram_socket(version: int) -> socket.socket:
+    sock = socket.socket(_family(version), socket.SOCK_DGRAM)
+    with _closed_on_error(sock):
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        if version == 4:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        return sock
+
+
+@contextlib.contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[socket.socket]:
+    try:
+        yield sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _family(version: int) -> socket.AddressFamily:
+    return socket.AF_INET if version == 4 else socket.AF_INET6
+
+
+def _socket_address(ip: Ip, port: int, index: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    if ip.version == 4:
+        return str(ip), port
+    scoped = ip.is_link_local or (ip.is_multicast and ip.packed[1] & 0xF == 2)
+    return str(ip), port, 0, index if scoped else 0
+
+
+# --- ports --------------------------------------------------------------------------------------
+
+
+def listen(port: int) -> list[socket.socket]:
+    """TCP sockets that listen on `port` of every local address, IPv4 and, where there is, IPv6.
+
+    Raises HostError where the port is taken or not allowed.
+    """
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for family in _families():
+            sock = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _bind(sock, port, "TCP")
+            sock.listen(1024)
+            sockets.append(sock)
+        opened.pop_all()
+        return sockets
+
+
+def require_udp(port: int, *, shared: bool = False) -> None:
+    """Raise HostError where UDP `port` cannot be had; `shared` with others that allow it."""
+    for family in _families():
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            if shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if _MACOS:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _bind(sock, port, "UDP")
+
+
+def _bind(sock: socket.socket, port: int, protocol: str) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        sock.bind(("", port))
+    except PermissionError as error:
+        raise HostError(
+            f"{protocol} port {port} needs the right to bind ports below 1024"
+        ) from error
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise HostError(f"{protocol} port {port} cannot be had: {error.strerror}") from error
+        owner = _owner(port, protocol)
+        raise HostError(
+            f"{protocol} port {port} is taken" + (f" by {owner}" if owner else "")
+        ) from error
+
+
+def _families() -> list[socket.AddressFamily]:
+    families = [socket.AF_INET]
+    if socket.has_ipv6:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            s.bind(("::", 0))
+            families.append(socket.AF_INET6)
+    return families
+
+
+def _owner(port: int, protocol: str) -> str | None:
+    """The program that has a port, "command (process N)"; None where it cannot be known."""
+    inodes = set()
+    for table in (protocol.lower(), f"{protocol.lower()}6"):
+        with contextlib.suppress(OSError), Path("/proc/net", table).open() as lines:
+            for line in list(lines)[1:]:
+                fields = line.split()
+                if int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    for pid in (folder.name for folder in Path("/proc").glob("[0-9]*") if inodes):
+        with contextlib.suppress(OSError):
+            for file in Path("/proc", pid, "fd").iterdir():
+                if str(file.readlink()) in inodes:
+                    command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ")
+                    return f"{command.decode('utf-8', 'replace').strip()[:60]} (process {pid})"
+    return None

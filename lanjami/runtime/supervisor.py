@@ -1,0 +1,103 @@
+"""Keeps services running, and knows how each of them is."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from lanjami.backoff import Backoff
+from lanjami.errors import LanjamiError
+from lanjami.runtime import log
+from lanjami.runtime.service import Service
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a service is.
+
+    `state` is "starting", "up" or "down"; `detail` its own words; `reason` why it is worse off,
+    empty when all is well; `failures` how often it had to be restarted.
+    """
+
+    state: str = "starting"
+    detail: str = ""
+    reason: str = ""
+    failures: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        return self.state == "up" and not self.reason
+
+
+class Supervisor:
+    """Runs each service in a task of its own and restarts it when it fails.
+
+    One service failing never stops another. The waits are those of `Backoff`.
+    """
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+        self._health = {service.name: Health() for service in services}
+        self._settled = asyncio.Event()
+
+    @property
+    def health(self) -> Mapping[str, Health]:
+        return MappingProxyType(self._health)
+
+    async def run(self) -> None:
+        """Run all services until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for service in self._services:
+                tasks.create_task(self._keep(service), name=service.name)
+
+    async def settled(self) -> None:
+        """Wait until every service either serves or has failed once."""
+        await self._settled.wait()
+
+    async def _keep(self, service: Service) -> None:
+        loop = asyncio.get_running_loop()
+        backoff = Backoff()
+        while True:
+            started_at = loop.time()
+            try:
+                await service.run(_Report(self, service.name))
+                reason = "ended by itself"
+            except LanjamiError as error:
+                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - our own bug: told, and tried again
+                reason = f"a fault of lanjami itself: {error!r}"
+                _log.exception("service broke", service=service.name)
+            self._failed(service.name, reason)
+            await asyncio.sleep(backoff.failed(after_s=loop.time() - started_at))
+            self._set(service.name, replace(self._health[service.name], state="starting"))
+
+    def _failed(self, name: str, reason: str) -> None:
+        before = self._health[name]
+        if before.reason != reason:  # a repeated condition is news once
+            _log.warning("service down, trying again", service=name, reason=reason)
+        self._set(name, replace(before, state="down", reason=reason, failures=before.failures + 1))
+
+    def _set(self, name: str, health: Health) -> None:
+        self._health[name] = health
+        if all(h.state == "up" or h.failures for h in self._health.values()):
+            self._settled.set()
+
+    def report(self, name: str, detail: str, reason: str) -> None:
+        """Take a service's word that it serves."""
+        before = self._health[name]
+        self._set(name, Health("up", detail, reason, before.failures))
+        if reason and reason != before.reason:
+            _log.warning("service worse off", service=name, reason=reason)
+        elif before.state != "up" or (before.reason and not reason):
+            _log.info("service up", service=name, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    supervisor: Supervisor
+    name: str
+
+    def __call__(self, detail: str, *, reason: str = "") -> None:
+        self.supervisor.report(self.name, detail, reason)

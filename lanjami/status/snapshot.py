@@ -1,0 +1,141 @@
+"""The status of the whole box: a documented JSON object, a table and the lines at the start.
+
+The JSON's members are a contract: more may come, none is renamed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from lanjami.lan import host_port, http_url
+
+_WIDEST_LIST = 4  # addresses shown at the start
+
+
+class Service(msgspec.Struct, frozen=True):
+    """`state` is "up", "starting" or "down"; `reason` says what is worse off."""
+
+    state: str
+    detail: str
+    reason: str
+    failures: int
+
+
+class Dht(msgspec.Struct, frozen=True):
+    """The bootstrap node; `node_id` is "" and the counts are 0 while it is down."""
+
+    node_id: str
+    port: int
+    good: int
+    dubious: int
+    values: int
+    messages: int
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """Somebody heard by discovery; `kind` is "dht" or "jami", times in seconds ago."""
+
+    kind: str
+    id: str
+    address: str
+    name: str
+    since_s: int
+    heard_s: int
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """Counts since the start; `dropped_by` splits `dropped` by reason."""
+
+    interfaces: list[str]
+    queries: int
+    answers: int
+    announcements: int
+    dropped: int
+    dropped_by: dict[str, int]
+    neighbours: list[Neighbour]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What `lanjami status --json` prints."""
+
+    version: str
+    healthy: bool
+    services: Mapping[str, Service]
+    dht: Dht
+    discovery: Discovery
+    addresses: list[str]
+    host: str
+    name_server: str
+    names: int
+
+
+def table(snapshot: Snapshot) -> str:
+    """The status for a person in front of a terminal."""
+    return "\n".join(_table(snapshot))
+
+
+def _table(snapshot: Snapshot) -> Iterator[str]:
+    yield (
+        f"lanjami {snapshot.version}: "
+        + ("all is well" if snapshot.healthy else "something is worse off")
+    )
+    yield ""
+    width = max(map(len, snapshot.services), default=0)
+    for name, service in snapshot.services.items():
+        restarts = f"  ({service.failures} restarts)" if service.failures else ""
+        yield f"  {name:{width}}  {service.state:8}  {service.detail}{restarts}".rstrip()
+        if service.reason:
+            yield f"  {'':{width}}            {service.reason}"
+    dht, discovery = snapshot.dht, snapshot.discovery
+    yield ""
+    yield f"  Addresses    {', '.join(snapshot.addresses) or 'none'}"
+    yield f"  Name server  {snapshot.name_server or 'none'}, {snapshot.names} names"
+    yield f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values"
+    dropped = ", ".join(f"{number} {why}" for why, number in discovery.dropped_by.items())
+    yield (
+        f"  Discovery    {discovery.queries} queries, {discovery.answers} answers, "
+        f"{discovery.dropped} dropped" + (f" ({dropped})" if dropped else "")
+    )
+    nodes = sum(neighbour.kind == "dht" for neighbour in discovery.neighbours)
+    people = [n.name or n.id for n in discovery.neighbours if n.kind == "jami"]
+    yield f"  Heard        {nodes} nodes, {len(people)} people" + "".join(
+        f"\n               {person}" for person in people[:10]
+    )
+
+
+def welcome(snapshot: Snapshot, *, port: int, http_port: int | None) -> str:
+    """What a person needs to set clients up, in at most 15 lines."""
+    return "\n".join(_welcome(snapshot, port, http_port))
+
+
+def _welcome(snapshot: Snapshot, port: int, http_port: int | None) -> Iterator[str]:
+    addresses = snapshot.addresses
+    yield f"lanjami {snapshot.version} is running at {_some(addresses) or 'no address yet'}"
+    yield from _parts(snapshot)
+    yield ""
+    if not addresses:
+        yield "Connect this computer to a network by cable or Wi-Fi; lanjami follows by itself."
+    else:
+        yield "In Jami, for each account, open its advanced settings and set:"
+        yield "  Enable local peer discovery   on"
+        yield f"  or Bootstrap                  {host_port(addresses[0], port)}"
+        if http_port is not None:
+            other = f"  (or {http_url(snapshot.host, http_port)})" if snapshot.host else ""
+            yield f"  Name server                   {http_url(addresses[0], http_port)}{other}"
+        yield "  Use DHT proxy                 off (Android, iOS)"
+        yield "Then take a username on the account's page: not before the name server is set."
+    yield ""
+    yield "lanjami status shows how it is doing; Ctrl+C stops it."
+
+
+def _parts(snapshot: Snapshot) -> Iterator[str]:
+    up = [name for name, service in snapshot.services.items() if service.state == "up"]
+    yield f"Running: {', '.join(up) or 'nothing yet'}"
+    worse = {n: s.reason for n, s in snapshot.services.items() if s.reason or s.state == "down"}
+    if worse:
+        yield "Worse off: " + "; ".join(f"{name}: {reason}" for name, reason in worse.items())
+
+
+def _some(addresses: Sequence[str]) -> str:
+    more = len(addresses) - _WIDEST_LIST
+    return ", ".join(addresses[:_WIDEST_LIST]) + (f" and {more} more" if more > 0 else "")
