@@ -1,0 +1,58 @@
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.jami import Jami
+from tests.support.lab import Host, Lab, Switch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.fail("the lab needs root on Linux; leave tests/e2e out elsewhere")
+    made = Lab(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def switch(lab: Lab) -> Switch:
+    return lab.switch()
+
+
+@pytest.fixture
+def box(lab: Lab, switch: Switch) -> Host:
+    """The machine that lanjami runs on, plugged into the switch."""
+    return lab.host("box").plug(switch, "10.77.0.1/24", "fd77::1/64")
+
+
+@pytest.fixture
+async def client(lab: Lab, switch: Switch) -> AsyncIterator[Callable[..., Jami]]:
+    """Makes clients, each on a machine of its own on the switch; a number gives the address."""
+    made: list[Jami] = []
+
+    def make(
+        name: str, number: int, *, on: Switch = switch, net: str = "10.77.0", **settings: object
+    ) -> Jami:
+        host = lab.host(name).without_ipv6()
+        # IPv4 discovery in clients needs a default route; the gateway need not exist
+        host.plug(on, f"{net}.{number}/24", gateway=f"{net}.254")
+        settings.setdefault("name_server", f"http://{net}.1")
+        jami = Jami(host, **settings)  # type: ignore[arg-type]
+        made.append(jami)
+        return jami
+
+    yield make
+    for jami in made:
+        await jami.stop()

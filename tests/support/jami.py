@@ -1,0 +1,283 @@
+"""A real, unmodified Jami daemon on a host of the lab, driven over D-Bus as its apps do."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from dbus_fast import Message, MessageType
+from dbus_fast.aio import MessageBus
+
+from tests.support.lab import Host, Process
+
+SERVICE = "cx.ring.Ring"
+CONFIGURATION = "ConfigurationManager"
+CALLS = "CallManager"
+
+FOUND, INVALID, NOT_FOUND, ERROR = 0, 1, 2, 3  # registeredNameFound
+REGISTERED, TAKEN = 0, 3  # nameRegistrationEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    name: str
+    body: list[Any]
+
+
+class Jami:
+    """A client with one account. `discovery` and `bootstrap` are the settings of the account."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        name_server: str = "",
+        discovery: bool = True,
+        bootstrap: str = "",
+    ) -> None:
+        self._host = host
+        self._settings = {
+            "Account.alias": host.name,
+            "Account.displayName": host.name,
+            "Account.peerDiscovery": str(discovery).lower(),
+            "Account.accountDiscovery": "true",
+            "Account.accountPublish": "true",
+            "Account.hostname": bootstrap,
+            "Account.upnpEnabled": "false",
+            "Account.archivePassword": "",
+            "RingNS.uri": name_server,
+            "TURN.enable": "false",
+        }
+        self._name_server = name_server
+        self._home = host.lab.folder / f"{host.name}-home"
+        self._processes: list[Process] = []
+        self._bus: MessageBus | None = None
+        self._signals: list[Signal] = []
+        self._heard = asyncio.Event()
+        self.account = ""
+        self.id = ""
+
+    async def start(self) -> Self:
+        """Start the daemon; where it has an account already, that registers by itself."""
+        self._home.mkdir(exist_ok=True)
+        socket = self._home / "bus"
+        socket.unlink(missing_ok=True)
+        address = f"unix:path={socket}"
+        environment = {
+            "HOME": str(self._home),
+            "DBUS_SESSION_BUS_ADDRESS": address,
+            **{
+                f"XDG_{kind}": str(self._home / kind.lower())
+                for kind in ("RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME")
+            },
+        }
+        (self._home / "runtime_dir").mkdir(mode=0o700, exist_ok=True)
+        self._signals.clear()
+        self._processes = [
+            self._host.start(
+                "dbus-daemon",
+                *("--session", "--nofork", "--nopidfile", f"--address={address}"),
+                environment=environment,
+            )
+        ]
+        await _until(socket.exists, within_s=5)
+        self._bus = await MessageBus(bus_address=address).connect()
+        self._bus.add_message_handler(self._on_message)
+        await self._bus.call(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="AddMatch",
+                signature="s",
+                body=["type='signal'"],
+            )
+        )
+        self._processes.append(
+            self._host.start("/usr/libexec/jamid", "-p", "-d", "-c", environment=environment)
+        )
+        async with asyncio.timeout(20):
+            while not await self._has_owner():
+                await asyncio.sleep(0.05)
+        return self
+
+    async def add_account(self) -> Self:
+        """Make the account; it begins to register at once."""
+        template = await self._call("getAccountTemplate", "s", "RING")
+        self.account = await self._call("addAccount", "a{ss}", {**template, **self._settings})
+        # making the keys takes seconds; until then the account has no ID
+        async with asyncio.timeout(60):
+            while not self.id:
+                details = await self._call("getAccountDetails", "s", self.account)
+                self.id = details.get("Account.username", "")
+                await asyncio.sleep(0.05)
+        return self
+
+    async def registered(self, *, within_s: float = 20.0) -> None:
+        """Wait until the account is connected to the DHT."""
+        await self._until_detail("Account.registrationStatus", "REGISTERED", within_s)
+
+    async def announced(self, *, within_s: float = 30.0) -> None:
+        """Wait until others can reach the account."""
+        await self._until_detail("Account.deviceAnnounced", "true", within_s)
+
+    async def is_registered(self) -> bool:
+        details = await self._call("getVolatileAccountDetails", "s", self.account)
+        return bool(details.get("Account.registrationStatus") == "REGISTERED")
+
+    async def own_name(self) -> str:
+        """The username that the client believes its account has."""
+        details = await self._call("getVolatileAccountDetails", "s", self.account)
+        return str(details.get("Account.registeredName", ""))
+
+    async def register_name(self, name: str) -> int:
+        """Ask for a username; REGISTERED or TAKEN, or another of the client's numbers."""
+        since = len(self._signals)
+        await self._call("registerName", "sss", self.account, "", name)
+        body = await self.signal("nameRegistrationEnded", since=since)
+        return int(body[1])
+
+    async def look_up_name(self, name: str) -> tuple[int, str]:
+        """FOUND … and the ID."""
+        since = len(self._signals)
+        await self._call("lookupName", "sss", "", self._name_server, name)
+        body = await self.signal("registeredNameFound", lambda b: b[3] == name, since=since)
+        return int(body[1]), str(body[2])
+
+    async def look_up_id(self, id: str) -> tuple[int, str]:
+        """FOUND … and the name."""
+        since = len(self._signals)
+        await self._call("lookupAddress", "sss", "", self._name_server, id)
+        body = await self.signal("registeredNameFound", lambda b: b[2] == id, since=since)
+        return int(body[1]), str(body[3])
+
+    async def invite(self, peer: str) -> None:
+        await self._call("addContact", "ss", self.account, peer)
+        await self._call("sendTrustRequest", "ssay", self.account, peer, b"")
+
+    async def accept_invitation(self, peer: str, *, within_s: float = 60.0) -> None:
+        await self.signal("incomingTrustRequest", lambda b: peer in b, within_s=within_s)
+        await self._call("acceptTrustRequest", "ss", self.account, peer)
+
+    async def conversation(self, *, within_s: float = 60.0) -> str:
+        """The conversation that an invitation led to."""
+        body = await self.signal("conversationReady", within_s=within_s)
+        return str(body[1])
+
+    async def send(self, conversation: str, text: str) -> None:
+        await self._call("sendMessage", "ssssi", self.account, conversation, text, "", 0)
+
+    async def message(self, text: str, *, within_s: float = 30.0) -> None:
+        """Wait for a message with this text."""
+        await self.signal("messageReceived", lambda b: b[2].get("body") == text, within_s=within_s)
+
+    async def call(self, peer: str) -> str:
+        return str(await self._call("placeCall", "ss", self.account, peer, interface=CALLS))
+
+    async def accept_call(self, *, within_s: float = 30.0) -> str:
+        body = await self.signal("incomingCallWithMedia", within_s=within_s)
+        await self._call("accept", "ss", self.account, body[1], interface=CALLS)
+        return str(body[1])
+
+    async def in_call(self, call: str, *, within_s: float = 30.0) -> None:
+        """Wait until both sides speak."""
+        await self.signal(
+            "callStateChanged", lambda b: b[1] == call and b[2] == "CURRENT", within_s=within_s
+        )
+
+    async def nearby(self) -> dict[str, str]:
+        """Who the client heard by discovery: display names by ID."""
+        return dict(await self._call("getNearbyPeers", "s", self.account))
+
+    async def signal(
+        self,
+        name: str,
+        matches: Callable[[list[Any]], bool] = lambda _: True,
+        *,
+        since: int = 0,
+        within_s: float = 30.0,
+    ) -> list[Any]:
+        """The body of the first such signal, waiting for it."""
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    for heard in self._signals[since:]:
+                        if heard.name == name and matches(heard.body):
+                            return heard.body
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            heard_names = [signal.name for signal in self._signals[-30:]]
+            raise AssertionError(
+                f"{self._host.name} heard no {name} within {within_s} s, only {heard_names}"
+            ) from None
+
+    async def stop(self) -> None:
+        """End the daemon; its account stays on the disk."""
+        if self._bus is not None:
+            self._bus.disconnect()
+            await self._bus.wait_for_disconnect()
+            self._bus = None
+        for process in reversed(self._processes):
+            process.signal(15)
+            try:
+                process.wait(within_s=8)
+            except TimeoutError:
+                process.end()
+        self._processes = []
+
+    async def _until_detail(self, key: str, value: str, within_s: float) -> None:
+        details: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(within_s):
+                while details.get(key) != value:
+                    details = await self._call("getVolatileAccountDetails", "s", self.account)
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(
+                f"{self._host.name}: {key} is {details.get(key)!r}, not {value!r}, "
+                f"after {within_s} s"
+            ) from None
+
+    async def _has_owner(self) -> bool:
+        assert self._bus is not None
+        answer = await self._bus.call(
+            Message(
+                destination="org.freedesktop.DBus",
+                path="/org/freedesktop/DBus",
+                interface="org.freedesktop.DBus",
+                member="NameHasOwner",
+                signature="s",
+                body=[SERVICE],
+            )
+        )
+        return bool(answer and answer.body[0])
+
+    async def _call(
+        self, member: str, signature: str, *body: Any, interface: str = CONFIGURATION
+    ) -> Any:
+        assert self._bus is not None, "the client was not started"
+        answer = await self._bus.call(
+            Message(
+                destination=SERVICE,
+                path=f"/cx/ring/Ring/{interface}",
+                interface=f"{SERVICE}.{interface}",
+                member=member,
+                signature=signature,
+                body=list(body),
+            )
+        )
+        assert answer is not None
+        assert answer.message_type is not MessageType.ERROR, f"{member}: {answer.body}"
+        return answer.body[0] if answer.body else None
+
+    def _on_message(self, message: Message) -> None:
+        if message.message_type is MessageType.SIGNAL:
+            self._signals.append(Signal(message.member or "", message.body))
+            self._heard.set()
+
+
+async def _until(condition: Callable[[], bool], *, within_s: float) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.02)

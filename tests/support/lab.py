@@ -1,0 +1,153 @@
+"""A LAN of network namespaces: hosts with cables to switches, and nothing else.
+
+All that a lab made is gone after `close`; every process is ended by the pid it was started with.
+"""
+
+import itertools
+import os
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+_numbers = itertools.count(1)
+
+
+def run(*command: str, check: bool = True) -> str:
+    """Run a command and return what it printed."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+class Process:
+    """A program that runs on a host, its output in a file."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", output: Path) -> None:
+        self._popen = popen
+        self._output = output
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def output(self) -> str:
+        return self._output.read_text("utf-8", "replace")
+
+    def signal(self, number: int) -> None:
+        self._popen.send_signal(number)
+
+    def wait(self, *, within_s: float) -> int:
+        return self._popen.wait(within_s)
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+        if self._popen.poll() is None:
+            self._popen.kill()
+            self._popen.wait()
+
+
+class Host:
+    """A network namespace that stands for one machine."""
+
+    def __init__(self, lab: "Lab", name: str) -> None:
+        self.lab = lab
+        self.name = name
+        self.namespace = f"lj{os.getpid() % 100000}-{next(_numbers)}"
+        self._processes: list[Process] = []
+        run("ip", "netns", "add", self.namespace)
+        self.ip("link", "set", "lo", "up")
+
+    def ip(self, *arguments: str) -> str:
+        return run("ip", "-n", self.namespace, *arguments)
+
+    def run(self, *command: str, check: bool = True) -> str:
+        return run("ip", "netns", "exec", self.namespace, *command, check=check)
+
+    def start(
+        self, *command: str, environment: Mapping[str, str] | None = None, output: str | None = None
+    ) -> Process:
+        """Start a program on this host."""
+        path = self.lab.folder / f"{self.name}-{output or Path(command[0]).name}.log"
+        with path.open("ab") as out:
+            popen = subprocess.Popen(
+                ["ip", "netns", "exec", self.namespace, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+            )
+        process = Process(popen, path)
+        self._processes.append(process)
+        return process
+
+    def without_ipv6(self) -> Self:
+        """jamid 20230206 hangs for ever on recent kernels where there is IPv6."""
+        for scope in ("all", "default"):
+            self.run("sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+        return self
+
+    def plug(
+        self,
+        switch: "Switch",
+        *addresses: str,
+        gateway: str | None = None,
+        interface: str = "eth0",
+    ) -> Self:
+        """Connect an interface to a switch, with addresses such as "10.0.0.5/24"."""
+        port = f"p{next(_numbers)}"
+        switch.ip(
+            *("link", "add", port, "type", "veth"),
+            *("peer", "name", interface, "netns", self.namespace),
+        )
+        switch.ip("link", "set", port, "master", "br0", "up")
+        for address in addresses:
+            nodad = ["nodad"] if ":" in address else []
+            self.ip("addr", "add", address, "dev", interface, *nodad)
+        self.ip("link", "set", interface, "up")
+        if gateway:
+            self.ip("route", "add", "default", "via", gateway, "dev", interface)
+        return self
+
+    def unplug(self, interface: str = "eth0") -> None:
+        self.ip("link", "del", interface)
+
+    def close(self) -> None:
+        for process in reversed(self._processes):
+            process.end()
+        with suppress(AssertionError):
+            run("ip", "netns", "del", self.namespace)
+
+
+class Switch(Host):
+    """A bridge that floods multicast, as a cheap switch does."""
+
+    def __init__(self, lab: "Lab", name: str) -> None:
+        super().__init__(lab, name)
+        self.without_ipv6()
+        self.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+        self.ip("link", "set", "br0", "up")
+
+
+class Lab:
+    """Makes hosts and switches, and takes them down again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._hosts: list[Host] = []
+
+    def switch(self, name: str = "switch") -> Switch:
+        switch = Switch(self, name)
+        self._hosts.append(switch)
+        return switch
+
+    def host(self, name: str) -> Host:
+        host = Host(self, name)
+        self._hosts.append(host)
+        return host
+
+    def close(self) -> None:
+        for host in reversed(self._hosts):
+            host.close()
