@@ -40,7 +40,7 @@ class App:
     def __init__(self, config: Config, state: Path) -> None:
         self._config = config
         self._state = state
-        self._dhtnode = DhtNode(port=config.dht.port, state=state)
+        self._dhtnode = DhtNode(port=config.dht.port, routed=config.dht.routed, state=state)
         self._announcer = Announcer(
             interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
         )

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Dht(Section, frozen=True):
     port: Port = 4222  # what clients try where a bootstrap is given without a port
+    routed: bool = False
 
 
 class Http(Section, frozen=True):
@@ -47,7 +49,7 @@ class Discovery(Section, frozen=True):
 
 
 class Mdns(Section, frozen=True):
-    host: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$")] = "lanjami"
+    host: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?\Z")] = "lanjami"
 
 
 class Config(Section, frozen=True):
@@ -65,7 +67,7 @@ def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:
     """
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the configuration is not TOML: {error}") from error
     for override in overrides:
         _lay_over(tree, override)
@@ -80,10 +82,11 @@ def _lay_over(tree: dict[str, Any], override: str) -> None:
     if match is None:
         raise ConfigError(f"--set takes section.key=value, not {override!r}")
     section, key, text = match[1], match[2], match[3].strip()
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value: Any = text
+    with suppress(ValueError, RecursionError):
+        alone = tomllib.loads(f"value = {text}")
+        if alone.keys() == {"value"}:
+            value = alone["value"]
     table = tree.setdefault(section, {})
     if not isinstance(table, dict):
         raise ConfigError(f"the configuration is refused: $.{section} is not a table")

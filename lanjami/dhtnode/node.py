@@ -28,6 +28,8 @@ RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
 STATISTICS_EVERY_BEATS = 2
 STATISTICS_WITHIN_S = 4.0
 
+_PACKAGES = str(Path(lanjami.__file__).resolve().parent.parent)
+
 
 class Statistics(msgspec.Struct, frozen=True):
     """The node's own counts: good and dubious nodes, stored values, messages sent."""
@@ -48,12 +50,16 @@ class Node:
 
 
 class DhtNode:
-    """A bootstrap node on UDP `port`, IPv4 and IPv6, with its identity in the `state` folder."""
+    """A bootstrap node on UDP `port`, IPv4 and IPv6, with its identity in the `state` folder.
+
+    `routed` lets it write to nodes behind routers.
+    """
 
     name = "dhtnode"
 
-    def __init__(self, *, port: int, state: Path) -> None:
+    def __init__(self, *, port: int, routed: bool, state: Path) -> None:
         self._port = port
+        self._routed = routed
         self._state = state
         self._node: Node | None = None
 
@@ -72,8 +78,8 @@ class DhtNode:
                 f"newer and for macOS 15, not for this machine ({os.uname().machine}); "
                 f"on a Raspberry Pi use the 64-bit system"
             )
-        node_id = identity.load_or_make(self._state / "node-id")
-        net.require_udp(self._port)
+        node_id = await asyncio.to_thread(identity.load_or_make, self._state / "node-id")
+        await asyncio.to_thread(net.require_udp, self._port)
         async with process.child(
             "the OpenDHT node", self._command(node_id), environment=_environment()
         ) as child:
@@ -85,7 +91,8 @@ class DhtNode:
     def _command(self, node_id: bytes) -> list[str]:
         # -P: a file of the user's in the current folder must not pass for one of Python's
         program = [sys.executable, "-P", "-m", "lanjami.dhtnode.opendht"]
-        return [*program, str(self._port), node_id.hex(), str(os.getpid())]
+        reach = "routed" if self._routed else "unrouted"
+        return [*program, str(self._port), node_id.hex(), str(os.getpid()), reach]
 
     async def _work(self, child: process.Child, node_id: bytes, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
@@ -160,6 +167,5 @@ def _own_value_left_out(statistics: Statistics) -> Statistics:
 def _environment() -> dict[str, str]:
     """Ours, with the place of this package, which the child finds also where we run from a
     source tree."""
-    home = str(Path(lanjami.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
+    path = os.pathsep.join(filter(None, [_PACKAGES, os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path}

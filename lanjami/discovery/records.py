@@ -58,8 +58,8 @@ def yields(own: frozenset[Ip], theirs: frozenset[Ip]) -> bool:
     in the spirit of RFC 6762 section 8.2, so that exactly one of them moves.
     """
     strangers = theirs - own
-    ours = own & theirs or own
-    return bool(strangers) and max(map(_order, ours)) < max(map(_order, strangers))
+    ours = max(map(_order, own & theirs or own), default=(0, 0))
+    return bool(strangers) and ours < max(map(_order, strangers))
 
 
 def _order(ip: Ip) -> tuple[int, int]:

@@ -4,10 +4,10 @@ Clients ask once, when they start, and never again, so every announcement that a
 need is repeated: after a change (an interface, an address, a node) at 0, 1, 2, 4 … s, then at
 the configured interval. A query is answered by unicast to its exact source, the only way to
 reach a client that started without a network, and by a multicast, which reaches the other
-clients on the same host too; the multicasts of a link are at least a second apart.
+clients on the same host too; those that questions cause are at least a second apart on a link.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -57,7 +57,7 @@ class _Schedule:
     gap_s: float = 1.0
     query_at: float = 0.0
     last_multicast_at: float = float("-inf")
-    greeted: dict[Ip, float] = field(default_factory=dict)
+    greeted: OrderedDict[Ip, float] = field(default_factory=OrderedDict)  # longest ago first
 
 
 def links(interfaces: Sequence[Interface]) -> list[Link]:
@@ -90,7 +90,7 @@ class Responder:
 
     @property
     def wake_at(self) -> float:
-        """When `on_tick` has something to send, if nothing happens before."""
+        """When `on_tick` may have something to send, if nothing happens before."""
         return min(
             (min(s.announce_at, s.query_at) for s in self._schedules.values()),
             default=float("inf"),
@@ -164,12 +164,10 @@ class Responder:
         if not multicast or message.beacon is None or message.beacon.network != 0:
             return []
         greeted = schedule.greeted
-        if now - greeted.get(ip, float("-inf")) < GREETING_GAP_S or not self._beacons:
+        while greeted and now - next(iter(greeted.values())) >= GREETING_GAP_S:
+            greeted.popitem(last=False)
+        if ip in greeted or not self._beacons:
             return []
-        if len(greeted) >= 256:
-            schedule.greeted = greeted = {
-                known: at for known, at in greeted.items() if now - at < GREETING_GAP_S
-            }
         greeted[ip] = now
         return self._to_one(schedule.link, sender)
 

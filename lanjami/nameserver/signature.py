@@ -58,16 +58,20 @@ def read(name: Name, content: bytes) -> Registration:
     """
     try:
         body = msgspec.json.decode(content, type=Body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(400, f"the request is incomplete: {error}") from error
     owner = parse_id(body.owner)
     if not body.signature or not body.publickey:
         raise RequestError(400, "a registration needs a public key and a signature")
     # A client before OpenDHT 4.3.0 ends the PEM text with a NUL.
     pem = _base64(body.publickey, "public key").rstrip(b"\0")
-    _base64(body.signature, "signature")
+    signature = _base64(body.signature, "signature")
     return Registration(
-        name, parse_id(body.addr), owner, base64.b64encode(pem).decode(), body.signature
+        name,
+        parse_id(body.addr),
+        owner,
+        publickey=base64.b64encode(pem).decode(),
+        signature=base64.b64encode(signature).decode(),
     )
 
 

@@ -164,6 +164,7 @@ def sole_receiver(version: int, port: int) -> socket.socket | None:
                 return None
             raise
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        hear_own_groups_only(sock)
         return sock
 
 
@@ -198,9 +199,14 @@ def send(sock: socket.socket, data: bytes, *, to: tuple[Ip, int], source: Ip, in
 
 def hear_own_groups_only(sock: socket.socket) -> None:
     """Linux hands a group's datagrams also to sockets that did not join it on that interface;
-    ask it not to."""
+    ask it not to.
+
+    Also takes SO_REUSEPORT from a bound socket: from 6.5 on Linux spreads the datagrams of a group
+    that only one socket joined over all that were bound with it (inet_steal_sock).
+    """
     if _MACOS:
         return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
     sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)

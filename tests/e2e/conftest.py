@@ -1,6 +1,6 @@
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,20 +38,26 @@ def box(lab: Lab, switch: Switch) -> Host:
 
 
 @pytest.fixture
-async def client(lab: Lab, switch: Switch) -> AsyncIterator[Callable[..., Jami]]:
-    """Makes clients, each on a machine of its own on the switch; a number gives the address."""
+async def client(lab: Lab, switch: Switch) -> AsyncIterator[Callable[..., Awaitable[Jami]]]:
+    """Starts clients, each on a machine of its own on the switch; a number gives the address."""
     made: list[Jami] = []
 
-    def make(
-        name: str, number: int, *, on: Switch = switch, net: str = "10.77.0", **settings: object
+    async def make(
+        name: str,
+        number: int,
+        *,
+        on: Switch = switch,
+        net: str = "10.77.0",
+        discovery: bool = True,
+        bootstrap: str = "",
     ) -> Jami:
         host = lab.host(name).without_ipv6()
         # IPv4 discovery in clients needs a default route; the gateway need not exist
         host.plug(on, f"{net}.{number}/24", gateway=f"{net}.254")
-        settings.setdefault("name_server", f"http://{net}.1")
-        jami = Jami(host, **settings)  # type: ignore[arg-type]
+        jami = Jami(host, name_server=f"http://{net}.1", discovery=discovery, bootstrap=bootstrap)
         made.append(jami)
-        return jami
+        await jami.start()
+        return await jami.add_account()
 
     yield make
     for jami in made:

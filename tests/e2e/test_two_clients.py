@@ -1,28 +1,33 @@
 """The main story: two people, one box, no Internet."""
 
 import asyncio
-from collections.abc import Callable
-
-import pytest
+from collections.abc import Awaitable, Callable
 
 from tests.support.appliance import Appliance
-from tests.support.jami import FOUND, NOT_FOUND, REGISTERED, TAKEN, Jami
+from tests.support.jami import (
+    FOUND,
+    NOT_FOUND,
+    REGISTERED,
+    TAKEN,
+    Jami,
+    befriend,
+    write_both_ways,
+)
 from tests.support.lab import Host
 
-pytestmark = pytest.mark.timeout(240)
+Client = Callable[..., Awaitable[Jami]]
 
-Client = Callable[..., Jami]
+WITHOUT_THE_BOX_S = 6.0
 
 
 async def test_alice_and_bob_meet_take_names_write_and_call(box: Host, client: Client) -> None:
-    alice = await client("alice", 2).start()
-    await alice.add_account()
-    await asyncio.sleep(6)
+    alice = await client("alice", 2)
+    await asyncio.sleep(WITHOUT_THE_BOX_S)
     assert not await alice.is_registered(), "without the box there must be nothing to join"
+    assert (await alice.look_up_name("alice"))[0] not in (FOUND, NOT_FOUND)
 
     await Appliance(box).start()
-    bob = await client("bob", 3).start()
-    await bob.add_account()
+    bob = await client("bob", 3)
     for person in (alice, bob):
         await person.registered()
         await person.announced()
@@ -33,16 +38,27 @@ async def test_alice_and_bob_meet_take_names_write_and_call(box: Host, client: C
     assert await bob.register_name("alice") == TAKEN
     assert (await bob.look_up_name("nobody"))[0] == NOT_FOUND
 
-    await alice.invite(bob.id)
-    await bob.accept_invitation(alice.id)
-    for person in (alice, bob):
-        await person.conversation()
-    conversation = await alice.conversation()
-    await alice.send(conversation, "hello bob")
-    await bob.message("hello bob")
-    await bob.send(conversation, "hello alice")
-    await alice.message("hello alice")
+    conversation = await befriend(alice, bob)
+    await write_both_ways(alice, bob, conversation, "hello")
 
     call = await alice.call(bob.id)
     await bob.accept_call()
     await alice.in_call(call)
+
+
+async def test_the_box_hears_who_lets_itself_be_seen(box: Host, client: Client) -> None:
+    appliance = await Appliance(box).start()
+    alice = await client("alice", 2)
+    await alice.announced()
+    async with asyncio.timeout(20):
+        while not (people := await _people(appliance)):
+            await asyncio.sleep(0.2)
+    assert [(p["id"], p["name"], p["address"]) for p in people] == [
+        (alice.id, "alice", "10.77.0.2")
+    ]
+
+
+async def _people(appliance: Appliance) -> list[dict[str, object]]:
+    status = await appliance.status()
+    assert status is not None
+    return [n for n in status["discovery"]["neighbours"] if n["kind"] == "jami"]

@@ -1,6 +1,7 @@
 """A real, unmodified Jami daemon on a host of the lab, driven over D-Bus as its apps do."""
 
 import asyncio
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +17,7 @@ CALLS = "CallManager"
 
 FOUND, INVALID, NOT_FOUND, ERROR = 0, 1, 2, 3  # registeredNameFound
 REGISTERED, TAKEN = 0, 3  # nameRegistrationEnded
+JOINED = 1  # conversationMemberEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +161,26 @@ class Jami:
         await self.signal("incomingTrustRequest", lambda b: peer in b, within_s=within_s)
         await self._call("acceptTrustRequest", "ss", self.account, peer)
 
-    async def conversation(self, *, within_s: float = 60.0) -> str:
+    async def conversation(self, *, since: int = 0, within_s: float = 60.0) -> str:
         """The conversation that an invitation led to."""
-        body = await self.signal("conversationReady", within_s=within_s)
+        body = await self.signal("conversationReady", since=since, within_s=within_s)
         return str(body[1])
 
     async def send(self, conversation: str, text: str) -> None:
         await self._call("sendMessage", "ssssi", self.account, conversation, text, "", 0)
 
-    async def message(self, text: str, *, within_s: float = 30.0) -> None:
+    @property
+    def signals_heard(self) -> int:
+        return len(self._signals)
+
+    async def message(self, text: str, *, since: int = 0, within_s: float = 30.0) -> None:
         """Wait for a message with this text."""
-        await self.signal("messageReceived", lambda b: b[2].get("body") == text, within_s=within_s)
+        await self.signal(
+            "messageReceived",
+            lambda b: b[2].get("body") == text,
+            since=since,
+            within_s=within_s,
+        )
 
     async def call(self, peer: str) -> str:
         return str(await self._call("placeCall", "ss", self.account, peer, interface=CALLS))
@@ -216,13 +227,13 @@ class Jami:
         """End the daemon; its account stays on the disk."""
         if self._bus is not None:
             self._bus.disconnect()
-            await self._bus.wait_for_disconnect()
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
             self._bus = None
         for process in reversed(self._processes):
             process.signal(15)
             try:
                 process.wait(within_s=8)
-            except TimeoutError:
+            except subprocess.TimeoutExpired:  # not the subject of any story here
                 process.end()
         self._processes = []
 
@@ -275,6 +286,33 @@ class Jami:
         if message.message_type is MessageType.SIGNAL:
             self._signals.append(Signal(message.member or "", message.body))
             self._heard.set()
+
+
+async def befriend(alice: Jami, bob: Jami) -> str:
+    """Make the two contacts of each other; returns their conversation.
+
+    Ends when alice's copy of it has bob's joining: what the 2023 client writes while the two
+    copies differ may wait for the next message to be shown.
+    """
+    since = alice.signals_heard, bob.signals_heard
+    await alice.invite(bob.id)
+    await bob.accept_invitation(alice.id)
+    await bob.conversation(since=since[1])
+    await alice.signal(
+        "conversationMemberEvent",
+        lambda b: b[2] == bob.id and b[3] == JOINED,
+        since=since[0],
+        within_s=60,
+    )
+    return await alice.conversation(since=since[0])
+
+
+async def write_both_ways(alice: Jami, bob: Jami, conversation: str, text: str) -> None:
+    """Write `text` from one to the other and back; each has to arrive."""
+    for sender, receiver in ((alice, bob), (bob, alice)):
+        since = receiver.signals_heard
+        await sender.send(conversation, text)
+        await receiver.message(text, since=since, within_s=60)
 
 
 async def _until(condition: Callable[[], bool], *, within_s: float) -> None:

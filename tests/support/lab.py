@@ -5,7 +5,9 @@ All that a lab made is gone after `close`; every process is ended by the pid it 
 
 import itertools
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -111,6 +113,16 @@ class Host:
             self.ip("route", "add", "default", "via", gateway, "dev", interface)
         return self
 
+    def forwards(self) -> Self:
+        """Make it a router."""
+        for setting in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+            self.run("sysctl", "-qw", f"net.{setting}=1")
+        return self
+
+    def capture(self, name: str, *filter_words: str) -> "Capture":
+        """Record what passes this host's interfaces until the capture is ended."""
+        return Capture(self, name, filter_words)
+
     def unplug(self, interface: str = "eth0") -> None:
         self.ip("link", "del", interface)
 
@@ -119,6 +131,26 @@ class Host:
             process.end()
         with suppress(AssertionError):
             run("ip", "netns", "del", self.namespace)
+
+
+class Capture:
+    """A packet capture by tcpdump on all interfaces of a host."""
+
+    def __init__(self, host: Host, name: str, filter_words: tuple[str, ...]) -> None:
+        self._file = host.lab.folder / f"{host.name}-{name}.pcap"
+        self._process = host.start(
+            *("tcpdump", "-i", "any", "-n", "-U", "--immediate-mode", "-Z", "root"),
+            *("-w", str(self._file), *filter_words),
+            output=f"tcpdump-{name}",
+        )
+        while "listening on" not in self._process.output():
+            time.sleep(0.02)
+
+    def packets(self) -> list[str]:
+        """End the capture; a line for each packet, without its time."""
+        self._process.signal(signal.SIGINT)
+        self._process.wait(within_s=10)
+        return run("tcpdump", "-n", "-t", "-r", str(self._file)).splitlines()
 
 
 class Switch(Host):

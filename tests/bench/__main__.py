@@ -1,0 +1,67 @@
+"""Measures the appliance on networks of namespaces: `python -m tests.bench [NAME ...]`.
+
+Without names all is measured, and docs/benchmarks.md is written. Needs root on Linux.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench import footprint, joining, late_box, machine, queries, scene
+from tests.bench.table import Row, markdown
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+INTRODUCTION = f"""\
+Written by `make bench`. All hosts are network namespaces on one machine, joined by virtual
+cables. Values are medians of {scene.ROUNDS} rounds, with the lowest and the highest round in
+brackets. "Ratio" is that of the two medians, and an aim that is a ratio means the one in its
+own row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    name: str
+    title: str
+    how: str
+    measure: Callable[[], Coroutine[Any, Any, list[Row]]]
+
+
+MEASUREMENTS = (
+    Measurement("join", "A client starts", joining.HOW, joining.measure),
+    Measurement("late", "The box starts after the client", late_box.HOW, late_box.measure),
+    Measurement("latency", "The answer to a query", queries.LATENCY_HOW, queries.measure_latency),
+    Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
+    Measurement("idle", "An idle box", footprint.HOW, footprint.measure),
+)
+
+
+def main(names: Sequence[str]) -> None:
+    known = {measurement.name: measurement for measurement in MEASUREMENTS}
+    if unknown := set(names) - known.keys():
+        sys.exit(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}")
+    if sys.platform != "linux" or os.geteuid() != 0:
+        sys.exit("the benchmarks make network namespaces: run them as root on Linux")
+    page = [f"# Benchmarks\n\n{INTRODUCTION}\n\n{_machine()}\n"]
+    for name in names or known:
+        started_at = time.monotonic()
+        rows = asyncio.run(known[name].measure())
+        page.append(f"## {known[name].title}\n\n{known[name].how}\n\n{markdown(rows)}\n")
+        sys.stdout.write(f"{page[-1]}\n{name}: {time.monotonic() - started_at:.0f} s\n\n")
+        sys.stdout.flush()
+    if not names:
+        PAGE.write_text("\n".join(page), "utf-8")
+        sys.stdout.write(f"written: {PAGE}\n")
+
+
+def _machine() -> str:
+    return "\n".join(["| | |", "|---|---|"] + [f"| {k} | {v} |" for k, v in machine.description()])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

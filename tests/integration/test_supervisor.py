@@ -1,0 +1,91 @@
+"""Services fail, and the others do not notice."""
+
+import asyncio
+
+from lanjami.errors import HostError
+from lanjami.runtime.service import Ready, together
+from tests.support.running import supervised
+
+
+class Steady:
+    name = "steady"
+
+    async def run(self, ready: Ready) -> None:
+        ready("steady as a rock")
+        await asyncio.Event().wait()
+
+
+class Shaky:
+    """Fails as often as it is told, then serves."""
+
+    name = "shaky"
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+
+    async def run(self, ready: Ready) -> None:
+        if self._errors:
+            raise self._errors.pop(0)
+        ready("better now")
+        await asyncio.Event().wait()
+
+
+class Short:
+    name = "short"
+
+    async def run(self, ready: Ready) -> None:
+        ready("here")
+
+
+class Degraded:
+    name = "degraded"
+
+    async def run(self, ready: Ready) -> None:
+        ready("serving", reason="half of it is gone")
+        await asyncio.Event().wait()
+
+
+async def test_a_failing_service_stops_no_other_and_is_restarted() -> None:
+    async with supervised(Steady(), Shaky(HostError("the disk is full"))) as supervisor:
+        assert supervisor.health["steady"].is_well
+        shaky = supervisor.health["shaky"]
+        assert (shaky.state, shaky.reason, shaky.failures) == ("down", "the disk is full", 1)
+        async with asyncio.timeout(2):
+            while not supervisor.health["shaky"].is_well:
+                await asyncio.sleep(0.01)
+        assert supervisor.health["shaky"].failures == 1
+        assert supervisor.health["shaky"].reason == ""
+
+
+async def test_a_fault_of_our_own_is_told_and_restarted() -> None:
+    async with supervised(Shaky(KeyError("oops"))) as supervisor:
+        assert "a fault of lanjami itself: KeyError('oops')" in supervisor.health["shaky"].reason
+
+
+async def test_a_service_that_returns_has_failed() -> None:
+    async with supervised(Short()) as supervisor:
+        async with asyncio.timeout(1):
+            while not supervisor.health["short"].failures:
+                await asyncio.sleep(0.01)
+        assert supervisor.health["short"].reason == "ended by itself"
+
+
+async def test_a_degraded_service_is_up_but_not_well() -> None:
+    async with supervised(Degraded()) as supervisor:
+        assert supervisor.health["degraded"].state == "up"
+        assert not supervisor.health["degraded"].is_well
+
+
+async def test_parts_of_a_service_fail_with_the_first_error_itself() -> None:
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async def fail() -> None:
+        raise HostError("no more")
+
+    try:
+        await together(wait(), fail())
+    except HostError as error:
+        assert str(error) == "no more"  # noqa: PT017 - it must not be a group of errors
+    else:
+        raise AssertionError

@@ -1,0 +1,298 @@
+"""`lanjami up` and `lanjami status` as programs, on the loopback interface only."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.appliance import LANJAMI, opendht_child
+from tests.support.ports import free_port
+from tests.support.registrations import account_id, body, key
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+
+
+@dataclass(slots=True)
+class Box:
+    """A box that serves no LAN, with ports of its own."""
+
+    folder: Path
+    dht: int = field(default_factory=lambda: free_port(socket.SOCK_DGRAM))
+    http: int = field(default_factory=free_port)
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    def up(self, *more: str, **environment: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [
+                *(*LANJAMI, "up", "--state", str(self.state)),
+                *("--set", 'discovery.ignored_interfaces=["*"]'),
+                *("--set", f"dht.port={self.dht}", "--set", f"http.ports=[{self.http}]", *more),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        self.started.append(process)
+        return process
+
+    def refused(self, *more: str) -> tuple[int, str]:
+        """The exit status and the words of a box that does not start."""
+        process = self.up(*more)
+        printed, told = process.communicate(timeout=20)
+        assert printed == ""
+        return process.returncode, told
+
+    def status(self) -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [*LANJAMI, "status", "--json", "--state", str(self.state)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, json.loads(done.stdout) if done.stdout else {}
+
+    def running(self) -> "subprocess.Popen[str]":
+        """Started, and the words for the person who waits are printed."""
+        process = self.up()
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("lanjami 0.1.0 is running")
+        return process
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    box = Box(tmp_path)
+    yield box
+    for process in box.started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_speaks_briefly_serves_and_stops_within_three_seconds(
+    box: Box, number: signal.Signals
+) -> None:
+    process = box.up()
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first.startswith("lanjami 0.1.0 is running")
+    child = opendht_child(process.pid)
+    process.send_signal(number)
+    printed, told = process.communicate(timeout=3)
+    assert process.returncode == 0
+    assert (first + printed).count("\n") <= 15
+    # without -v a person is told what matters, and no more: here, that there is no network
+    assert told.count("\n") == 1
+    assert "no network interface is up" in told
+    assert not Path("/proc", str(child)).exists()
+
+
+def test_the_status_tells_all_and_ends_with_its_meaning(box: Box) -> None:
+    assert box.status() == (3, {})
+    process = box.running()
+    exit_status, status = box.status()
+    # this box has no network on purpose, and that is worse off than it should be
+    assert exit_status == 1
+    assert status["services"]["discovery"]["reason"] == "no network interface is up"
+    assert status["services"]["dhtnode"]["state"] == "up"
+    assert status["dht"]["port"] == box.dht
+    assert len(status["dht"]["node_id"]) == 40
+    assert status.keys() >= {"version", "healthy", "services", "dht", "discovery", "addresses"}
+    assert status.keys() >= {"name_server", "names"}
+    table = subprocess.run(
+        [*LANJAMI, "status", "--state", str(box.state)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert table.returncode == 1
+    assert "no network interface is up" in table.stdout
+    process.terminate()
+    assert process.wait(3) == 0
+    assert box.status() == (3, {})
+    assert box.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_box_on_the_same_state_is_refused(box: Box) -> None:
+    first = box.running()
+    exit_status, told = Box(box.folder).refused()
+    assert exit_status == 69
+    assert told == (
+        f"lanjami: lanjami already runs with the state folder {box.state} (process {first.pid})\n"
+    )
+    assert first.poll() is None
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_taken_port_is_named_and_nothing_is_half_started(
+    box: Box, kind: socket.SocketKind
+) -> None:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("", box.dht if kind is socket.SOCK_DGRAM else box.http))
+        if kind is socket.SOCK_STREAM:
+            sock.listen()
+        exit_status, told = box.refused()
+    assert exit_status == 69
+    port = f"UDP port {box.dht}" if kind is socket.SOCK_DGRAM else f"TCP port {box.http}"
+    assert f"{port} is taken by" in told
+    assert f"(process {os.getpid()})" in told
+    assert told.count("\n") == 1
+    assert {path.name for path in box.state.iterdir()} == {"lock"}
+
+
+def test_the_second_http_port_is_taken_where_the_first_is_not_free(box: Box) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.bind(("", box.http))
+        sock.listen()
+        other = free_port()
+        process = box.up("--set", f"http.ports=[{box.http}, {other}]")
+        assert process.stdout is not None
+        process.stdout.readline()
+        _, status = box.status()
+        assert status["services"]["http"]["detail"].startswith(f"TCP {other},")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ("dht.port=0", "$.dht.port"),
+        ("dht.prot=1", "`$.dht`"),
+        ("http.ports=[]", "$.http.ports"),
+        ("nonsense", "section.key=value"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place(box: Box, wrong: str, place: str) -> None:
+    exit_status, told = box.refused("--set", wrong)
+    assert exit_status == 78
+    assert place in told
+    assert told.count("\n") == 1
+    assert not box.state.exists()
+
+
+def test_a_configuration_file_is_read(box: Box) -> None:
+    file = box.folder / "lanjami.toml"
+    file.write_text('[mdns]\nhost = "no name"\n')
+    exit_status, told = box.refused("--config", str(file))
+    assert exit_status == 78
+    assert f"{file}: " in told
+    assert "$.mdns.host" in told
+    exit_status, told = box.refused("--config", str(box.folder / "missing.toml"))
+    assert exit_status == 78
+    assert "missing.toml" in told
+
+
+def test_the_child_dies_with_a_parent_that_is_killed(box: Box) -> None:
+    process = box.running()
+    child = Path("/proc", str(opendht_child(process.pid)))
+    process.kill()
+    process.wait()
+    ends_at = time.monotonic() + 2
+    while child.exists() and time.monotonic() < ends_at:
+        time.sleep(0.01)  # the only way to see a process end that is not ours
+    assert not child.exists()
+    # and the box starts again on what is there
+    assert box.running().poll() is None
+
+
+def test_a_hung_child_dies_with_its_parent_too(box: Box) -> None:
+    process = box.running()
+    child = opendht_child(process.pid)
+    os.kill(child, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    ends_at = time.monotonic() + 2
+    while Path("/proc", str(child)).exists() and time.monotonic() < ends_at:
+        time.sleep(0.01)  # the only way to see a process end that is not ours
+    assert not Path("/proc", str(child)).exists()
+
+
+def test_systemd_is_told(box: Box, tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(address))
+        sock.settimeout(15)
+        process = box.up(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="400000")
+        first = sock.recv(4096).decode()
+        assert first.startswith("READY=1\nSTATUS=")
+        beats = [time.monotonic() for _ in range(3) if b"WATCHDOG=1" in sock.recv(4096)]
+        assert len(beats) == 3
+        assert beats[2] - beats[0] < 0.8
+        process.terminate()
+        told = b""
+        while b"STOPPING=1" not in told:
+            told = sock.recv(4096)
+        assert process.wait(3) == 0
+
+
+async def test_no_acknowledged_name_is_lost_when_the_box_is_killed(box: Box) -> None:
+    """Killed again and again while two hundred register; what was acknowledged is there."""
+    names = {f"name-{number}": number for number in range(200)}
+    for number in names.values():
+        key(number)
+    acknowledged: set[str] = set()
+    waiting = list(names)
+    kills = 0
+    async with aiohttp.ClientSession() as session:
+        while waiting:
+            process = box.running()
+            done = await _register(session, box.http, names, waiting[:25], process)
+            kills += 1
+            acknowledged |= done
+            waiting = [name for name in waiting if name not in done]
+        box.running()
+        for name, number in names.items():
+            async with session.get(f"http://127.0.0.1:{box.http}/name/{name}") as answer:
+                found = await answer.json()
+            assert found["addr"] == account_id(number), name
+    assert acknowledged == set(names)
+    assert kills >= 8
+    with closing(sqlite3.connect(box.state / "names.sqlite")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def _register(
+    session: aiohttp.ClientSession,
+    port: int,
+    names: dict[str, int],
+    wanted: list[str],
+    process: "subprocess.Popen[str]",
+) -> set[str]:
+    """Register the wanted names at once and kill the box when half of them are acknowledged."""
+    done: set[str] = set()
+
+    async def ask(name: str) -> None:
+        url = f"http://127.0.0.1:{port}/name/{name}"
+        try:
+            async with session.post(url, json=body(name, names[name])) as answer:
+                if answer.status == 200:
+                    done.add(name)
+        except aiohttp.ClientError:
+            return
+        if len(done) == max(1, len(wanted) // 2):
+            process.kill()
+
+    async with asyncio.TaskGroup() as tasks:
+        for name in wanted:
+            tasks.create_task(ask(name))
+    process.kill()
+    process.wait()
+    return done

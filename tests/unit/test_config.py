@@ -1,0 +1,167 @@
+"""Every setting, and what the operator is told of a wrong one."""
+
+from contextlib import suppress
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanjami.config import Config, Dht, Http, parse
+from lanjami.errors import ConfigError
+
+
+def _refusal(text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, overrides=overrides)
+    return str(caught.value)
+
+
+def test_the_shipped_file_says_the_defaults() -> None:
+    assert parse((files("lanjami") / "lanjami.toml").read_text("utf-8")) == Config()
+
+
+def test_the_shipped_file_has_every_setting() -> None:
+    text = (files("lanjami") / "lanjami.toml").read_text("utf-8")
+    for section in Config.__struct_fields__:
+        assert f"[{section}]" in text
+        for setting in getattr(Config(), section).__struct_fields__:
+            assert f"\n{setting} = " in text
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    assert parse("") == Config()
+
+
+def test_a_file_needs_only_what_differs() -> None:
+    assert parse("[dht]\nport = 4223") == Config(dht=Dht(port=4223))
+
+
+def test_an_integer_will_do_for_seconds() -> None:
+    assert parse("[discovery]\ninterval_s = 30").discovery.interval_s == 30.0
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[dht]\nprot = 4222", "`prot` - at `$.dht`"),
+        ("[dth]\nport = 4222", "`dth`"),
+        ("port = 4222", "`port`"),
+        ("[dht]\nport = '4222'", "`$.dht.port`"),
+        ("[dht]\nport = true", "`$.dht.port`"),
+        ("[dht]\nport = 4222.0", "`$.dht.port`"),
+        ("[dht]\nport = 0", "`$.dht.port`"),
+        ("[dht]\nport = 65536", "`$.dht.port`"),
+        ("[dht]\nport = -1", "`$.dht.port`"),
+        ("[dht]\nport = 100000000000000000000000000", "`$.dht.port`"),
+        ("[dht]\nport = 1979-05-27", "`$.dht.port`"),
+        ("dht = 4222", "`$.dht`"),
+        ("[http]\nports = 80", "`$.http.ports`"),
+        ("[http]\nports = []", "`$.http.ports`"),
+        ("[http]\nports = [80, 0]", "`$.http.ports[1]`"),
+        ("[http]\nports = [80, '8080']", "`$.http.ports[1]`"),
+        ("[discovery]\ninterval_s = 0.9", "`$.discovery.interval_s`"),
+        ("[discovery]\ninterval_s = 3601", "`$.discovery.interval_s`"),
+        ("[discovery]\ninterval_s = nan", "`$.discovery.interval_s`"),
+        ("[discovery]\ninterval_s = inf", "`$.discovery.interval_s`"),
+        ("[discovery]\nignored_interfaces = [1]", "`$.discovery.ignored_interfaces[0]`"),
+        ("[mdns]\nhost = ''", "`$.mdns.host`"),
+        ("[mdns]\nhost = '-box'", "`$.mdns.host`"),
+        ("[mdns]\nhost = 'box-'", "`$.mdns.host`"),
+        ("[mdns]\nhost = 'Box'", "`$.mdns.host`"),
+        ("[mdns]\nhost = 'the.box'", "`$.mdns.host`"),
+        ("[mdns]\nhost = 'bücher'", "`$.mdns.host`"),
+        (f"[mdns]\nhost = '{'b' * 53}'", "`$.mdns.host`"),
+    ],
+)
+def test_a_wrong_setting_is_named_by_its_place(text: str, place: str) -> None:
+    assert place in _refusal(text)
+
+
+def test_a_host_name_does_not_end_in_a_new_line() -> None:
+    assert "`$.mdns.host`" in _refusal('[mdns]\nhost = "lanjami\\n"')
+
+
+@pytest.mark.parametrize("host", ["b", "box", "box-2", "2box", "b" * 52])
+def test_a_host_name_is_one_label(host: str) -> None:
+    assert parse(f"[mdns]\nhost = '{host}'").mdns.host == host
+
+
+def test_a_file_that_is_not_toml_is_told_with_its_line() -> None:
+    assert "not TOML" in _refusal("[dht")
+    assert "line 2" in _refusal("[dht]\nport 4222")
+
+
+def test_an_override_wins_over_the_file() -> None:
+    assert parse("[dht]\nport = 1", overrides=["dht.port=2"]).dht.port == 2
+
+
+def test_the_last_override_wins() -> None:
+    assert parse("", overrides=["dht.port=2", "dht.port=3"]).dht.port == 3
+
+
+def test_an_override_leaves_the_rest_of_its_section() -> None:
+    parsed = parse("[discovery]\ninterval_s = 20", overrides=["discovery.ignored_interfaces=[]"])
+    assert (parsed.discovery.interval_s, parsed.discovery.ignored_interfaces) == (20.0, ())
+
+
+def test_an_override_takes_a_list() -> None:
+    assert parse("", overrides=["http.ports=[81, 8081]"]).http == Http(ports=(81, 8081))
+
+
+@pytest.mark.parametrize("override", ["mdns.host=box", 'mdns.host="box"', " mdns.host = 'box' "])
+def test_an_override_takes_a_string_with_or_without_quotes(override: str) -> None:
+    assert parse("", overrides=[override]).mdns.host == "box"
+
+
+@pytest.mark.parametrize(
+    "override", ["", "dht", "dht.port", "port=1", "a.b.c=1", ".port=1", "dht.=1", "Dht.Port=1"]
+)
+def test_a_malformed_override_is_told_how_to_write_it(override: str) -> None:
+    sentence = _refusal("", override)
+    assert "section.key=value" in sentence
+    assert repr(override) in sentence
+
+
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ("dht.port=many", "`$.dht.port`"),
+        ("dht.port=", "`$.dht.port`"),
+        ("dht.port=0", "`$.dht.port`"),
+        ("dht.prot=1", "`$.dht`"),
+        ("dth.port=1", "`dth`"),
+        ("http.ports=80, 8080", "`$.http.ports`"),
+        ("mdns.host=7", "`$.mdns.host`"),
+    ],
+)
+def test_a_wrong_override_is_named_by_its_place(override: str, place: str) -> None:
+    assert place in _refusal("", override)
+
+
+def test_an_override_of_what_is_no_table_is_refused() -> None:
+    assert "$.dht is not a table" in _refusal("dht = 1", "dht.port=2")
+
+
+def test_an_absurdly_long_number_is_a_mistake_of_the_operator_too() -> None:
+    assert _refusal("", f"dht.port={'9' * 5000}")
+    assert _refusal(f"[dht]\nport = {'9' * 5000}")
+
+
+@given(st.text())
+def test_any_text_is_a_configuration_or_a_sentence(text: str) -> None:
+    with suppress(ConfigError):
+        parse(text)
+
+
+@given(st.text())
+def test_any_override_is_a_setting_or_a_sentence(value: str) -> None:
+    with suppress(ConfigError):
+        parse("", overrides=[f"mdns.host={value}"])
+    with suppress(ConfigError):
+        parse("", overrides=[value])
+
+
+@given(st.integers(min_value=1, max_value=65535))
+def test_every_port_may_be_set(port: int) -> None:
+    assert parse("", overrides=[f"dht.port={port}"]).dht.port == port
