@@ -40,9 +40,14 @@ class App:
     def __init__(self, config: Config, state: Path) -> None:
         self._config = config
         self._state = state
-        self._dhtnode = DhtNode(port=config.dht.port, routed=config.dht.routed, state=state)
         self._announcer = Announcer(
             interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
+        )
+        self._dhtnode = DhtNode(
+            port=config.dht.port,
+            routed=config.dht.routed,
+            state=state,
+            changed=self._announcer.nudge,
         )
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
         self._registry = Registry(path=state / "names.sqlite")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from lanjami import app
 from lanjami.cli import places
 from lanjami.cli.failure import sentences
 from lanjami.runtime import log
@@ -39,6 +38,8 @@ def up(
     config_file: Path | None, state: Path | None, overrides: tuple[str, ...], verbose: int
 ) -> None:
     """Let everybody on this LAN use Jami, until Ctrl+C."""
+    from lanjami import app  # noqa: PLC0415 - `lanjami status` need not load what only this needs
+
     config = places.read_config(config_file, overrides)
     journal = "JOURNAL_STREAM" in os.environ
     quiet = logging.INFO if journal or verbose else logging.WARNING

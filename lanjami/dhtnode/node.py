@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,15 +53,18 @@ class Node:
 class DhtNode:
     """A bootstrap node on UDP `port`, IPv4 and IPv6, with its identity in the `state` folder.
 
-    `routed` lets it write to nodes behind routers.
+    `routed` lets it write to nodes behind routers; `changed` is called when it came or went.
     """
 
     name = "dhtnode"
 
-    def __init__(self, *, port: int, routed: bool, state: Path) -> None:
+    def __init__(
+        self, *, port: int, routed: bool, state: Path, changed: Callable[[], None]
+    ) -> None:
         self._port = port
         self._routed = routed
         self._state = state
+        self._changed = changed
         self._node: Node | None = None
 
     def node(self) -> Node | None:
@@ -86,7 +90,7 @@ class DhtNode:
             try:
                 await together(child.watch(), self._work(child, node_id, ready))
             finally:
-                self._node = None
+                self._tell(None)
 
     def _command(self, node_id: bytes) -> list[str]:
         # -P: a file of the user's in the current folder must not pass for one of Python's
@@ -110,9 +114,15 @@ class DhtNode:
                     line = await child.ask("statistics", timeout_s=STATISTICS_WITHIN_S)
                     statistics = _own_value_left_out(msgspec.json.decode(line, type=Statistics))
                 beats += 1
-                self._node = Node(node_id, self._port, statistics)
+                self._tell(Node(node_id, self._port, statistics))
                 ready(f"UDP {self._port}, a value put and got back")
                 await asyncio.sleep(max(0.0, started_at + BEAT_EVERY_S - loop.time()))
+
+    def _tell(self, node: Node | None) -> None:
+        came_or_went = (node is None) != (self._node is None)
+        self._node = node
+        if came_or_went:
+            self._changed()
 
 
 async def _beat(sock: socket.socket, heartbeat: Heartbeat, node_id: bytes) -> None:

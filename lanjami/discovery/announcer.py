@@ -54,13 +54,18 @@ class Announcer:
         self._limits = limits
         self._responder: Responder | None = None
         self._links: list[Link] = []
+        self._nudged = asyncio.Event()
+
+    def nudge(self) -> None:
+        """Have it look at `beacons()` at once, as a node has come or gone."""
+        self._nudged.set()
 
     async def run(self, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
         responder = self._responder = Responder(
             interval_s=self._interval_s, limits=self._limits(), jitter=random.random
         )
-        with _Sockets(responder, loop) as sockets:
+        with _Sockets(responder, loop, self._nudged) as sockets:
             while True:
                 sockets.follow(links(self._lan()))
                 self._links = sockets.links
@@ -69,7 +74,7 @@ class Announcer:
                 while (left_s := polled_at + POLL_S - loop.time()) > 0:
                     sockets.send(responder.on_tick(self._links, self._beacons(), now=loop.time()))
                     due_s = responder.wake_at - loop.time()
-                    await sockets.disturbed(max(0.0, min(left_s, due_s)))
+                    await sockets.pause(max(0.0, min(left_s, due_s)))
 
     def interfaces(self) -> list[str]:
         """The names of the interfaces that are announced on."""
@@ -94,15 +99,17 @@ class _Sockets:
     """The sockets of the announcer: by link one that hears the group; by family one that sends
     and hears answers, and one for questions sent to us alone, where nobody else has the port."""
 
-    def __init__(self, responder: Responder, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, responder: Responder, loop: asyncio.AbstractEventLoop, nudged: asyncio.Event
+    ) -> None:
         self._responder = responder
         self._loop = loop
+        self._nudged = nudged
         self._groups: dict[Link, socket.socket] = {}
         self._senders: dict[int, socket.socket] = {}
         self._alone: dict[int, socket.socket] = {}
         self._refused: dict[Link, str] = {}
         self._own: frozenset[tuple[Ip, int]] = frozenset()  # what our own datagrams come from
-        self._disturbed = asyncio.Event()
         self._fault: BaseException | None = None
 
     def __enter__(self) -> Self:
@@ -160,14 +167,14 @@ class _Sockets:
                 self._responder.dropped["not sent"] += 1
                 _log.debug("not sent", interface=link.name, error=error.strerror)
 
-    async def disturbed(self, timeout_s: float) -> None:
-        """Wait until a datagram gave the responder something to do, at most `timeout_s`."""
+    async def pause(self, timeout_s: float) -> None:
+        """Wait until there is something to do before its time, at most `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._disturbed.wait()
+                await self._nudged.wait()
         except TimeoutError:
             pass
-        self._disturbed.clear()
+        self._nudged.clear()
         if self._fault is not None:
             raise self._fault
 
@@ -204,10 +211,10 @@ class _Sockets:
                     break
                 self._take(received, link)
             if self._responder.wake_at < before:
-                self._disturbed.set()
+                self._nudged.set()
         except Exception as error:  # noqa: BLE001 - handed to `run`, which fails with it
             self._fault = error
-            self._disturbed.set()
+            self._nudged.set()
 
     def _take(self, received: net.Received, link: Link | None) -> None:
         if received.sender in self._own:

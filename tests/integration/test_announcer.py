@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from ipaddress import IPv4Interface
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,7 @@ async def _announcing(
 
 @contextmanager
 def _asker() -> Iterator[socket.socket]:
-    """A socket that asks from a port of its own, as a client does that came up without a network."""
+    """A socket that asks from a port of its own, as a client that came up without a network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.bind(("127.0.0.1", 0))
@@ -130,5 +131,5 @@ async def test_a_hundred_thousand_mutated_datagrams_leave_it_answering(
 
 
 def _resident_kib() -> int:
-    with open("/proc/self/status", encoding="ascii") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    status = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are fo
 
 
 def _node(state: Path) -> DhtNode:
-    return DhtNode(port=free_port(socket.SOCK_DGRAM), routed=False, state=state)
+    return DhtNode(
+        port=free_port(socket.SOCK_DGRAM), routed=False, state=state, changed=lambda: None
+    )
 
 
 async def test_it_serves_and_keeps_its_identity(tmp_path: Path) -> None:
@@ -67,15 +69,19 @@ async def test_a_dead_or_hung_child_is_replaced_within_two_seconds(
 
 async def test_the_reason_of_a_failure_is_told(tmp_path: Path) -> None:
     node = _node(tmp_path)
-    with pytest.raises(HostError, match="was killed by SIGKILL"):
+
+    async def kill_it() -> None:
         async with running(node):
             os.kill(opendht_child(os.getpid()), signal.SIGKILL)
             await asyncio.sleep(5)
 
+    with pytest.raises(HostError, match="was killed by SIGKILL"):
+        await kill_it()
+
 
 async def test_a_taken_port_is_named_with_its_owner(tmp_path: Path) -> None:
     port = free_port(socket.SOCK_DGRAM)
-    node = DhtNode(port=port, routed=False, state=tmp_path)
+    node = DhtNode(port=port, routed=False, state=tmp_path, changed=lambda: None)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("0.0.0.0", port))
         taken = rf"^UDP port {port} is taken by .*\(process {os.getpid()}\)$"

@@ -20,10 +20,10 @@ async def main(names: list[str]) -> None:
     instances: dict[str, str] = {}
 
     def on_change(
-        zeroconf: zeroconf.Zeroconf,  # noqa: ARG001 - the library's signature
+        zeroconf: zeroconf.Zeroconf,
         service_type: str,
         name: str,
-        state_change: zeroconf.ServiceStateChange,  # noqa: ARG001
+        state_change: zeroconf.ServiceStateChange,
     ) -> None:
         instances.setdefault(service_type, name)
 
