@@ -19,7 +19,6 @@ LARGEST_BODY = 16 * 1024  # bytes
 RETRY_AFTER_S = 5
 CHECK_EVERY_S = 10.0
 CHECK_WITHIN_S = 5.0
-LONGEST_SOCKET_PATH = 103  # bytes: sun_path of macOS, less its end; Linux has 107
 
 Routes = Callable[[], Sequence[web.AbstractRouteDef]]
 
@@ -45,7 +44,7 @@ class HttpServer:
         async with _serving(self._routes(), sockets):
             try:
                 while True:
-                    await _check(port, self._probe)
+                    await check(port, self._probe)
                     self._port = port
                     ready(f"TCP {port}, answers through the socket")
                     await asyncio.sleep(CHECK_EVERY_S)
@@ -63,21 +62,13 @@ class LocalServer:
         self._routes = routes
 
     async def run(self, ready: Ready) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._path.unlink(missing_ok=True)
-            sock.bind(str(self._path))
-            self._path.chmod(0o600)
-            sock.listen(64)
-        except OSError as error:
-            sock.close()
-            raise HostError(f"the socket {self._path} cannot be made: {error}") from error
+        sock = await asyncio.to_thread(_listen_privately, self._path)
         async with _serving(self._routes(), [sock]):
             try:
                 ready(str(self._path))
                 await asyncio.Event().wait()
             finally:
-                self._path.unlink(missing_ok=True)
+                await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
 
 def listen_on_first(ports: Sequence[int]) -> tuple[int, list[socket.socket]]:
@@ -89,6 +80,19 @@ def listen_on_first(ports: Sequence[int]) -> tuple[int, list[socket.socket]]:
         except HostError as error:
             reasons.append(str(error))
     raise HostError("; ".join(reasons))
+
+
+def _listen_privately(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        sock.bind(str(path))
+        path.chmod(0o600)
+        sock.listen(64)
+    except OSError as error:  # where the path is too long for a socket, without an errno
+        sock.close()
+        raise HostError(f"the socket {path} cannot be made: {error}") from error
+    return sock
 
 
 def json_answer(body: object, *, status: int = 200) -> web.Response:
@@ -144,7 +148,7 @@ async def _errors(
         return answer
 
 
-async def _check(port: int, path: str) -> None:
+async def check(port: int, path: str) -> None:
     """Ask ourselves over TCP; HostError where no HTTP answer comes."""
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):

@@ -11,6 +11,14 @@ from lanjami.lan import host_port, http_url
 
 _WIDEST_LIST = 4  # addresses shown at the start
 
+# What a person is told of the services that matter to a client.
+_TITLES = {
+    "dhtnode": "bootstrap",
+    "discovery": "discovery",
+    "names": "name server",
+    "mdns": "{detail}",
+}
+
 
 class Service(msgspec.Struct, frozen=True):
     """`state` is "up", "starting" or "down"; `reason` says what is worse off."""
@@ -116,20 +124,25 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None) -> Iterator[s
     if not addresses:
         yield "Connect this computer to a network by cable or Wi-Fi; lanjami follows by itself."
     else:
-        yield "In Jami, for each account, open its advanced settings and set:"
-        yield "  Enable local peer discovery   on"
-        yield f"  or Bootstrap                  {host_port(addresses[0], port)}"
+        yield "In Jami, open Settings > account > Advanced settings and set:"
+        yield f"  OpenDHT configuration > Bootstrap   {host_port(addresses[0], port)}"
+        yield "  or there, Enable local peer discovery"
         if http_port is not None:
             other = f"  (or {http_url(snapshot.host, http_port)})" if snapshot.host else ""
-            yield f"  Name server                   {http_url(addresses[0], http_port)}{other}"
-        yield "  Use DHT proxy                 off (Android, iOS)"
+            yield f"  Name server                         {http_url(addresses[0], http_port)}{other}"
+        yield "Android: Advanced > DHT; iPhone: Connectivity & configuration > DHT."
+        yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
     yield ""
     yield "lanjami status shows how it is doing; Ctrl+C stops it."
 
 
 def _parts(snapshot: Snapshot) -> Iterator[str]:
-    up = [name for name, service in snapshot.services.items() if service.state == "up"]
+    up = [
+        _TITLES[name].format(detail=service.detail)
+        for name, service in snapshot.services.items()
+        if service.state == "up" and name in _TITLES
+    ]
     yield f"Running: {', '.join(up) or 'nothing yet'}"
     worse = {n: s.reason for n, s in snapshot.services.items() if s.reason or s.state == "down"}
     if worse:

@@ -17,6 +17,7 @@ from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.limits import Limits
 from lanjami.lan import Address, Interface
+from lanjami.runtime import net
 from tests.support.running import Heard, running
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loopback joins groups on Linux")
@@ -60,6 +61,19 @@ async def test_a_question_is_answered_to_its_source(to: str) -> None:
             assert await _answer(asker) == wire.pack(BEACON)
         counts = announcer.counts()
         assert (counts.queries, counts.answers) == (1, 1)
+
+
+async def test_a_node_that_comes_up_is_announced_at_once() -> None:
+    up: list[wire.Beacon] = []
+    announcer = Announcer(interval_s=60.0, lan=lambda: (LOOPBACK,), beacons=lambda: up)
+    with net.group_receiver(wire.GROUP_V4, wire.PORT, index=LOOPBACK.index) as client:
+        async with running(announcer):
+            await asyncio.sleep(0.1)
+            up.append(BEACON)
+            announcer.nudge()
+            async with asyncio.timeout(0.5):
+                while await _answer(client) != wire.pack(BEACON):
+                    pass  # our own question, which comes first
 
 
 async def test_without_a_node_nothing_is_said() -> None:

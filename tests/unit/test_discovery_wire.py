@@ -1,6 +1,8 @@
 """The datagrams of OpenDHT's peer discovery."""
 
+import json
 from contextlib import suppress
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -56,6 +58,19 @@ def test_the_recorded_datagram_is_written_byte_for_byte() -> None:
 def test_the_recorded_query_is_read_and_written() -> None:
     assert bytes.fromhex("a171") == QUERY
     assert parse(QUERY) == Query()
+
+
+def test_what_a_real_client_sends_is_read_and_written_byte_for_byte() -> None:
+    recorded = json.loads(Path("tests/data/discovery-datagrams.json").read_text())
+    beacon = Beacon(bytes.fromhex(recorded["node_id"]), recorded["port"])
+    person = Person(bytes.fromhex(recorded["account_id"]), recorded["display_name"])
+    assert parse(bytes.fromhex(recorded["query"])) == Query()
+    assert parse(bytes.fromhex(recorded["account_only"])) == Publication(None, person)
+    both = bytes.fromhex(recorded["node_and_account"])
+    assert parse(both) == Publication(beacon, person)
+    # after the map's length, the client's own node stands as we would send it
+    assert both[1:].startswith(pack(beacon)[1:])
+    assert bytes.fromhex(recorded["query"]) == QUERY
 
 
 @given(

@@ -116,8 +116,8 @@ def test_at_most_ten_people_are_listed_and_all_are_counted() -> None:
 def test_the_welcome_tells_how_to_set_a_client_up() -> None:
     said = welcome(_snapshot(), port=4222, http_port=80).splitlines()
     assert said[0] == "lanjami 1.0 is running at 10.0.0.5"
-    assert "  or Bootstrap                  10.0.0.5:4222" in said
-    assert "  Name server                   http://10.0.0.5  (or http://lanjami.local)" in said
+    assert "  OpenDHT configuration > Bootstrap   10.0.0.5:4222" in said
+    assert "  Name server                         http://10.0.0.5  (or http://lanjami.local)" in said
 
 
 def test_other_ports_are_told() -> None:
@@ -164,7 +164,7 @@ def test_what_is_worse_off_is_told() -> None:
         port=4222,
         http_port=80,
     )
-    assert "Running: discovery, names" in said.splitlines()
+    assert "Running: discovery, name server" in said.splitlines()
     assert (
         "Worse off: dhtnode: UDP port 4222 is taken; discovery: wlan0 IPv6: no such device"
         in said.splitlines()

@@ -1,0 +1,145 @@
+"""What the parts under the services do with a real kernel."""
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from lanjami.errors import HostError
+from lanjami.runtime import disk, httpd, log, net, process
+from tests.support.ports import free_port
+from tests.support.running import running
+
+
+def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for content in (b"first", b"second"):
+        disk.write_atomically(file, content)
+        assert file.read_bytes() == content
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"missing/secret cannot be written: No such file"):
+        disk.write_atomically(tmp_path / "missing" / "secret", b"")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match=r"file/state cannot be made"):
+        disk.make_private_folder(tmp_path / "file" / "state")
+
+
+def test_a_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with (
+        disk.locked(lock),
+        pytest.raises(HostError, match=rf"process {os.getpid()}"),
+        disk.locked(lock),
+    ):
+        pass
+    with disk.locked(lock):
+        pass
+
+
+def test_a_port_below_1024_needs_a_right() -> None:
+    if os.geteuid() == 0:
+        with pytest.raises(HostError, match="taken by"), _taken() as port:
+            net.listen(port)
+    else:
+        with pytest.raises(HostError, match="needs the right"):
+            net.listen(80)
+
+
+def _taken() -> "_TakenPort":
+    return _TakenPort()
+
+
+class _TakenPort:
+    def __enter__(self) -> int:
+        self._sock = socket.create_server(("", 0))
+        return int(self._sock.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+
+def test_loopback_serves_no_lan() -> None:
+    assert "lo" not in {interface.name for interface in net.interfaces(ignored=[])}
+
+
+def test_ignored_interfaces_are_left_out() -> None:
+    assert net.interfaces(ignored=["*"]) == ()
+
+
+def test_every_interface_has_its_own_index_and_addresses() -> None:
+    for interface in net.interfaces(ignored=[]):
+        assert interface.index == socket.if_nametoindex(interface.name)
+        assert interface.addresses
+
+
+async def test_a_child_is_asked_and_stopped() -> None:
+    echo = "import sys\nfor line in sys.stdin: print('heard', line, end='', flush=True)"
+    async with process.child("the child", _python(echo), environment=dict(os.environ)) as child:
+        assert await child.ask("hello", timeout_s=5) == "heard hello"
+        await child.stop(within_s=5)
+        with pytest.raises(HostError, match="the child ended with status 0"):
+            await child.ended()
+
+
+async def test_a_child_that_says_nothing_hangs() -> None:
+    sleeper = "import time; time.sleep(60)"
+    async with process.child("the child", _python(sleeper), environment=dict(os.environ)) as child:
+        with pytest.raises(HostError, match=r"the child hangs: it said nothing for 0.2 s"):
+            await child.ask("hello", timeout_s=0.2)
+        await child.stop(within_s=0.1)
+        with pytest.raises(HostError, match="was killed by SIGKILL"):
+            await child.ended()
+
+
+async def test_what_a_child_says_on_stderr_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    crier = "import sys; sys.stderr.write('help\\n'); sys.exit(3)"
+    async with process.child("the child", _python(crier), environment=dict(os.environ)) as child:
+        with caplog.at_level(logging.WARNING), pytest.raises(HostError, match="with status 3"):
+            await child.watch()
+    assert "child says child='the child' line=help" in caplog.text
+
+
+async def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(HostError, match="the child cannot be started: No such file"):
+        async with process.child("the child", ["/nowhere"], environment={}):
+            pass
+
+
+def _python(program: str) -> list[str]:
+    return [sys.executable, "-c", program]
+
+
+async def test_a_socket_path_that_is_too_long_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 120)
+    with pytest.raises(HostError, match="cannot be made"):
+        async with running(httpd.LocalServer(path=path, routes=list)):
+            pass
+
+
+async def test_a_server_that_is_not_http_is_noticed() -> None:
+    async def say_no(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"no\n")
+        writer.close()
+
+    port = free_port()
+    async with await asyncio.start_server(say_no, "127.0.0.1", port):
+        with pytest.raises(HostError, match=f"something else answers on TCP port {port}"):
+            await httpd.check(port, "/")
+
+
+def test_a_record_is_an_event_with_fields(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        log.get("test").info("interface served", interface="eth0", note="two words", empty="")
+    assert caplog.messages == ["interface served interface=eth0 note='two words' empty=''"]
