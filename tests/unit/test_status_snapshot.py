@@ -117,7 +117,9 @@ def test_the_welcome_tells_how_to_set_a_client_up() -> None:
     said = welcome(_snapshot(), port=4222, http_port=80).splitlines()
     assert said[0] == "lanjami 1.0 is running at 10.0.0.5"
     assert "  OpenDHT configuration > Bootstrap   10.0.0.5:4222" in said
-    assert "  Name server                         http://10.0.0.5  (or http://lanjami.local)" in said
+    assert (
+        "  Name server                         http://10.0.0.5  (or http://lanjami.local)" in said
+    )
 
 
 def test_other_ports_are_told() -> None:
