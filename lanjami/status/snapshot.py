@@ -128,8 +128,9 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None) -> Iterator[s
         yield f"  OpenDHT configuration > Bootstrap   {host_port(addresses[0], port)}"
         yield "  or there, Enable local peer discovery"
         if http_port is not None:
+            url = http_url(addresses[0], http_port)
             other = f"  (or {http_url(snapshot.host, http_port)})" if snapshot.host else ""
-            yield f"  Name server                         {http_url(addresses[0], http_port)}{other}"
+            yield f"  Name server                         {url}{other}"
         yield "Android: Advanced > DHT; iPhone: Connectivity & configuration > DHT."
         yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
