@@ -12,12 +12,7 @@ from lanjami.lan import host_port, http_url
 _WIDEST_LIST = 4  # addresses shown at the start
 
 # What a person is told of the services that matter to a client.
-_TITLES = {
-    "dhtnode": "bootstrap",
-    "discovery": "discovery",
-    "names": "name server",
-    "mdns": "{detail}",
-}
+_TITLES = {"dhtnode": "bootstrap", "discovery": "discovery", "names": "name server"}
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -98,7 +93,10 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
     yield ""
     yield f"  Addresses    {', '.join(snapshot.addresses) or 'none'}"
     yield f"  Name server  {snapshot.name_server or 'none'}, {snapshot.names} names"
-    yield f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values"
+    yield (
+        f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values, "
+        f"{dht.messages} messages sent"
+    )
     dropped = ", ".join(f"{number} {why}" for why, number in discovery.dropped_by.items())
     yield (
         f"  Discovery    {discovery.queries} queries, {discovery.answers} answers, "
@@ -139,10 +137,13 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None) -> Iterator[s
 
 
 def _parts(snapshot: Snapshot) -> Iterator[str]:
+    titles = dict(_TITLES)
+    if snapshot.host and "mdns" in snapshot.services:
+        titles["mdns"] = snapshot.services["mdns"].detail
     up = [
-        _TITLES[name].format(detail=service.detail)
+        titles[name]
         for name, service in snapshot.services.items()
-        if service.state == "up" and name in _TITLES
+        if service.state == "up" and name in titles
     ]
     yield f"Running: {', '.join(up) or 'nothing yet'}"
     worse = {n: s.reason for n, s in snapshot.services.items() if s.reason or s.state == "down"}

@@ -70,6 +70,13 @@ async def test_a_box_with_a_default_route_elsewhere_serves_its_other_lan(
     assert joined_s < SOON_S
 
 
+async def test_a_box_without_ipv6_is_well_and_serves(lab: Lab, switch: Switch) -> None:
+    await Appliance(lab.host("box").without_ipv6().plug(switch, "10.77.0.1/24")).start()
+    joined_s = _join(_plain(lab, switch), patience_s=5)
+    assert joined_s is not None
+    assert joined_s < SOON_S
+
+
 async def test_an_adapter_that_is_pulled_and_plugged_again_is_served(
     lab: Lab, switch: Switch, box: Host
 ) -> None:

@@ -18,6 +18,7 @@ CALLS = "CallManager"
 FOUND, INVALID, NOT_FOUND, ERROR = 0, 1, 2, 3  # registeredNameFound
 REGISTERED, TAKEN = 0, 3  # nameRegistrationEnded
 JOINED = 1  # conversationMemberEvent
+THINKS_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +309,13 @@ async def befriend(alice: Jami, bob: Jami) -> str:
 
 
 async def write_both_ways(alice: Jami, bob: Jami, conversation: str, text: str) -> None:
-    """Write `text` from one to the other and back; each has to arrive."""
+    """Write `text` from one to the other and back; each has to arrive.
+
+    Each takes a moment to think, as people do: the 2023 client forgets the notice of a message
+    that comes while it still fetches another ("Already fetching"), until the next one.
+    """
     for sender, receiver in ((alice, bob), (bob, alice)):
+        await asyncio.sleep(THINKS_S)
         since = receiver.signals_heard
         await sender.send(conversation, text)
         await receiver.message(text, since=since, within_s=60)
