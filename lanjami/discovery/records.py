@@ -58,9 +58,10 @@ def yields(own: frozenset[Ip], theirs: frozenset[Ip]) -> bool:
     in the spirit of RFC 6762 section 8.2, so that exactly one of them moves.
     """
     strangers = theirs - own
-    ours = max(map(_order, own & theirs or own), default=(0, 0))
+    ours = max(map(_order, own & theirs or own), default=(False, 0))
     return bool(strangers) and ours < max(map(_order, strangers))
 
 
-def _order(ip: Ip) -> tuple[int, int]:
-    return ip.version, int(ip)
+def _order(ip: Ip) -> tuple[bool, int]:
+    """By IPv4 address where there is one: IPv6 link-local ones are made of random bits."""
+    return ip.version == 4, int(ip)

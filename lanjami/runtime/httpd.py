@@ -111,8 +111,8 @@ async def _serving(
     )
     app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
     try:
+        await runner.setup()
         for sock in sockets:
             await web.SockSite(runner, sock, backlog=1024).start()
         yield

@@ -146,11 +146,15 @@ class Capture:
         while "listening on" not in self._process.output():
             time.sleep(0.02)
 
+    def so_far(self) -> list[str]:
+        """A line for each packet, without its time."""
+        return run("tcpdump", "-n", "-t", "-r", str(self._file), check=False).splitlines()
+
     def packets(self) -> list[str]:
         """End the capture; a line for each packet, without its time."""
         self._process.signal(signal.SIGINT)
         self._process.wait(within_s=10)
-        return run("tcpdump", "-n", "-t", "-r", str(self._file)).splitlines()
+        return self.so_far()
 
 
 class Switch(Host):

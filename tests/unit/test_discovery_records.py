@@ -63,7 +63,7 @@ def test_the_names_to_try_are_numbered_from_two() -> None:
         (_ips("10.0.0.9"), _ips("10.0.0.10"), True),  # numbers, not texts
         # An address on another LAN counts for nothing where ours on this one is heard.
         (_ips("10.0.0.5", "192.168.0.5"), _ips("10.0.0.5", "10.0.0.6"), True),
-        (_ips("10.0.0.5"), _ips("10.0.0.5", "fd00::1"), True),
+        (_ips("10.0.0.5"), _ips("10.0.0.5", "fd00::1"), False),  # by IPv4 where there is one
         (_ips("10.0.0.5", "fd00::2"), _ips("10.0.0.5", "fd00::2", "fd00::1"), False),
     ],
 )
