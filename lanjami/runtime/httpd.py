@@ -40,8 +40,8 @@ class HttpServer:
         return self._port
 
     async def run(self, ready: Ready) -> None:
-        port, sockets = listen_on_first(self._ports)
-        async with _serving(self._routes(), sockets):
+        port, sockets = await asyncio.to_thread(listen_on_first, self._ports)
+        async with _serving(self._routes, sockets):
             try:
                 while True:
                     await check(port, self._probe)
@@ -63,7 +63,7 @@ class LocalServer:
 
     async def run(self, ready: Ready) -> None:
         sock = await asyncio.to_thread(_listen_privately, self._path)
-        async with _serving(self._routes(), [sock]):
+        async with _serving(self._routes, [sock]):
             try:
                 ready(str(self._path))
                 await asyncio.Event().wait()
@@ -102,24 +102,20 @@ def json_answer(body: object, *, status: int = 200) -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def _serving(
-    routes: Sequence[web.AbstractRouteDef], sockets: Sequence[socket.socket]
-) -> AsyncIterator[None]:
-    app = web.Application(
-        middlewares=[web.normalize_path_middleware(append_slash=False, remove_slash=True), _errors],
-        client_max_size=LARGEST_BODY,
-    )
-    app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    try:
+async def _serving(routes: Routes, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Serve on listening sockets, which are closed at the end, whatever happens."""
+    async with contextlib.AsyncExitStack() as opened:
+        for sock in sockets:
+            opened.enter_context(sock)
+        slashes = web.normalize_path_middleware(append_slash=False, remove_slash=True)
+        app = web.Application(middlewares=[slashes, _errors], client_max_size=LARGEST_BODY)
+        app.add_routes(routes())
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        opened.push_async_callback(runner.cleanup)
         await runner.setup()
         for sock in sockets:
             await web.SockSite(runner, sock, backlog=1024).start()
         yield
-    finally:
-        await runner.cleanup()
-        for sock in sockets:
-            sock.close()
 
 
 @web.middleware
