@@ -22,7 +22,7 @@ from lanjami.discovery.records import Facts
 from lanjami.nameserver import api as names_api
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net
-from lanjami.runtime.notify import notify, watchdog_interval_s
+from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
 from lanjami.status import snapshot as status
@@ -35,10 +35,14 @@ NOTIFY_EVERY_S = 5.0
 
 
 class App:
-    """The appliance, with its configuration and its state folder."""
+    """The appliance, with its configuration and its state folder.
 
-    def __init__(self, config: Config, state: Path) -> None:
+    `command` is how the person who waits calls this program.
+    """
+
+    def __init__(self, config: Config, state: Path, *, command: str) -> None:
         self._config = config
+        self._command = command
         self._state = state
         self._announcer = Announcer(
             interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
@@ -54,7 +58,7 @@ class App:
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             routes=lambda: names_api.routes(self._registry),
-            probe="/name/lanjami",
+            probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
             path=socket_path(state), routes=lambda: status_api.routes(self.snapshot)
@@ -113,13 +117,22 @@ class App:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLED_WITHIN_S):
                 await self._supervisor.settled()
-        snapshot = self.snapshot()
-        started(status.welcome(snapshot, port=self._config.dht.port, http_port=self._http.port()))
-        notify("READY=1", f"STATUS={_summary(snapshot)}")
-        interval_s = min(NOTIFY_EVERY_S, watchdog_interval_s() or NOTIFY_EVERY_S)
-        while True:
-            notify("WATCHDOG=1", f"STATUS={_summary(self.snapshot())}")
-            await asyncio.sleep(interval_s)
+        with _only_said():
+            started(self._welcome())
+        with _only_said():
+            notify("READY=1", f"STATUS={_summary(self.snapshot())}")
+        while systemd_listens():
+            with _only_said():
+                notify("WATCHDOG=1", f"STATUS={_summary(self.snapshot())}")
+            await asyncio.sleep(min(NOTIFY_EVERY_S, watchdog_interval_s() or NOTIFY_EVERY_S))
+
+    def _welcome(self) -> str:
+        return status.welcome(
+            self.snapshot(),
+            port=self._config.dht.port,
+            http_port=self._http.port(),
+            command=self._command,
+        )
 
     def _lan(self) -> tuple[lan.Interface, ...]:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
@@ -181,9 +194,18 @@ def socket_path(state: Path) -> Path:
     return state / "control.sock"
 
 
-def serve(config: Config, state: Path, *, started: Callable[[str], None]) -> None:
-    """Run the appliance until SIGINT or SIGTERM."""
-    asyncio.run(_until_signalled(App(config, state), started))
+@contextlib.contextmanager
+def _only_said() -> Iterator[None]:
+    """Nothing that is only said may end what is done."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - a closed pipe, a vanished socket of systemd, a fault of ours
+        _log.exception("cannot say how it is")
+
+
+def serve(config: Config, state: Path, *, command: str, started: Callable[[str], None]) -> None:
+    """Run the appliance until SIGINT or SIGTERM; see `App`."""
+    asyncio.run(_until_signalled(App(config, state, command=command), started))
 
 
 async def _until_signalled(app: App, started: Callable[[str], None]) -> None:
@@ -207,5 +229,6 @@ async def _until_signalled(app: App, started: Callable[[str], None]) -> None:
 
 
 def _summary(snapshot: status.Snapshot) -> str:
-    down = [name for name, service in snapshot.services.items() if service.state != "up"]
-    return f"not up: {', '.join(down)}" if down else f"all up, {snapshot.names} names"
+    services = snapshot.services.items()
+    worse = [name for name, service in services if service.state != "up" or service.reason]
+    return f"worse off: {', '.join(worse)}" if worse else f"all is well, {snapshot.names} names"

@@ -1,6 +1,8 @@
 """Where the configuration and the state are."""
 
 import os
+import shutil
+import sys
 from pathlib import Path
 
 from lanjami import config
@@ -13,7 +15,7 @@ SYSTEM_STATE = Path("/var/lib/lanjami")
 def read_config(file: Path | None, overrides: tuple[str, ...]) -> config.Config:
     """The configuration from `file`, else the system's, else the user's, else the defaults."""
     if file is None:
-        file = next((f for f in (SYSTEM_CONFIG, _user_config()) if f.is_file()), None)
+        file = next((f for f in (SYSTEM_CONFIG, _user_config()) if _is_there(f)), None)
     if file is None:
         return config.parse("", overrides=overrides)
     try:
@@ -40,12 +42,24 @@ def state_folders_to_look_in(folder: Path | None) -> list[Path]:
     return [own] if folder is not None else [own, SYSTEM_STATE]
 
 
+def own_command() -> str:
+    """How the person called this program, for the commands that they are told."""
+    return "lanjami" if shutil.which("lanjami") else sys.argv[0]
+
+
 def _user_config() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config") / "lanjami" / "lanjami.toml"
 
 
 def _user_state() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state") / "lanjami"
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # in a folder that only others may look into
+        return False
 
 
 def _xdg(variable: str, default: str) -> Path:

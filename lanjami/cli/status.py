@@ -37,7 +37,12 @@ def status(*, state: Path | None, as_json: bool) -> None:
         if answer is not None:
             break
     else:
-        click.echo("lanjami is not running; start it with: lanjami up", err=True)
+        command = places.own_command()
+        click.echo(
+            f"lanjami is not running as this user or as the system service; "
+            f"start it with: {command} up",
+            err=True,
+        )
         sys.exit(NOT_RUNNING)
     snapshot = msgspec.json.decode(answer, type=Snapshot)
     click.echo(msgspec.json.format(answer, indent=2).decode() if as_json else table(snapshot))
@@ -64,10 +69,11 @@ def _ask(path: Path) -> bytes | None:
     except (FileNotFoundError, ConnectionRefusedError):
         return None
     except PermissionError as error:
+        command = places.own_command()
         raise HostError(
-            f"the box at {path.parent} belongs to another user; try: sudo lanjami status"
+            f"the box at {path.parent} belongs to another user; try: sudo {command} status"
         ) from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise HostError(f"the box at {path.parent} does not answer: {error}") from error
     finally:
         connection.close()

@@ -44,4 +44,4 @@ def up(
     journal = "JOURNAL_STREAM" in os.environ
     quiet = logging.INFO if journal or verbose else logging.WARNING
     log.to_stderr(level=logging.DEBUG if verbose > 1 else quiet, journal=journal)
-    app.serve(config, places.state_folder(state), started=click.echo)
+    app.serve(config, places.state_folder(state), command=places.own_command(), started=click.echo)

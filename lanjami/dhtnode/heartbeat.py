@@ -2,8 +2,9 @@
 
 A beat puts a value and gets it back: get (for the write token), put, get. The queries carry the
 flag of a client ("s"), so that the node does not take the asker for a node and hand its address
-to others. The key differs from the node's id in the last bit only, because OpenDHT stores a
-value only where it counts itself among the closest nodes. Wire: OpenDHT src/network_engine.cpp.
+to others. The key begins as the node's id does, because OpenDHT stores a value only where it
+counts itself among the closest nodes; its other half nobody can guess, so nobody can fill it with
+values of their own. Wire: OpenDHT src/network_engine.cpp.
 """
 
 from dataclasses import dataclass
@@ -28,11 +29,11 @@ class Reply:
 
 
 class Heartbeat:
-    """The queries of one asker, whose id is `asker_id` (20 bytes), to the node `node_id`."""
+    """The queries of one asker to the node `node_id`; `asker_id` is 20 random bytes."""
 
     def __init__(self, *, asker_id: bytes, node_id: bytes) -> None:
         self._asker_id = asker_id
-        self._key = node_id[:-1] + bytes([node_id[-1] ^ 1])
+        self._key = node_id[:12] + asker_id[:8]
         self._content = b"lanjami heartbeat " + asker_id
 
     def get(self, transaction: int) -> bytes:

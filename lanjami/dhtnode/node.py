@@ -24,10 +24,13 @@ _log = log.get(__name__)
 
 START_S = 15.0  # a Raspberry Pi Zero 2 W under load needs several
 BEAT_EVERY_S = 1.0
-BEAT_WITHIN_S = 4.0  # a beat that takes longer is a hang
+BEAT_WITHIN_S = 3.0  # a beat that takes longer is a hang, or a flood
 RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
+OVERLOADED_S = 30.0  # a flooded child that still speaks to us may miss beats for so long
 STATISTICS_EVERY_BEATS = 2
 STATISTICS_WITHIN_S = 4.0
+HANGS_WITHIN_S = 1.0
+MOST_VALUES = 150_000  # some 150 MB; OpenDHT's own limit counts only the values' own bytes
 
 _PACKAGES = str(Path(lanjami.__file__).resolve().parent.parent)
 
@@ -104,18 +107,27 @@ class DhtNode:
         heartbeat = Heartbeat(asker_id=secrets.token_bytes(20), node_id=node_id)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.connect(("127.0.0.1", self._port))
+            _connect(sock, self._port)
             statistics = Statistics()
             beats = 0
+            beaten_at = loop.time()
             while True:
                 started_at = loop.time()
-                await _beat(sock, heartbeat, node_id)
-                if beats % STATISTICS_EVERY_BEATS == 0:
-                    line = await child.ask("statistics", timeout_s=STATISTICS_WITHIN_S)
-                    statistics = _own_value_left_out(msgspec.json.decode(line, type=Statistics))
+                late = ""
+                try:
+                    await _beat(sock, heartbeat, node_id)
+                    beaten_at = loop.time()
+                except TimeoutError:
+                    late = f"no value came back within {BEAT_WITHIN_S:g} s"
+                    if self._node is None or loop.time() - beaten_at > OVERLOADED_S:
+                        raise HostError(f"the OpenDHT node hangs: {late}") from None
+                if late or beats % STATISTICS_EVERY_BEATS == 0:
+                    within_s = HANGS_WITHIN_S if late else STATISTICS_WITHIN_S
+                    statistics = await _statistics(child, within_s)
                 beats += 1
                 self._tell(Node(node_id, self._port, statistics))
-                ready(f"UDP {self._port}, a value put and got back")
+                reason = f"the OpenDHT node is overloaded: {late}" if late else ""
+                ready(f"UDP {self._port}, a value put and got back", reason=reason)
                 await asyncio.sleep(max(0.0, started_at + BEAT_EVERY_S - loop.time()))
 
     def _tell(self, node: Node | None) -> None:
@@ -126,25 +138,20 @@ class DhtNode:
 
 
 async def _beat(sock: socket.socket, heartbeat: Heartbeat, node_id: bytes) -> None:
-    """Put a value and get it back; HostError where that does not succeed in time."""
-    try:
-        async with asyncio.timeout(BEAT_WITHIN_S):
-            transaction = secrets.randbits(30)
-            opened = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
-            if opened.node_id != node_id:
-                raise HostError("another DHT node answers on our port")
-            put = heartbeat.put(transaction + 1, token=opened.token)
-            await _exchange(sock, heartbeat, transaction + 1, put)
-            while True:
-                transaction += 2
-                got = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
-                if got.has_value:
-                    return
-                await asyncio.sleep(RESEND_S)
-    except TimeoutError:
-        raise HostError(
-            f"the OpenDHT node hangs: no value came back within {BEAT_WITHIN_S:g} s"
-        ) from None
+    """Put a value and get it back; TimeoutError where that does not succeed in time."""
+    async with asyncio.timeout(BEAT_WITHIN_S):
+        transaction = secrets.randbits(30)
+        opened = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
+        if opened.node_id != node_id:
+            raise HostError("another DHT node answers on our port")
+        put = heartbeat.put(transaction + 1, token=opened.token)
+        await _exchange(sock, heartbeat, transaction + 1, put)
+        while True:
+            transaction += 2
+            got = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
+            if got.has_value:
+                return
+            await asyncio.sleep(RESEND_S)
 
 
 async def _exchange(
@@ -169,9 +176,21 @@ async def _exchange(
             await asyncio.sleep(RESEND_S)
 
 
-def _own_value_left_out(statistics: Statistics) -> Statistics:
-    """The heartbeat's own value is not one of the people's."""
-    return msgspec.structs.replace(statistics, values=max(0, statistics.values - 1))
+def _connect(sock: socket.socket, port: int) -> None:
+    try:
+        sock.connect(("127.0.0.1", port))
+    except OSError as error:
+        raise HostError(f"the loopback interface cannot be used: {error.strerror}") from error
+
+
+async def _statistics(child: process.Child, within_s: float) -> Statistics:
+    """The child's counts, without the heartbeat's own value; HostError where it hangs, or
+    stores more than memory is for."""
+    line = await child.ask("statistics", timeout_s=within_s)
+    counted = msgspec.json.decode(line, type=Statistics)
+    if counted.values > MOST_VALUES:
+        raise HostError(f"the OpenDHT node stored {counted.values} values, too many to keep")
+    return msgspec.structs.replace(counted, values=max(0, counted.values - 1))
 
 
 def _environment() -> dict[str, str]:

@@ -186,7 +186,9 @@ class _Sockets:
             if alone is not None:
                 self._alone[version] = self._watch(alone, None)
         if link not in self._groups:
-            sock = net.group_receiver(link.group, wire.PORT, index=link.index)
+            sock = net.group_receiver(
+                link.group, wire.PORT, index=link.index, source=link.sources[0].ip
+            )
             self._groups[link] = self._watch(sock, link)
             _log.info(
                 "interface served",

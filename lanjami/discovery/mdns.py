@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from ipaddress import ip_address
 
 from zeroconf import AddressResolver, DNSAddress, IPVersion, ServiceInfo
@@ -17,7 +17,6 @@ from lanjami.runtime.service import Ready
 _log = log.get(__name__)
 
 POLL_S = 1.0
-WAITING = "waiting for a network"
 PROBE_MS = 600  # RFC 6762 section 8.1 asks for three probes 250 ms apart
 
 
@@ -40,6 +39,7 @@ class Mdns:
         self._lan = lan
         self._facts = facts
         self._host: str | None = None
+        self._probed: set[Interface] = set()  # the name was found free there
 
     def host(self) -> str | None:
         """The name that was found free, such as "lanjami.local"; None while there is none."""
@@ -50,43 +50,42 @@ class Mdns:
         own: set[Ip] = set()  # also those we had: others may still remember them
         try:
             while True:
-                lan = {i: None for i in self._lan() if _addresses(i)}
+                lan = {interface: None for interface in self._lan() if _addresses(interface)}
                 own |= {address.ip for interface in lan for address in interface.addresses}
-                gone = [responders.pop(i) for i in responders.keys() - lan.keys()]
-                await _close(gone)
-                came = [interface for interface in lan if interface not in responders]
-                for interface in came:
-                    responders[interface] = await _Responder.open(interface)
                 if self._gives_way(responders, frozenset(own)):
-                    await _close(list(responders.values()))
-                    responders = {i: await _Responder.open(i) for i in lan}
-                    came = list(lan)
                     self._host = None
-                if came:
-                    await self._find_host(responders, frozenset(own))
-                for responder in responders.values():
-                    await responder.advertise(self._host or self._base, self._facts())
-                ready(self._detail() if responders else WAITING)
+                    await _close(responders, keep=())
+                await _close(responders, keep=lan)
+                refused = await _open(responders, lan)
+                if self._host is None or len(responders) > len(self._probed & responders.keys()):
+                    self._host = await self._find_host(responders, frozenset(own))
+                    self._probed = set(responders)
+                if self._host is not None:
+                    for responder in responders.values():
+                        await responder.advertise(self._host, self._facts())
+                ready(self._detail(responders), reason=refused or self._reason(responders))
                 await asyncio.sleep(POLL_S)
         finally:
             self._host = None
-            await _close(list(responders.values()))
+            await _close(responders, keep=())
 
     def _gives_way(self, responders: dict[Interface, "_Responder"], own: frozenset[Ip]) -> bool:
         """Whether another box answers to our name and it is us who has to move."""
         if self._host is None:
             return False
         for responder in responders.values():
-            theirs = responder.heard(self._host)
-            if yields(own, theirs):
+            if yields(own, responder.addresses, responder.heard(self._host)):
                 _log.warning("another box has our name", host=f"{self._host}.local")
                 return True
         return False
 
     async def _find_host(
         self, responders: dict[Interface, "_Responder"], own: frozenset[Ip]
-    ) -> None:
-        """Keep our name where nobody else on any LAN has it, else take the first free one."""
+    ) -> str | None:
+        """Our name where nobody else on any LAN has it, else the first that is free; None where
+        there is no network, or others answer to every name."""
+        if not responders:
+            return None
         names = hosts(self._base) if self._host is None else iter([self._host, *hosts(self._base)])
         for name in names:
             async with asyncio.TaskGroup() as tasks:
@@ -94,14 +93,20 @@ class Mdns:
             if not any(probe.result() - own for probe in probes):
                 if name != self._host:
                     _log.info("name taken", host=f"{name}.local")
-                self._host = name
-                return
-        raise HostError(f"every name from {self._base}.local on is taken by others")
+                return name
+        return None
 
-    def _detail(self) -> str:
+    def _detail(self, responders: dict[Interface, "_Responder"]) -> str:
+        if self._host is None:
+            return "no name yet" if responders else "waiting for a network"
         if self._host == self._base:
             return f"{self._host}.local"
         return f"{self._host}.local, as another box here is {self._base}.local"
+
+    def _reason(self, responders: dict[Interface, "_Responder"]) -> str:
+        if self._host is None and responders:
+            return f"others answer to {self._base}.local and every name after it"
+        return ""
 
 
 class _Responder:
@@ -109,6 +114,7 @@ class _Responder:
 
     def __init__(self, interface: Interface, zeroconf: AsyncZeroconf) -> None:
         self._addresses = _addresses(interface)
+        self.addresses = frozenset(self._addresses)
         self._zeroconf = zeroconf
         self._advertised: dict[tuple[str, Record], ServiceInfo] = {}
 
@@ -172,7 +178,21 @@ def _addresses(interface: Interface) -> list[Ip]:
     return [a.ip for version in (4, 6) for a in announced(interface, version=version)]
 
 
-async def _close(responders: Sequence[_Responder]) -> None:
+async def _open(responders: dict[Interface, _Responder], wanted: Iterable[Interface]) -> str:
+    """Open what is missing; returns a sentence on what could not be had, to be tried again."""
+    refused = []
+    for interface in wanted:
+        if interface not in responders:
+            try:
+                responders[interface] = await _Responder.open(interface)
+            except HostError as error:
+                refused.append(str(error))
+    return "; ".join(refused)
+
+
+async def _close(responders: dict[Interface, _Responder], *, keep: Container[Interface]) -> None:
+    """Say goodbye and close where nothing is to be kept."""
+    gone = [responders.pop(interface) for interface in list(responders) if interface not in keep]
     async with asyncio.TaskGroup() as tasks:
-        for responder in responders:
+        for responder in gone:
             tasks.create_task(responder.close())

@@ -51,17 +51,18 @@ def hosts(base: str) -> Iterator[str]:
         yield f"{base}-{number}"
 
 
-def yields(own: frozenset[Ip], theirs: frozenset[Ip]) -> bool:
+def yields(own: frozenset[Ip], here: frozenset[Ip], theirs: frozenset[Ip]) -> bool:
     """Whether we give the name up where others also answer to it.
 
-    Of two boxes that took a name at the same time, the one with the higher address keeps it,
-    in the spirit of RFC 6762 section 8.2, so that exactly one of them moves.
+    `own` are all our addresses, `here` those on the LAN where `theirs` were heard. Of two boxes
+    that took a name at the same time the one with the higher address keeps it, in the spirit of
+    RFC 6762 section 8.2, so that exactly one of them moves. It goes by IPv4 where both have it:
+    IPv6 link-local addresses are made of random bits.
     """
     strangers = theirs - own
-    ours = max(map(_order, own & theirs or own), default=(False, 0))
-    return bool(strangers) and ours < max(map(_order, strangers))
-
-
-def _order(ip: Ip) -> tuple[bool, int]:
-    """By IPv4 address where there is one: IPv6 link-local ones are made of random bits."""
-    return ip.version == 4, int(ip)
+    for version in (4, 6):
+        ours = [int(ip) for ip in here if ip.version == version]
+        others = [int(ip) for ip in strangers if ip.version == version]
+        if ours and others:
+            return max(ours) < max(others)
+    return False

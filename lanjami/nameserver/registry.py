@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ _T = TypeVar("_T")
 _SELECT = "SELECT name, id, owner, publickey, signature FROM names"
 
 CHECK_EVERY_S = 10.0
+ANSWER_WITHIN_S = 5.0
 BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
 
 
@@ -148,8 +149,7 @@ class Registry:
             try:
                 self._thread, self._database, self._reason = thread, database, ""
                 while True:
-                    self._known = await self._ask(Database.count)
-                    await self._see_whether_writing_works_again()
+                    await self._see_whether_it_works()
                     ready(f"{self._known} names", reason=self._reason)
                     await asyncio.sleep(CHECK_EVERY_S)
             finally:
@@ -179,17 +179,26 @@ class Registry:
         self._reason = ""
         self._known = await self._ask(Database.count)
 
-    async def _see_whether_writing_works_again(self) -> None:
-        if self._reason:
-            with suppress(HostError):
+    async def _see_whether_it_works(self) -> None:
+        try:
+            self._known = await self._ask(Database.count)
+            if self._reason:
                 await self._ask(Database.write_something)
-                self._reason = ""
+            self._reason = ""
+        except HostError as error:
+            self._reason = str(error)
 
     async def _ask(self, question: Callable[[Database], _T]) -> _T:
         thread, database = self._thread, self._database
         if thread is None or database is None:
             raise HostError("the names are not open for now")
-        return await _on(thread, lambda: question(database))
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await _on(thread, lambda: question(database))
+        except TimeoutError:
+            raise HostError(
+                f"the database of names did not answer within {ANSWER_WITHIN_S:g} s"
+            ) from None
 
 
 async def _on(thread: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:

@@ -1,6 +1,7 @@
 """The state folder: private, locked, and written so that a power cut leaves old or new."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`, which names our pid; HostError where another has it."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = _open_lock(path)
     except OSError as error:
         raise HostError(f"{path} cannot be opened: {error.strerror}") from error
     try:
@@ -52,8 +53,18 @@ def locked(path: Path) -> Iterator[None]:
             raise HostError(
                 f"lanjami already runs with the state folder {path.parent} (process {holder})"
             ) from error
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode())
+        with contextlib.suppress(OSError):  # the pid is a hint; a full disk must not stop us
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(file)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a dying card that was made read-only

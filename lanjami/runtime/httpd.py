@@ -16,6 +16,9 @@ from lanjami.runtime.service import Ready
 _log = log.get(__name__)
 
 LARGEST_BODY = 16 * 1024  # bytes
+MOST_CONNECTIONS = 256  # a client's lasts milliseconds; when they are full, the oldest goes
+ACCEPTED_AT_ONCE = 64
+IDLE_S = 10.0
 RETRY_AFTER_S = 5
 CHECK_EVERY_S = 10.0
 CHECK_WITHIN_S = 5.0
@@ -110,12 +113,30 @@ async def _serving(routes: Routes, sockets: Sequence[socket.socket]) -> AsyncIte
         slashes = web.normalize_path_middleware(append_slash=False, remove_slash=True)
         app = web.Application(middlewares=[slashes, _errors], client_max_size=LARGEST_BODY)
         app.add_routes(routes())
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=IDLE_S)
         opened.push_async_callback(runner.cleanup)
         await runner.setup()
+        accept = _bounded(runner)
+        loop = asyncio.get_running_loop()
         for sock in sockets:
-            await web.SockSite(runner, sock, backlog=1024).start()
+            server = await loop.create_server(accept, sock=sock, backlog=ACCEPTED_AT_ONCE)
+            opened.callback(server.close)
         yield
+
+
+def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+    """Makes the handlers of connections; one too many ends the one that is open the longest, so
+    that silent connections, however many, keep nobody out."""
+    server = runner.server
+    assert server is not None
+
+    def accept() -> asyncio.Protocol:
+        connections = server.connections
+        if len(connections) >= MOST_CONNECTIONS and connections[0].transport is not None:
+            connections[0].transport.abort()
+        return server()
+
+    return accept
 
 
 @web.middleware

@@ -38,18 +38,29 @@ def interfaces(*, ignored: Sequence[str]) -> tuple[Interface, ...]:
     """The interfaces that serve a LAN now: up, with a carrier and an address.
 
     Loopback, point-to-point and interfaces whose names match an `ignored` pattern are left out.
+    Raises HostError where they cannot be listed.
     """
-    found = []
+    try:
+        return _interfaces(ignored)
+    except OSError as error:
+        raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
+
+
+def _interfaces(ignored: Sequence[str]) -> tuple[Interface, ...]:
+    found: dict[int, Interface] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for name in sorted(netifaces.interfaces()):
             if is_ignored(name, ignored) or not _serves_a_lan(probe, name):
                 continue
-            with contextlib.suppress(OSError, ValueError):  # it vanished while we looked
+            # it may vanish while we look, or have an address of a kind that we do not know
+            with contextlib.suppress(OSError, ValueError, KeyError):
                 index = socket.if_nametoindex(name)
                 addresses = tuple(_addresses(name, index))
+                # a labelled address (eth0:1) stands under a name of its own
+                real = found.get(index, Interface(name, index, ()))
                 if addresses:
-                    found.append(Interface(name, index, addresses))
-    return tuple(found)
+                    found[index] = Interface(real.name, index, real.addresses + addresses)
+    return tuple(found.values())
 
 
 def _serves_a_lan(probe: socket.socket, name: str) -> bool:
@@ -118,8 +129,10 @@ class Received:
     index: int
 
 
-def group_receiver(group: Ip, port: int, *, index: int) -> socket.socket:
+def group_receiver(group: Ip, port: int, *, index: int, source: Ip) -> socket.socket:
     """A socket that hears what is sent to `group` on one interface, and nothing else.
+
+    `index` and `source`, one of its addresses, both name the interface.
 
     Bound to the group's address it shares the port with others that allow it, and never takes
     a unicast datagram that is meant for them.
@@ -131,7 +144,8 @@ def group_receiver(group: Ip, port: int, *, index: int) -> socket.socket:
         sock.bind(_socket_address(group, port, index))
         hear_own_groups_only(sock)
         if group.version == 4:
-            membership = struct.pack("4s4si", group.packed, bytes(4), index)
+            # macOS looks at the address alone, Linux at the index where there is one
+            membership = struct.pack("4s4si", group.packed, source.packed, index)
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
         else:
             membership = struct.pack("16si", group.packed, index)

@@ -10,11 +10,16 @@ except ImportError:
     _systemd_notify = None
 
 
+def systemd_listens() -> bool:
+    """Whether systemd started us and wants to be told."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(*states: str) -> None:
     """Send states such as "READY=1"; does nothing where systemd did not start us."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
+    if not systemd_listens():
         return
+    address = os.environ["NOTIFY_SOCKET"]
     message = "\n".join(states)
     if _systemd_notify is not None:
         _systemd_notify(message)

@@ -50,28 +50,35 @@ class Supervisor:
         """Run all services until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for service in self._services:
-                tasks.create_task(self._keep(service), name=service.name)
+                tasks.create_task(self._keep(service, tasks))
 
     async def settled(self) -> None:
         """Wait until every service either serves or has failed once."""
         await self._settled.wait()
 
-    async def _keep(self, service: Service) -> None:
+    async def _keep(self, service: Service, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         backoff = Backoff()
         while True:
             started_at = loop.time()
-            try:
-                await service.run(_Report(self, service.name))
-                reason = "ended by itself"
-            except LanjamiError as error:
-                reason = str(error)
-            except Exception as error:  # noqa: BLE001 - our own bug: told, and tried again
-                reason = f"a fault of lanjami itself: {error!r}"
-                _log.exception("service broke", service=service.name)
-            self._failed(service.name, reason)
+            # In a task of its own, a service that cancels itself is told from one that is stopped.
+            running = tasks.create_task(self._once(service), name=service.name)
+            await asyncio.wait([running])
+            cancelled = running.cancelled()
+            self._failed(service.name, "was cancelled" if cancelled else running.result())
             await asyncio.sleep(backoff.failed(after_s=loop.time() - started_at))
             self._set(service.name, replace(self._health[service.name], state="starting"))
+
+    async def _once(self, service: Service) -> str:
+        """Run a service until it fails; returns why it did."""
+        try:
+            await service.run(_Report(self, service.name))
+        except LanjamiError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - our own bug: told, and tried again
+            _log.exception("service broke", service=service.name)
+            return f"a fault of lanjami itself: {error!r}"
+        return "ended by itself"
 
     def _failed(self, name: str, reason: str) -> None:
         before = self._health[name]

@@ -95,7 +95,7 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
     yield f"  Name server  {snapshot.name_server or 'none'}, {snapshot.names} names"
     yield (
         f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values, "
-        f"{dht.messages} messages sent"
+        f"{dht.messages} requests sent"
     )
     dropped = ", ".join(f"{number} {why}" for why, number in discovery.dropped_by.items())
     yield (
@@ -109,12 +109,17 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
     )
 
 
-def welcome(snapshot: Snapshot, *, port: int, http_port: int | None) -> str:
-    """What a person needs to set clients up, in at most 15 lines."""
-    return "\n".join(_welcome(snapshot, port, http_port))
+def welcome(
+    snapshot: Snapshot, *, port: int, http_port: int | None, command: str = "lanjami"
+) -> str:
+    """What a person needs to set clients up, in at most 15 lines.
+
+    `command` is how they call this program.
+    """
+    return "\n".join(_welcome(snapshot, port, http_port, command))
 
 
-def _welcome(snapshot: Snapshot, port: int, http_port: int | None) -> Iterator[str]:
+def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str) -> Iterator[str]:
     addresses = snapshot.addresses
     yield f"lanjami {snapshot.version} is running at {_some(addresses) or 'no address yet'}"
     yield from _parts(snapshot)
@@ -133,7 +138,7 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None) -> Iterator[s
         yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
     yield ""
-    yield "lanjami status shows how it is doing; Ctrl+C stops it."
+    yield f"{command} status shows how it is doing; Ctrl+C stops it."
 
 
 def _parts(snapshot: Snapshot) -> Iterator[str]:

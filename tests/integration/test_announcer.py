@@ -48,6 +48,11 @@ def _asker() -> Iterator[socket.socket]:
         yield sock
 
 
+def _client_socket() -> socket.socket:
+    source = LOOPBACK.addresses[0].ip
+    return net.group_receiver(wire.GROUP_V4, wire.PORT, index=LOOPBACK.index, source=source)
+
+
 async def _answer(sock: socket.socket) -> bytes:
     async with asyncio.timeout(2):
         return await asyncio.get_running_loop().sock_recv(sock, 65535)
@@ -66,7 +71,7 @@ async def test_a_question_is_answered_to_its_source(to: str) -> None:
 async def test_a_node_that_comes_up_is_announced_at_once() -> None:
     up: list[wire.Beacon] = []
     announcer = Announcer(interval_s=60.0, lan=lambda: (LOOPBACK,), beacons=lambda: up)
-    with net.group_receiver(wire.GROUP_V4, wire.PORT, index=LOOPBACK.index) as client:
+    with _client_socket() as client:
         async with running(announcer):
             await asyncio.sleep(0.1)
             up.append(BEACON)

@@ -7,7 +7,9 @@ import socket
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import pytest
 
 from lanjami.dhtnode import identity
@@ -65,6 +67,39 @@ async def test_a_dead_or_hung_child_is_replaced_within_two_seconds(
         assert after.node_id == before.node_id
         assert supervisor.health["dhtnode"].failures == 1
         assert opendht_child(os.getpid()) != child
+
+
+async def test_a_stranger_cannot_fill_the_place_of_the_heartbeat(tmp_path: Path) -> None:
+    """Six values beside the node's id once made the node seem to hang."""
+    node = _node(tmp_path)
+    async with supervised(node) as supervisor:
+        up = node.node()
+        assert up is not None
+        key = up.node_id[:-1] + bytes([up.node_id[-1] ^ 1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.setblocking(False)
+            stranger.connect(("127.0.0.1", up.port))
+            token = (await _asked(stranger, "get", h=key))["token"]
+            for number in range(6):
+                body = {"type": 0, "data": bytes(300)}
+                value = {"id": number + 2, "dat": {"body": body}}
+                await _asked(stranger, "put", h=key, token=token, values=[value])
+        await asyncio.sleep(6)
+        assert supervisor.health["dhtnode"].is_well
+        assert supervisor.health["dhtnode"].failures == 0
+
+
+async def _asked(sock: socket.socket, query: str, **arguments: object) -> dict[str, Any]:
+    message = {
+        "a": {"id": bytes(range(20)), **arguments},
+        "q": query,
+        "t": 7,
+        "v": "x",
+        "y": "q",
+    }
+    sock.send(msgpack.packb(message))
+    answer = await asyncio.get_running_loop().sock_recv(sock, 65535)
+    return dict(msgpack.unpackb(answer)["r"])
 
 
 async def test_the_reason_of_a_failure_is_told(tmp_path: Path) -> None:

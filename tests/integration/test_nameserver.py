@@ -17,7 +17,7 @@ from lanjami.nameserver import api
 from lanjami.nameserver.names import JamiId, Name
 from lanjami.nameserver.registry import Database, Registry
 from lanjami.nameserver.signature import Registration
-from lanjami.runtime.httpd import HttpServer
+from lanjami.runtime.httpd import MOST_CONNECTIONS, HttpServer
 from tests.support.ports import free_port
 from tests.support.registrations import account_id, body
 from tests.support.running import running, supervised
@@ -182,6 +182,17 @@ async def test_two_who_want_a_name_at_the_same_moment(server: Server) -> None:
         for number in range(1, 9):
             tasks.create_task(ask(number))
     assert sorted(answers) == [200] + [403] * 7
+
+
+async def test_silent_connections_however_many_keep_nobody_out(server: Server) -> None:
+    silent: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    try:
+        while len(silent) < MOST_CONNECTIONS * 2:
+            silent += [await asyncio.open_connection("127.0.0.1", server.port)]
+        assert (await server.get("/name/alice"))[0] == 404
+    finally:
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:

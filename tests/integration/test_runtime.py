@@ -48,6 +48,13 @@ def test_a_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
         pass
 
 
+def test_a_full_or_read_only_disk_does_not_keep_the_lock_from_being_held(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.symlink_to("/dev/full")  # takes nothing
+    with disk.locked(lock):
+        pass
+
+
 def test_a_port_below_1024_needs_a_right() -> None:
     if os.geteuid() == 0:
         with pytest.raises(HostError, match="taken by"), _taken() as port:

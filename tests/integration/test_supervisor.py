@@ -30,6 +30,17 @@ class Shaky:
         await asyncio.Event().wait()
 
 
+class SelfCancelling:
+    """Awaits something that somebody else cancelled."""
+
+    name = "self-cancelling"
+
+    async def run(self, ready: Ready) -> None:
+        ready("here")
+        await asyncio.sleep(0.01)
+        raise asyncio.CancelledError
+
+
 class Short:
     name = "short"
 
@@ -68,6 +79,18 @@ async def test_a_service_that_returns_has_failed() -> None:
             while not supervisor.health["short"].failures:
                 await asyncio.sleep(0.01)
         assert supervisor.health["short"].reason == "ended by itself"
+
+
+async def test_a_service_that_is_cancelled_from_within_is_restarted() -> None:
+    async with supervised(SelfCancelling(), Steady()) as supervisor:
+        async with asyncio.timeout(1):
+            while not supervisor.health["self-cancelling"].failures:
+                await asyncio.sleep(0.01)
+        assert supervisor.health["self-cancelling"].reason == "was cancelled"
+        async with asyncio.timeout(3):
+            while supervisor.health["self-cancelling"].failures < 2:
+                await asyncio.sleep(0.01)
+        assert supervisor.health["steady"].is_well
 
 
 async def test_a_degraded_service_is_up_but_not_well() -> None:

@@ -61,7 +61,7 @@ def test_a_box_that_is_well_says_so_first() -> None:
         "",
         "  Addresses    10.0.0.5",
         "  Name server  http://10.0.0.5, 5 names",
-        "  DHT          3 good and 2 dubious nodes, 17 values, 99 messages sent",
+        "  DHT          3 good and 2 dubious nodes, 17 values, 99 requests sent",
         "  Discovery    0 queries, 0 answers, 0 dropped",
         "  Heard        0 nodes, 0 people",
     ]
