@@ -19,6 +19,7 @@ from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
+from lanjami.nameserver import admin_api
 from lanjami.nameserver import api as names_api
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net
@@ -54,14 +55,18 @@ class App:
             changed=self._announcer.nudge,
         )
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
-        self._registry = Registry(path=state / "names.sqlite")
+        self._registry = Registry(path=state / "names.sqlite", reserved=config.names.reserved)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             routes=lambda: names_api.routes(self._registry),
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
-            path=socket_path(state), routes=lambda: status_api.routes(self.snapshot)
+            path=state / "control.sock",
+            routes=lambda: [
+                *status_api.routes(self.snapshot),
+                *admin_api.routes(self._registry.perform),
+            ],
         )
         self._supervisor = Supervisor(
             [self._dhtnode, self._announcer, self._mdns, self._registry, self._http, local]
@@ -187,11 +192,6 @@ class App:
                 for heard in self._announcer.neighbours()
             ],
         )
-
-
-def socket_path(state: Path) -> Path:
-    """Where a running box in the state folder `state` is asked for its status."""
-    return state / "control.sock"
 
 
 @contextlib.contextmanager

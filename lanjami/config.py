@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from lanjami.errors import ConfigError
+from lanjami.nameserver.names import RESERVED
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -52,11 +53,16 @@ class Mdns(Section, frozen=True):
     host: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?\Z")] = "lanjami"
 
 
+class Names(Section, frozen=True):
+    reserved: tuple[str, ...] = RESERVED
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
     discovery: Discovery = Discovery()
     mdns: Mdns = Mdns()
+    names: Names = Names()
 
 
 def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:

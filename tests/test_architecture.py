@@ -29,6 +29,7 @@ CORE = frozenset(
         "lanjami.dhtnode.heartbeat",
         "lanjami.dhtnode.runner_log",
         "lanjami.nameserver.names",
+        "lanjami.nameserver.record",
         "lanjami.nameserver.signature",
         "lanjami.status.snapshot",
     }
@@ -52,6 +53,9 @@ SHELL = frozenset(
         "lanjami.dhtnode.identity",
         "lanjami.dhtnode.node",
         "lanjami.dhtnode.opendht",
+        "lanjami.nameserver.admin",
+        "lanjami.nameserver.admin_api",
+        "lanjami.nameserver.database",
         "lanjami.nameserver.registry",
         "lanjami.nameserver.api",
         "lanjami.status.api",
@@ -65,6 +69,8 @@ ROOT = frozenset(
         "lanjami.cli.status",
         "lanjami.cli.places",
         "lanjami.cli.failure",
+        "lanjami.cli.control",
+        "lanjami.cli.names",
         "lanjami.__main__",
     }
 )
@@ -114,10 +120,10 @@ HOMES = {
     "zeroconf": "lanjami.discovery.mdns",
     "netifaces": "lanjami.runtime.net",
     "systemd": "lanjami.runtime.notify",
-    "sqlite3": "lanjami.nameserver.registry",
+    "sqlite3": "lanjami.nameserver.database",
 }
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\s+[\w*\"]")
-SQL_HOME = "lanjami.nameserver.registry"
+SQL_HOME = "lanjami.nameserver.database"
 
 # The words of this program's own field, at the start of a word or of a part of a name.
 FIELD = re.compile(r"(?<![a-z])(jami|opendht|dht|nameserver|name server|username)", re.IGNORECASE)
@@ -518,7 +524,7 @@ def test_a_package_with_content_is_seen(name: str, source: str) -> None:
         ("lanjami.dhtnode.proxy_api", "from aiohttp import web"),
         ("lanjami.runtime.httpd", "from aiohttp import web\nfrom lanjami.errors import HostError"),
         ("lanjami.runtime.log", "x = 'a fault of lanjami itself'  # and of a name"),
-        ("lanjami.nameserver.registry", "import sqlite3\nx = 'SELECT name FROM names'"),
+        ("lanjami.nameserver.database", "import sqlite3\nx = 'SELECT name FROM names'"),
         ("lanjami.nameserver.api", "METHODS = ('GET', 'DELETE')"),
         ("lanjami.app", "from lanjami.cli import main\nimport lanjami"),
         ("image.build", "import subprocess"),

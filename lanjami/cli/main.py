@@ -3,6 +3,7 @@
 import click
 
 import lanjami
+from lanjami.cli.names import names
 from lanjami.cli.status import status
 from lanjami.cli.up import up
 
@@ -15,3 +16,4 @@ def main() -> None:
 
 main.add_command(up)
 main.add_command(status)
+main.add_command(names)

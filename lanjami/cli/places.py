@@ -5,11 +5,24 @@ import shutil
 import sys
 from pathlib import Path
 
+import click
+
 from lanjami import config
 from lanjami.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
 SYSTEM_STATE = Path("/var/lib/lanjami")
+
+# In the state folder.
+LOCK = "lock"
+NAMES = "names.sqlite"
+
+state_option = click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The state folder: names and the node's identity.",
+)
 
 
 def read_config(file: Path | None, overrides: tuple[str, ...]) -> config.Config:

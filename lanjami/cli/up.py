@@ -19,12 +19,7 @@ from lanjami.runtime import log
     type=click.Path(dir_okay=False, path_type=Path),
     help="Read the configuration from FILE.",
 )
-@click.option(
-    "--state",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the names and the node's identity in DIR.",
-)
+@places.state_option
 @click.option(
     "--set",
     "overrides",

@@ -13,48 +13,84 @@ from aiohttp import web
 from lanjami.errors import RequestError
 from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
+from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime.httpd import json_answer
+
+# A client's name server may be given with a path; a slash at the end changes nothing.
+_PREFIX, _SLASH = "/{prefix:(?:.*/)?}", "{slash:/?}"
 
 
 class Names(Protocol):
     """Where names are looked up and registered; every method may raise HostError."""
 
-    async def by_name(self, name: Name) -> Registration | None: ...
-    async def by_id(self, id: JamiId) -> Registration | None: ...
+    async def by_name(self, name: Name) -> Record | None: ...
+    async def by_id(self, id: JamiId) -> Record | None: ...
     async def register(self, wanted: Registration) -> None: ...
 
 
 def routes(names: Names) -> list[web.RouteDef]:
-    """The three requests that clients make."""
+    """The three requests that clients make, and the others of the public reference server."""
+    api = _Api(names)
+    return [
+        web.get(f"{_PREFIX}name/{{name}}{_SLASH}", api.look_up_name),
+        web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", api.key_of_name),
+        web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", api.signature_of_name),
+        web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", api.owner_of_name),
+        web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", api.look_up_id),
+        web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", api.key_of_id),
+        web.post(f"{_PREFIX}name/{{name}}{_SLASH}", api.register),
+    ]
 
-    async def look_up_name(request: web.Request) -> web.Response:
-        found = await names.by_name(parse_name(request.match_info["name"]))
-        if found is None:
-            raise RequestError(404, "name not registered")
-        return json_answer(
-            {
-                "name": found.name,
-                "addr": found.id,
-                "publickey": found.publickey,
-                "signature": found.signature,
-            }
-        )
 
-    async def look_up_id(request: web.Request) -> web.Response:
-        found = await names.by_id(parse_id(request.match_info["id"]))
-        if found is None:
-            raise RequestError(404, "address not registered")
-        return json_answer({"name": found.name})
+class _Api:
+    def __init__(self, names: Names) -> None:
+        self._names = names
 
-    async def register(request: web.Request) -> web.Response:
-        wanted = signature.read(parse_name(request.match_info["name"]), await request.read())
+    async def look_up_name(self, request: web.Request) -> web.Response:
+        found = await self._named(request)
+        answer = {"name": found.name, "addr": found.id}
+        if not found.is_renamed:
+            # a client that is given both verifies them, over this very name
+            answer |= {"publickey": found.publickey, "signature": found.signature}
+        return json_answer(answer)
+
+    async def look_up_id(self, request: web.Request) -> web.Response:
+        return json_answer({"name": (await self._identified(request)).name})
+
+    async def key_of_name(self, request: web.Request) -> web.Response:
+        found = await self._named(request)
+        return json_answer({"name": found.name, "publickey": found.publickey})
+
+    async def signature_of_name(self, request: web.Request) -> web.Response:
+        found = await self._named(request)
+        if found.is_renamed:
+            raise RequestError(404, "the operator changed the name, its owner signed another")
+        return json_answer({"name": found.name, "signature": found.signature})
+
+    async def owner_of_name(self, request: web.Request) -> web.Response:
+        found = await self._named(request)
+        return json_answer({"name": found.name, "owner": f"0x{found.owner}"})
+
+    async def key_of_id(self, request: web.Request) -> web.Response:
+        found = await self._identified(request)
+        return json_answer({"addr": found.id, "publickey": found.publickey})
+
+    async def register(self, request: web.Request) -> web.Response:
+        name = parse_name(request.match_info["name"])
+        wanted = signature.read(name, await request.read())
         await asyncio.to_thread(signature.verify, wanted)
-        await names.register(wanted)
+        await self._names.register(wanted)
         return json_answer({"success": True})
 
-    return [
-        web.get("/name/{name}", look_up_name),
-        web.get("/addr/{id}", look_up_id),
-        web.post("/name/{name}", register),
-    ]
+    async def _named(self, request: web.Request) -> Record:
+        found = await self._names.by_name(parse_name(request.match_info["name"]))
+        if found is None:
+            raise RequestError(404, "name not registered")
+        return found
+
+    async def _identified(self, request: web.Request) -> Record:
+        found = await self._names.by_id(parse_id(request.match_info["id"]))
+        if found is None:
+            raise RequestError(404, "address not registered")
+        return found

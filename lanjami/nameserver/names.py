@@ -1,12 +1,23 @@
 """Usernames and Jami IDs."""
 
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import NewType
 
 from lanjami.errors import RequestError
 
 Name = NewType("Name", str)  # 3 to 32 of a-z, 0-9, - and _
 JamiId = NewType("JamiId", str)  # 40 lower-case hexadecimal digits: SHA-1 of the account's key
+
+# Names that could pass for the box itself or for somebody with rights over it.
+RESERVED = (
+    *("lanjami*", "jami", "jami-*", "ring", "gnu-jami", "savoirfairelinux"),
+    *("admin*", "administrator", "root", "system", "operator", "moderator", "superuser"),
+    *("support", "help", "helpdesk", "info", "service", "server", "security", "emergency"),
+    *("host", "hostmaster", "postmaster", "webmaster", "router", "gateway", "localhost"),
+    *("bootstrap", "nameserver", "dhtproxy", "turn", "everyone", "all", "null", "none"),
+)
 
 _NAME = re.compile(r"[a-z0-9_-]{3,32}")
 _ID = re.compile(r"[0-9a-f]{40}")
@@ -21,6 +32,11 @@ def parse_name(text: str) -> Name:
     if not _NAME.fullmatch(name):
         raise RequestError(400, "a name is 3 to 32 of a-z, 0-9, - and _", name=text[:64])
     return Name(name)
+
+
+def is_reserved(name: Name, patterns: Iterable[str]) -> bool:
+    """Whether a name matches one of the shell-style `patterns` of names that nobody is given."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def parse_id(text: str) -> JamiId:

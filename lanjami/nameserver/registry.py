@@ -1,132 +1,24 @@
-"""The names on the disk, and the service that keeps them open.
-
-SQLite with a write-ahead log and synchronous=FULL: what `register` returned is on the disk.
-"""
+"""The service that keeps the names open."""
 
 import asyncio
-import importlib.resources
-import re
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lanjami.errors import HostError, RequestError
-from lanjami.nameserver.names import JamiId, Name
+from lanjami.nameserver import admin, record
+from lanjami.nameserver.database import Database
+from lanjami.nameserver.names import JamiId, Name, is_reserved
+from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime.service import Ready
 
 _T = TypeVar("_T")
 
-_SELECT = "SELECT name, id, owner, publickey, signature FROM names"
-
 CHECK_EVERY_S = 10.0
 ANSWER_WITHIN_S = 5.0
-BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
-
-
-class Database:
-    """The table of names; used by one thread at a time. Every method is one transaction.
-
-    Raises HostError where the disk or the database refuses.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with _translated():
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        try:
-            with _translated():
-                path.chmod(0o600)
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = FULL")
-                self._migrate()
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def by_name(self, name: Name) -> Registration | None:
-        return self._find("name", name)
-
-    def by_id(self, id: JamiId) -> Registration | None:
-        return self._find("id", id)
-
-    def count(self) -> int:
-        with _translated():
-            (number,) = self._connection.execute("SELECT count(*) FROM names").fetchone()
-            return int(number)
-
-    def register(self, wanted: Registration, *, when: int) -> None:
-        """Give the name to the ID, for ever; again for the same pair is no error.
-
-        `when` is in seconds since 1970. Raises RequestError (403) where one of them is taken.
-        """
-        with _translated(), self._transaction():
-            holder = self._find("name", wanted.name)
-            if holder is not None and holder.id == wanted.id:
-                return
-            if holder is not None:
-                raise RequestError(403, "the name is taken", owner=holder.owner, addr=holder.id)
-            named = self._find("id", wanted.id)
-            if named is not None:
-                raise RequestError(403, "the ID has a name", name=named.name, addr=named.id)
-            self._connection.execute(
-                "INSERT INTO names (name, id, owner, publickey, signature, registered)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    wanted.name,
-                    wanted.id,
-                    wanted.owner,
-                    wanted.publickey,
-                    wanted.signature,
-                    when,
-                ),
-            )
-
-    def write_something(self) -> None:
-        """Write what is there already, to find out whether the disk takes it."""
-        with _translated(), self._transaction():
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            self._connection.execute(f"PRAGMA user_version = {version}")
-
-    def _find(self, column: str, value: str) -> Registration | None:
-        with _translated():
-            row = self._connection.execute(
-                f"{_SELECT} WHERE {column} = ?",
-                (value,),
-            ).fetchone()
-        return None if row is None else Registration(*row)
-
-    def _migrate(self) -> None:
-        steps = _schema()
-        with self._transaction():
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version > len(steps):
-                raise HostError(
-                    f"the database of names is of version {version}, newer than this lanjami "
-                    f"knows ({len(steps)}); it is left alone"
-                )
-            for number, step in list(enumerate(steps, start=1))[version:]:
-                for statement in _statements(step):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {number}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
 
 class Registry:
@@ -134,8 +26,15 @@ class Registry:
 
     name = "names"
 
-    def __init__(self, *, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        path: Path,
+        reserved: Sequence[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
+        self._reserved = reserved
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
         self._database: Database | None = None
@@ -162,22 +61,44 @@ class Registry:
         """How many names there were when they were last counted."""
         return self._known
 
-    async def by_name(self, name: Name) -> Registration | None:
-        return await self._ask(lambda database: database.by_name(name))
+    async def by_name(self, name: Name) -> Record | None:
+        """Who has a name; RequestError (400) where nobody has it nor will be given it."""
+        found, reserved = await self._ask(
+            lambda database: (database.by_name(name), database.is_reserved(name))
+        )
+        if found is None and (reserved or is_reserved(name, self._reserved)):
+            raise RequestError(400, "the name is reserved", name=name)
+        return found
 
-    async def by_id(self, id: JamiId) -> Registration | None:
+    async def by_id(self, id: JamiId) -> Record | None:
         return await self._ask(lambda database: database.by_id(id))
 
     async def register(self, wanted: Registration) -> None:
-        """See `Database.register`; when this returns, the name is on the disk."""
-        when = int(self._clock())
+        """Give the name of a verified registration; when this returns, it is on the disk.
+
+        Raises RequestError (403) where the name or the ID is taken, or the name reserved.
+        """
+        kept = record.of(wanted, when=int(self._clock()))
+        if is_reserved(wanted.name, self._reserved):
+            raise RequestError(403, "the name is reserved", name=wanted.name)
         try:
-            await self._ask(lambda database: database.register(wanted, when=when))
+            await self._ask(lambda database: database.register(kept))
         except HostError as error:
             self._reason = f"names cannot be registered: {error}"
             raise
         self._reason = ""
         self._known = await self._ask(Database.count)
+
+    async def perform(self, request: admin.Request) -> Any:
+        """Do what the operator asks; see `admin.perform`."""
+        thread, database = self._opened()
+
+        def ask(question: Callable[[Database], _T]) -> _T:
+            return thread.submit(question, database).result()
+
+        done = await asyncio.to_thread(admin.perform, request, ask, when=int(self._clock()))
+        self._known = await self._ask(Database.count)
+        return done
 
     async def _see_whether_it_works(self) -> None:
         try:
@@ -189,9 +110,7 @@ class Registry:
             self._reason = str(error)
 
     async def _ask(self, question: Callable[[Database], _T]) -> _T:
-        thread, database = self._thread, self._database
-        if thread is None or database is None:
-            raise HostError("the names are not open for now")
+        thread, database = self._opened()
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 return await _on(thread, lambda: question(database))
@@ -200,33 +119,11 @@ class Registry:
                 f"the database of names did not answer within {ANSWER_WITHIN_S:g} s"
             ) from None
 
+    def _opened(self) -> tuple[ThreadPoolExecutor, Database]:
+        if self._thread is None or self._database is None:
+            raise HostError("the names are not open for now")
+        return self._thread, self._database
+
 
 async def _on(thread: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(thread, work)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise HostError(f"the database of names: {error}") from error
-    except OSError as error:
-        raise HostError(f"the database of names: {error.strerror}") from error
-
-
-def _schema() -> list[str]:
-    """The steps from an empty database to today's, in order."""
-    folder = importlib.resources.files("lanjami.nameserver") / "schema"
-    files = [file for file in folder.iterdir() if re.fullmatch(r"\d{3}-[a-z-]+\.sql", file.name)]
-    return [file.read_text("utf-8") for file in sorted(files, key=lambda file: file.name)]
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script; `executescript` would commit the transaction that we are in."""
-    pending = ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""

@@ -76,9 +76,11 @@ def read(name: Name, content: bytes) -> Registration:
 
 
 def verify(registration: Registration) -> None:
-    """Raise RequestError (401) unless the owner of the ID signed the name."""
+    """Raise RequestError (401) unless the owner of the ID signed the name; 400 for no base64."""
+    pem = _base64(registration.publickey, "public key")
+    signed = _base64(registration.signature, "signature")
     try:
-        key = load_pem_public_key(base64.b64decode(registration.publickey))
+        key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise RequestError(401, "the public key cannot be read") from error
     if not isinstance(key, RSAPublicKey) or not SMALLEST_KEY <= key.key_size <= LARGEST_KEY:
@@ -86,9 +88,8 @@ def verify(registration: Registration) -> None:
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if hashlib.sha1(der, usedforsecurity=False).hexdigest() != registration.id:
         raise RequestError(401, "the public key is not the one of this ID")
-    signature = base64.b64decode(registration.signature)
     try:
-        key.verify(signature, registration.name.encode(), PKCS1v15(), SHA512())
+        key.verify(signed, registration.name.encode(), PKCS1v15(), SHA512())
     except InvalidSignature as error:
         raise RequestError(401, "signature verification failed") from error
 

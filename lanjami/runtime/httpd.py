@@ -19,6 +19,7 @@ LARGEST_BODY = 16 * 1024  # bytes
 MOST_CONNECTIONS = 256  # a client's lasts milliseconds; when they are full, the oldest goes
 ACCEPTED_AT_ONCE = 64
 IDLE_S = 10.0
+LARGEST_IMPORT = 256 << 20  # bytes, from our own user only
 RETRY_AFTER_S = 5
 CHECK_EVERY_S = 10.0
 CHECK_WITHIN_S = 5.0
@@ -44,7 +45,7 @@ class HttpServer:
 
     async def run(self, ready: Ready) -> None:
         port, sockets = await asyncio.to_thread(listen_on_first, self._ports)
-        async with _serving(self._routes, sockets):
+        async with _serving(self._routes, sockets, largest_body=LARGEST_BODY):
             try:
                 while True:
                     await check(port, self._probe)
@@ -66,7 +67,7 @@ class LocalServer:
 
     async def run(self, ready: Ready) -> None:
         sock = await asyncio.to_thread(_listen_privately, self._path)
-        async with _serving(self._routes, [sock]):
+        async with _serving(self._routes, [sock], largest_body=LARGEST_IMPORT):
             try:
                 ready(str(self._path))
                 await asyncio.Event().wait()
@@ -105,13 +106,14 @@ def json_answer(body: object, *, status: int = 200) -> web.Response:
 
 
 @contextlib.asynccontextmanager
-async def _serving(routes: Routes, sockets: Sequence[socket.socket]) -> AsyncIterator[None]:
+async def _serving(
+    routes: Routes, sockets: Sequence[socket.socket], *, largest_body: int
+) -> AsyncIterator[None]:
     """Serve on listening sockets, which are closed at the end, whatever happens."""
     async with contextlib.AsyncExitStack() as opened:
         for sock in sockets:
             opened.enter_context(sock)
-        slashes = web.normalize_path_middleware(append_slash=False, remove_slash=True)
-        app = web.Application(middlewares=[slashes, _errors], client_max_size=LARGEST_BODY)
+        app = web.Application(middlewares=[_errors], client_max_size=largest_body)
         app.add_routes(routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=IDLE_S)
         opened.push_async_callback(runner.cleanup)

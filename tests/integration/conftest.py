@@ -1,7 +1,10 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+
+from tests.support.box import Box
 
 
 @pytest.fixture(autouse=True)
@@ -9,3 +12,13 @@ def _no_blocked_loop() -> Iterator[BlockBuster]:
     """A call of lanjami that would hold up every other service fails the test."""
     with blockbuster_ctx("lanjami") as blockbuster:
         yield blockbuster
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    box = Box(tmp_path)
+    yield box
+    for process in box.started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

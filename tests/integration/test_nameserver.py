@@ -13,10 +13,9 @@ import aiohttp
 import pytest
 
 from lanjami.errors import HostError
-from lanjami.nameserver import api
-from lanjami.nameserver.names import JamiId, Name
-from lanjami.nameserver.registry import Database, Registry
-from lanjami.nameserver.signature import Registration
+from lanjami.nameserver import admin, api
+from lanjami.nameserver.names import RESERVED
+from lanjami.nameserver.registry import Registry
 from lanjami.runtime.httpd import MOST_CONNECTIONS, HttpServer
 from tests.support.ports import free_port
 from tests.support.registrations import account_id, body
@@ -44,7 +43,7 @@ class Server:
 
 @asynccontextmanager
 async def _server(path: Path) -> AsyncIterator[Server]:
-    registry, port = Registry(path=path), free_port()
+    registry, port = Registry(path=path, reserved=RESERVED), free_port()
     http = HttpServer(ports=[port], routes=lambda: api.routes(registry), probe="/name/lanjami")
     async with supervised(registry, http), aiohttp.ClientSession() as session:
         yield Server(session, registry, port)
@@ -67,6 +66,38 @@ async def test_what_a_client_registers_can_be_looked_up_both_ways(server: Server
     pem = base64.b64decode(found["publickey"])
     assert pem == base64.b64decode(asked["publickey"]).rstrip(b"\0"), "newer clients refuse a NUL"
     assert await server.get(f"/addr/{account_id(1)}") == (200, {"name": "alice"})
+
+
+async def test_the_rest_of_the_reference_server(server: Server) -> None:
+    asked = body("alice", 1)
+    await server.post("/prefix/name/alice/", asked)
+    _, found = await server.get("/name/alice")
+    for member in ("publickey", "signature"):
+        told = await server.get(f"/name/alice/{member}")
+        assert told == (200, {"name": "alice", member: found[member]})
+    assert await server.get("/name/alice/owner") == (
+        200,
+        {"name": "alice", "owner": f"0x{asked['owner']}"},
+    )
+    assert await server.get(f"/addr/{account_id(1)}/publickey") == (
+        200,
+        {"addr": account_id(1), "publickey": found["publickey"]},
+    )
+
+
+async def test_a_reserved_name_is_refused_as_taken(server: Server) -> None:
+    status, answer = await server.post("/name/admin-of-it", body("admin-of-it", 1))
+    assert status == 403
+    assert answer["error"] == "the name is reserved"
+
+
+async def test_a_renamed_name_is_told_without_the_proof_for_another(server: Server) -> None:
+    await server.post("/name/alice", body("alice", 1))
+    await server.registry.perform(admin.Rename("alice", "alicia"))
+    assert (await server.get("/name/alice"))[0] == 404
+    assert await server.get("/name/alicia") == (200, {"name": "alicia", "addr": account_id(1)})
+    assert await server.get(f"/addr/{account_id(1)}") == (200, {"name": "alicia"})
+    assert (await server.get("/name/alicia/signature"))[0] == 404
 
 
 async def test_the_registrations_of_real_clients_are_taken(server: Server) -> None:
@@ -118,6 +149,15 @@ async def test_only_the_owner_of_the_id_gets_a_name(server: Server) -> None:
         ("/addr/" + "0" * 40, 404),
         ("/addr/0x" + "0" * 40, 404),
         ("/addr/ring:" + "A" * 40, 404),
+        ("/some/prefix/name/alice", 404),
+        ("/some/prefix/addr/" + "0" * 40 + "/", 404),
+        ("/name/alice/publickey", 404),
+        ("/name/alice/signature/", 404),
+        ("/name/alice/owner", 404),
+        ("/addr/" + "0" * 40 + "/publickey", 404),
+        ("/name/lanjami", 400),
+        ("/name/Lanjami-2", 400),
+        ("/name/root", 400),
         ("/addr/" + "0" * 39, 400),
         ("/nowhere", 404),
     ],
@@ -202,17 +242,3 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
     with pytest.raises(HostError, match="newer than this lanjami"):
         async with running(Registry(path=path)):
             pass
-
-
-def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    database = Database(tmp_path / "names.sqlite")
-    asked = body("alice", 1)
-    alice = Registration(
-        Name("alice"), JamiId(account_id(1)), asked["owner"], asked["publickey"], "c2ln"
-    )
-    database.register(alice, when=0)
-    assert database.by_name(Name("alice")) == alice
-    assert database.by_id(JamiId(account_id(1))) == alice
-    assert database.count() == 1
-    database.write_something()
-    database.close()

@@ -1,7 +1,6 @@
 """`lanjami up` and `lanjami status` as programs, on the loopback interface only."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -9,82 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.support.appliance import LANJAMI, opendht_child
+from tests.support.box import Box
 from tests.support.ports import free_port
 from tests.support.registrations import account_id, body, key
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
-
-
-@dataclass(slots=True)
-class Box:
-    """A box that serves no LAN, with ports of its own."""
-
-    folder: Path
-    dht: int = field(default_factory=lambda: free_port(socket.SOCK_DGRAM))
-    http: int = field(default_factory=free_port)
-    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
-
-    def up(self, *more: str, **environment: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [
-                *(*LANJAMI, "up", "--state", str(self.state)),
-                *("--set", 'discovery.ignored_interfaces=["*"]'),
-                *("--set", f"dht.port={self.dht}", "--set", f"http.ports=[{self.http}]", *more),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
-        self.started.append(process)
-        return process
-
-    def refused(self, *more: str) -> tuple[int, str]:
-        """The exit status and the words of a box that does not start."""
-        process = self.up(*more)
-        printed, told = process.communicate(timeout=20)
-        assert printed == ""
-        return process.returncode, told
-
-    def status(self) -> tuple[int, dict[str, Any]]:
-        done = subprocess.run(
-            [*LANJAMI, "status", "--json", "--state", str(self.state)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, json.loads(done.stdout) if done.stdout else {}
-
-    def running(self) -> "subprocess.Popen[str]":
-        """Started, and the words for the person who waits are printed."""
-        process = self.up()
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("lanjami 0.1.0 is running")
-        return process
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    box = Box(tmp_path)
-    yield box
-    for process in box.started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

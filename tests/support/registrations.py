@@ -2,11 +2,16 @@
 
 import base64
 import hashlib
+import json
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from lanjami.nameserver import signature
+from lanjami.nameserver.names import Name
+from lanjami.nameserver.signature import Registration
 
 
 @cache
@@ -30,3 +35,10 @@ def body(name: str, number: int) -> dict[str, str]:
         "signature": base64.b64encode(signature).decode(),
         "publickey": base64.b64encode(pem + b"\0").decode(),
     }
+
+
+def registration(name: str, number: int) -> Registration:
+    """The verified registration of `name` by account `number`."""
+    read = signature.read(Name(name), json.dumps(body(name, number)).encode())
+    signature.verify(read)
+    return read

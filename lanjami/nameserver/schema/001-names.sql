@@ -6,4 +6,4 @@ CREATE TABLE names (
     publickey  TEXT    NOT NULL,
     signature  TEXT    NOT NULL,
     registered INTEGER NOT NULL  -- seconds since 1970, by the box's clock
-) STRICT, WITHOUT ROWID;
+) STRICT;

@@ -1,0 +1,58 @@
+"""Speaks to a running box over the Unix socket in its state folder."""
+
+import http.client
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lanjami.cli import places
+from lanjami.errors import HostError, LanjamiError, RequestError
+
+ANSWER_WITHIN_S = 300.0  # checking the proofs of 100,000 names takes a while on a small box
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_WITHIN_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask(state: Path, method: str, path: str, body: bytes = b"") -> bytes | None:
+    """The answer of the box with the state folder `state`; None where none runs there.
+
+    Raises RequestError where the box refuses, HostError where it cannot answer.
+    """
+    connection = _UnixConnection(state / "control.sock")
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        content = answer.read()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except PermissionError as error:
+        raise HostError(
+            f"the box at {state} belongs to another user; try: sudo {places.own_command()} …"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise HostError(f"the box at {state} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise _refusal(answer.status, content)
+    return content
+
+
+def _refusal(status: int, content: bytes) -> LanjamiError:
+    try:
+        told: Any = msgspec.json.decode(content)["error"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        told = f"HTTP status {status}"
+    unavailable = http.client.SERVICE_UNAVAILABLE
+    return HostError(str(told)) if status >= unavailable else RequestError(status, str(told))

@@ -1,0 +1,194 @@
+"""`lanjami names`: look after the names, of a running box or of one that is stopped."""
+
+import sys
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from lanjami.cli import control, places
+from lanjami.cli.failure import sentences
+from lanjami.errors import HostError
+from lanjami.nameserver import admin
+from lanjami.nameserver.database import Database
+from lanjami.nameserver.record import Record, to_lines
+from lanjami.runtime import disk
+
+_T = TypeVar("_T")
+
+FAULTY = 1  # exit status of an audit that found something
+
+
+@click.group()
+@places.state_option
+@click.pass_context
+def names(context: click.Context, state: Path | None) -> None:
+    """Look after the names that people took."""
+    context.obj = state
+
+
+@names.command("list")
+@click.argument("pattern", default="*")
+@click.option(
+    "--sort", type=click.Choice(["name", "id", "date"]), default="name", show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.pass_obj
+@sentences
+def list_names(state: Path | None, *, pattern: str, sort: str, as_json: bool) -> None:
+    """List the names, or those that match PATTERN, such as "al*"."""
+    records = [r for r in _records(state) if fnmatchcase(r.name, pattern)]
+    keys: dict[str, Callable[[Record], Any]] = {
+        "name": lambda record: record.name,
+        "id": lambda record: record.id,
+        "date": lambda record: (record.registered, record.name),
+    }
+    records.sort(key=keys[sort])
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
+        return
+    for record in records:
+        click.echo(f"{record.name:32}  {record.id}  {_date(record)}")
+    click.echo(f"{len(records)} names", err=True)
+
+
+@names.command()
+@click.argument("name_or_id")
+@click.pass_obj
+@sentences
+def show(state: Path | None, *, name_or_id: str) -> None:
+    """Show who has a name, or which name an ID has, and check its proof."""
+    shown = _perform(state, admin.Show(name_or_id), admin.Shown)
+    record = shown.record
+    click.echo(f"Name        {record.name}")
+    click.echo(f"Jami ID     {record.id}")
+    click.echo(f"Registered  {_date(record)}")
+    if record.is_renamed:
+        click.echo(f"Renamed     its owner signed {record.signed}; clients get no proof")
+    click.echo(f"Proof       {shown.fault or 'holds: signed by the key of this ID'}")
+    sys.exit(FAULTY if shown.fault else 0)
+
+
+@names.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+@sentences
+def remove(state: Path | None, *, name: str, yes: bool) -> None:
+    """Take a name from its ID."""
+    _confirm(f"Remove {name}?", yes=yes)
+    _perform(state, admin.Remove(name), None)
+    click.echo(f"{name} is free")
+
+
+@names.command()
+@click.argument("name")
+@click.argument("new")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+@sentences
+def rename(state: Path | None, *, name: str, new: str, yes: bool) -> None:
+    """Give the ID that has NAME the name NEW."""
+    _confirm(f"Rename {name} to {new}?", yes=yes)
+    _perform(state, admin.Rename(name, new), None)
+    click.echo(f"{name} is now {new}")
+
+
+@names.command()
+@click.argument("name")
+@click.pass_obj
+@sentences
+def reserve(state: Path | None, *, name: str) -> None:
+    """Keep a name from being given; who has it keeps it."""
+    _perform(state, admin.Reserve(name), None)
+    click.echo(f"{name} is reserved")
+
+
+@names.command()
+@click.argument("name")
+@click.pass_obj
+@sentences
+def unreserve(state: Path | None, *, name: str) -> None:
+    """Let a reserved name be given again."""
+    _perform(state, admin.Unreserve(name), None)
+    click.echo(f"{name} may be given")
+
+
+@names.command()
+@click.pass_obj
+@sentences
+def reserved(state: Path | None) -> None:
+    """List the names that were reserved with `reserve`."""
+    for name in _perform(state, admin.Reserved(), list[str]):
+        click.echo(name)
+
+
+@names.command()
+@click.argument("file", type=click.File("wb"), default="-")
+@click.pass_obj
+@sentences
+def export(state: Path | None, *, file: Any) -> None:
+    """Write all names with their proofs to FILE, as JSON Lines."""
+    for line in to_lines(_records(state)):
+        file.write(line)
+
+
+@names.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@click.pass_obj
+@sentences
+def import_names(state: Path | None, *, file: Any) -> None:
+    """Take the names in FILE: all of them or, where something is in the way, none."""
+    new = _perform(state, admin.Import(file.read()), int)
+    click.echo(f"{new} names were new")
+
+
+@names.command()
+@click.pass_obj
+@sentences
+def audit(state: Path | None) -> None:
+    """Check the proof of every name; ends with 1 where one does not hold."""
+    faulty = _perform(state, admin.Audit(), list[admin.Shown])
+    for shown in faulty:
+        click.echo(f"{shown.record.name}: {shown.fault}")
+    click.echo(f"{len(faulty)} names have no valid proof" if faulty else "every proof holds")
+    sys.exit(FAULTY if faulty else 0)
+
+
+def _records(state: Path | None) -> list[Record]:
+    return _perform(state, admin.List(), list[Record])
+
+
+def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None) -> _T:
+    """Have the running box do it, or do it on the database of one that is stopped."""
+    folders = places.state_folders_to_look_in(state)
+    for folder in folders:
+        told = control.ask(folder, "POST", "/names", msgspec.json.encode(request))
+        if told is not None:
+            return msgspec.json.decode(told, type=answer)
+    folder = folders[0]
+    if not (folder / places.NAMES).is_file():
+        raise HostError(f"there are no names in {folder}")
+    with disk.locked(folder / places.LOCK):
+        database = Database(folder / places.NAMES)
+        try:
+            done = admin.perform(
+                request, lambda question: question(database), when=int(time.time())
+            )
+        finally:
+            database.close()
+    return done  # type: ignore[no-any-return]
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if not yes:
+        click.echo("Clients remember names for ever: some may go on showing the old one.", err=True)
+        click.confirm(question, abort=True, err=True)
+
+
+def _date(record: Record) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(record.registered))

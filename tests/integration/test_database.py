@@ -1,0 +1,169 @@
+"""The database of names: real SQLite on a real disk."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lanjami.errors import HostError, RequestError
+from lanjami.nameserver import record
+from lanjami.nameserver.database import Database, schema
+from lanjami.nameserver.names import JamiId, Name
+from lanjami.nameserver.record import Record
+from tests.support.registrations import registration
+
+
+def _record(name: str, number: int, *, when: int = 1000) -> Record:
+    return record.of(registration(name, number), when=when)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "names.sqlite"
+
+
+def _structure(path: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master ORDER BY 1")]
+        return [
+            (table, *map(str, column))
+            for table in tables
+            for column in database.execute(f"PRAGMA table_info({table})")
+        ]
+
+
+def test_a_record_is_found_by_name_and_by_id(path: Path) -> None:
+    alice = _record("alice", 1)
+    with closing(Database(path)) as database:
+        database.register(alice)
+        assert database.by_name(Name("alice")) == database.by_id(alice.id) == alice
+        assert database.by_name(Name("bobby")) is None
+        assert database.count() == 1
+        assert database.records() == [alice]
+        database.check()
+        database.write_something()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_version_migrates_to_what_a_fresh_one_is(tmp_path: Path) -> None:
+    Database(tmp_path / "fresh").close()
+    for version in range(1, len(schema())):
+        old = tmp_path / f"version-{version}"
+        with closing(sqlite3.connect(old)) as database:
+            for step in schema()[:version]:
+                database.executescript(step)
+            database.execute(f"PRAGMA user_version = {version}")
+            if version == 1:
+                alice = registration("alice", 1)
+                database.execute(
+                    "INSERT INTO names VALUES (?, ?, ?, ?, ?, 1000)",
+                    (alice.name, alice.id, alice.owner, alice.publickey, alice.signature),
+                )
+            database.commit()
+        with closing(Database(old)) as migrated:
+            assert migrated.records() == [_record("alice", 1)]
+        assert _structure(old) == _structure(tmp_path / "fresh")
+        kept = tmp_path / f"version-{version}.before-version-{len(schema())}"
+        with closing(sqlite3.connect(kept)) as before:
+            assert before.execute("PRAGMA user_version").fetchone() == (version,)
+            assert before.execute("SELECT name FROM names").fetchall() == [("alice",)]
+
+
+def test_a_migration_that_fails_leaves_the_old_version(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Database(path).close()
+    steps = [*schema(), "CREATE TABLE more (x) STRICT;"]  # STRICT needs types
+    monkeypatch.setattr("lanjami.nameserver.database.schema", lambda: steps)
+    with pytest.raises(HostError, match="missing datatype"):
+        Database(path)
+    monkeypatch.undo()
+    Database(path).close()
+
+
+def test_records_are_added_all_or_none(path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.register(_record("alice", 1))
+        wanted = [_record("bobby", 2), _record("alice", 3), _record("carol", 1)]
+        with pytest.raises(RequestError) as refused:
+            database.add(wanted)
+        assert "alice: the name is taken" in str(refused.value)
+        assert "carol: the ID has a name" in str(refused.value)
+        assert database.count() == 1
+        assert database.add([_record("alice", 1), _record("bobby", 2)]) == 1
+        assert database.count() == 2
+
+
+def test_a_name_is_removed_and_free_again(path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.register(_record("alice", 1))
+        assert database.remove(Name("alice"))
+        assert not database.remove(Name("alice"))
+        database.register(_record("alice", 2))
+
+
+def test_a_renamed_name_keeps_what_its_owner_signed(path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.register(_record("alice", 1))
+        database.register(_record("bobby", 2))
+        assert database.rename(Name("alice"), Name("alicia"))
+        renamed = database.by_name(Name("alicia"))
+        assert renamed is not None
+        assert renamed.is_renamed
+        assert renamed.signed == "alice"
+        record.verify(renamed)
+        assert database.by_name(Name("alice")) is None
+        assert not database.rename(Name("alice"), Name("carol"))
+        with pytest.raises(RequestError, match="the name is taken"):
+            database.rename(Name("alicia"), Name("bobby"))
+
+
+def test_a_reserved_name_is_not_given_and_who_has_it_keeps_it(path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.register(_record("alice", 1))
+        for name in ("alice", "bobby", "bobby"):
+            database.reserve(Name(name), when=1000)
+        assert database.reserved() == ["alice", "bobby"]
+        database.register(_record("alice", 1))
+        with pytest.raises(RequestError, match="the name is reserved"):
+            database.register(_record("bobby", 2))
+        with pytest.raises(RequestError, match="the name is reserved"):
+            database.rename(Name("alice"), Name("bobby"))
+        assert database.unreserve(Name("bobby"))
+        assert not database.unreserve(Name("bobby"))
+        database.register(_record("bobby", 2))
+
+
+def test_a_copy_is_whole_while_the_original_is_open(path: Path, tmp_path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.register(_record("alice", 1))
+        database.copy_to(tmp_path / "copy")
+        with closing(Database(tmp_path / "copy")) as copy:
+            assert copy.records() == database.records()
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_database_is_noticed(path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.add(_record(f"name-{number}", number) for number in range(8))
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 : 4096 * 2 + 100] = bytes(100)
+    path.write_bytes(content)
+    with closing(Database(path)) as database, pytest.raises(HostError):
+        database.check()
+
+
+def test_exported_records_are_verified_line_by_line() -> None:
+    records = [_record("alice", 1), _record("bobby", 2)]
+    lines = b"".join(record.to_lines(records))
+    assert record.from_lines(lines + b"\n") == records
+    forged = lines.replace(b'"alice"', b'"alicf"')
+    with pytest.raises(RequestError, match="line 1: signature verification failed"):
+        record.from_lines(forged)
+    stolen = lines.replace(records[1].id.encode(), JamiId("0" * 40).encode())
+    with pytest.raises(RequestError, match="line 2: the public key is not the one of this ID"):
+        record.from_lines(stolen)
+    for nonsense in (b"{", b"[]", b'{"name": "alice"}', b"\xff"):
+        with pytest.raises(RequestError, match="line 3: "):
+            record.from_lines(lines + nonsense)
