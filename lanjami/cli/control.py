@@ -10,12 +10,10 @@ import msgspec
 from lanjami.cli import places
 from lanjami.errors import HostError, LanjamiError, RequestError
 
-ANSWER_WITHIN_S = 300.0  # checking the proofs of 100,000 names takes a while on a small box
-
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=ANSWER_WITHIN_S)
+    def __init__(self, path: Path, within_s: float) -> None:
+        super().__init__("localhost", timeout=within_s)
         self._path = path
 
     def connect(self) -> None:
@@ -24,12 +22,12 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(state: Path, method: str, path: str, body: bytes = b"") -> bytes | None:
+def ask(state: Path, method: str, path: str, body: bytes = b"", *, within_s: float) -> bytes | None:
     """The answer of the box with the state folder `state`; None where none runs there.
 
     Raises RequestError where the box refuses, HostError where it cannot answer.
     """
-    connection = _UnixConnection(state / "control.sock")
+    connection = _UnixConnection(state / "control.sock", within_s)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()

@@ -21,6 +21,7 @@ from lanjami.runtime import disk
 _T = TypeVar("_T")
 
 FAULTY = 1  # exit status of an audit that found something
+ANSWER_WITHIN_S = 300.0  # checking the proofs of 100,000 names takes a while on a small box
 
 
 @click.group()
@@ -167,12 +168,14 @@ def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None
     """Have the running box do it, or do it on the database of one that is stopped."""
     folders = places.state_folders_to_look_in(state)
     for folder in folders:
-        told = control.ask(folder, "POST", "/names", msgspec.json.encode(request))
+        told = control.ask(
+            folder, "POST", "/names", msgspec.json.encode(request), within_s=ANSWER_WITHIN_S
+        )
         if told is not None:
             return msgspec.json.decode(told, type=answer)
-    folder = folders[0]
-    if not (folder / places.NAMES).is_file():
-        raise HostError(f"there are no names in {folder}")
+    folder = next((f for f in folders if places.is_there(f / places.NAMES)), None)
+    if folder is None:
+        raise HostError(f"there are no names in {' or '.join(map(str, folders))}")
     with disk.locked(folder / places.LOCK):
         database = Database(folder / places.NAMES)
         try:

@@ -28,7 +28,7 @@ state_option = click.option(
 def read_config(file: Path | None, overrides: tuple[str, ...]) -> config.Config:
     """The configuration from `file`, else the system's, else the user's, else the defaults."""
     if file is None:
-        file = next((f for f in (SYSTEM_CONFIG, _user_config()) if _is_there(f)), None)
+        file = next((f for f in (SYSTEM_CONFIG, _user_config()) if is_there(f)), None)
     if file is None:
         return config.parse("", overrides=overrides)
     try:
@@ -68,7 +68,8 @@ def _user_state() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state") / "lanjami"
 
 
-def _is_there(file: Path) -> bool:
+def is_there(file: Path) -> bool:
+    """Whether there is such a file that we may look at."""
     try:
         return file.is_file()
     except OSError:  # in a folder that only others may look into

@@ -12,6 +12,7 @@ from lanjami.status.snapshot import Snapshot, table
 
 NOT_RUNNING = 3  # as `systemctl status` has it
 WORSE_OFF = 1
+ANSWER_WITHIN_S = 5.0
 
 
 @click.command()
@@ -24,7 +25,7 @@ def status(*, state: Path | None, as_json: bool) -> None:
     Ends with 0 when all is well, 1 when something is worse off, 3 when it does not run.
     """
     for folder in places.state_folders_to_look_in(state):
-        answer = control.ask(folder, "GET", "/status")
+        answer = control.ask(folder, "GET", "/status", within_s=ANSWER_WITHIN_S)
         if answer is not None:
             break
     else:
