@@ -173,9 +173,10 @@ def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None
         )
         if told is not None:
             return msgspec.json.decode(told, type=answer)
-    folder = next((f for f in folders if places.is_there(f / places.NAMES)), None)
-    if folder is None:
+    kept = [folder for folder in folders if places.is_there(folder / places.NAMES)]
+    if not kept:
         raise HostError(f"there are no names in {' or '.join(map(str, folders))}")
+    folder = kept[0]
     with disk.locked(folder / places.LOCK):
         database = Database(folder / places.NAMES)
         try:
