@@ -87,13 +87,13 @@ class DhtNode:
             )
         node_id = await asyncio.to_thread(identity.load_or_make, self._state / "node-id")
         await asyncio.to_thread(net.require_udp, self._port)
-        async with process.child(
-            "the OpenDHT node", self._command(node_id), environment=_environment()
-        ) as child:
-            try:
+        try:
+            async with process.child(
+                "the OpenDHT node", self._command(node_id), environment=_environment()
+            ) as child:
                 await together(child.watch(), self._work(child, node_id, ready))
-            finally:
-                self._tell(None)
+        finally:
+            self._tell(None)  # when the child is gone, and its port free
 
     def _command(self, node_id: bytes) -> list[str]:
         # -P: a file of the user's in the current folder must not pass for one of Python's
