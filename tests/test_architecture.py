@@ -21,13 +21,16 @@ CORE = frozenset(
         "lanjami.config",
         "lanjami.backoff",
         "lanjami.lan",
+        "lanjami.backup.manifest",
         "lanjami.discovery.wire",
-        "lanjami.discovery.limits",
+        "lanjami.layout",
+        "lanjami.limits",
         "lanjami.discovery.neighbours",
         "lanjami.discovery.responder",
         "lanjami.discovery.records",
         "lanjami.dhtnode.heartbeat",
         "lanjami.dhtnode.runner_log",
+        "lanjami.nameserver.index",
         "lanjami.nameserver.names",
         "lanjami.nameserver.record",
         "lanjami.nameserver.signature",
@@ -36,6 +39,7 @@ CORE = frozenset(
 )
 RUNTIME = frozenset(
     {
+        "lanjami.runtime.batches",
         "lanjami.runtime.disk",
         "lanjami.runtime.httpd",
         "lanjami.runtime.log",
@@ -48,6 +52,9 @@ RUNTIME = frozenset(
 )
 SHELL = frozenset(
     {
+        "lanjami.backup.api",
+        "lanjami.backup.archive",
+        "lanjami.backup.keeper",
         "lanjami.discovery.announcer",
         "lanjami.discovery.mdns",
         "lanjami.dhtnode.identity",
@@ -56,6 +63,7 @@ SHELL = frozenset(
         "lanjami.nameserver.admin",
         "lanjami.nameserver.admin_api",
         "lanjami.nameserver.database",
+        "lanjami.nameserver.opening",
         "lanjami.nameserver.registry",
         "lanjami.nameserver.api",
         "lanjami.status.api",
@@ -71,6 +79,7 @@ ROOT = frozenset(
         "lanjami.cli.failure",
         "lanjami.cli.control",
         "lanjami.cli.names",
+        "lanjami.cli.backup",
         "lanjami.__main__",
     }
 )

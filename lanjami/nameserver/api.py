@@ -5,92 +5,111 @@ makes it forget its name, 400 and 404 for a name mean invalid and free, any othe
 registration means "already taken", and 5xx means "try again later".
 """
 
-import asyncio
-from typing import Protocol
+from collections import Counter
+from typing import Protocol, TypeVar
 
 from aiohttp import web
 
-from lanjami.errors import RequestError
+from lanjami.errors import HostError, RequestError
 from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime.httpd import json_answer
 
+_T = TypeVar("_T")
+
 # A client's name server may be given with a path; a slash at the end changes nothing.
 _PREFIX, _SLASH = "/{prefix:(?:.*/)?}", "{slash:/?}"
+
+
+_REFUSED = {400: "malformed", 401: "without proof", 403: "taken or reserved"}
 
 
 class Names(Protocol):
     """Where names are looked up and registered; every method may raise HostError."""
 
-    async def by_name(self, name: Name) -> Record | None: ...
-    async def by_id(self, id: JamiId) -> Record | None: ...
-    async def register(self, wanted: Registration) -> None: ...
+    def by_name(self, name: Name) -> Record | None: ...
+    def by_id(self, id: JamiId) -> Record | None: ...
+    def name_of(self, id: JamiId) -> Name | None: ...
+    async def register(self, wanted: Registration, *, source: str) -> None: ...
 
 
-def routes(names: Names) -> list[web.RouteDef]:
-    """The three requests that clients make, and the others of the public reference server."""
-    api = _Api(names)
-    return [
-        web.get(f"{_PREFIX}name/{{name}}{_SLASH}", api.look_up_name),
-        web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", api.key_of_name),
-        web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", api.signature_of_name),
-        web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", api.owner_of_name),
-        web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", api.look_up_id),
-        web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", api.key_of_id),
-        web.post(f"{_PREFIX}name/{{name}}{_SLASH}", api.register),
-    ]
+class Api:
+    """Answers the three requests that clients make, and the others of the public reference
+    server; counts registrations, in `registered` and by the reason in `refused`."""
 
-
-class _Api:
     def __init__(self, names: Names) -> None:
         self._names = names
+        self.registered = 0
+        self.refused: Counter[str] = Counter()
 
-    async def look_up_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(f"{_PREFIX}name/{{name}}{_SLASH}", self._look_up_name),
+            web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", self._key_of_name),
+            web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", self._signature_of_name),
+            web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", self._owner_of_name),
+            web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", self._look_up_id),
+            web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", self._key_of_id),
+            web.post(f"{_PREFIX}name/{{name}}{_SLASH}", self._register),
+        ]
+
+    async def _look_up_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         answer = {"name": found.name, "addr": found.id}
         if not found.is_renamed:
             # a client that is given both verifies them, over this very name
             answer |= {"publickey": found.publickey, "signature": found.signature}
         return json_answer(answer)
 
-    async def look_up_id(self, request: web.Request) -> web.Response:
-        return json_answer({"name": (await self._identified(request)).name})
+    async def _look_up_id(self, request: web.Request) -> web.Response:
+        return json_answer({"name": _there(self._names.name_of(_id(request)), "address")})
 
-    async def key_of_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    async def _key_of_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         return json_answer({"name": found.name, "publickey": found.publickey})
 
-    async def signature_of_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    async def _signature_of_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         if found.is_renamed:
             raise RequestError(404, "the operator changed the name, its owner signed another")
         return json_answer({"name": found.name, "signature": found.signature})
 
-    async def owner_of_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    async def _owner_of_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         return json_answer({"name": found.name, "owner": f"0x{found.owner}"})
 
-    async def key_of_id(self, request: web.Request) -> web.Response:
-        found = await self._identified(request)
+    async def _key_of_id(self, request: web.Request) -> web.Response:
+        found = _there(self._names.by_id(_id(request)), "address")
         return json_answer({"addr": found.id, "publickey": found.publickey})
 
-    async def register(self, request: web.Request) -> web.Response:
-        name = parse_name(request.match_info["name"])
-        wanted = signature.read(name, await request.read())
-        await asyncio.to_thread(signature.verify, wanted)
-        await self._names.register(wanted)
+    async def _register(self, request: web.Request) -> web.Response:
+        try:
+            name = parse_name(request.match_info["name"])
+            wanted = signature.read(name, await request.read())
+            await self._names.register(wanted, source=request.remote or "")
+        except RequestError as error:
+            self.refused[_REFUSED[error.status]] += 1
+            raise
+        except web.HTTPRequestEntityTooLarge:
+            self.refused["too large"] += 1
+            raise
+        except HostError:
+            self.refused["not now"] += 1
+            raise
+        self.registered += 1
         return json_answer({"success": True})
 
-    async def _named(self, request: web.Request) -> Record:
-        found = await self._names.by_name(parse_name(request.match_info["name"]))
-        if found is None:
-            raise RequestError(404, "name not registered")
-        return found
+    def _named(self, request: web.Request) -> Record:
+        return _there(self._names.by_name(parse_name(request.match_info["name"])), "name")
 
-    async def _identified(self, request: web.Request) -> Record:
-        found = await self._names.by_id(parse_id(request.match_info["id"]))
-        if found is None:
-            raise RequestError(404, "address not registered")
-        return found
+
+def _id(request: web.Request) -> JamiId:
+    return parse_id(request.match_info["id"])
+
+
+def _there(found: _T | None, what: str) -> _T:
+    if found is None:
+        raise RequestError(404, f"{what} not registered")
+    return found

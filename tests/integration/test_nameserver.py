@@ -44,7 +44,7 @@ class Server:
 @asynccontextmanager
 async def _server(path: Path) -> AsyncIterator[Server]:
     registry, port = Registry(path=path, reserved=RESERVED), free_port()
-    http = HttpServer(ports=[port], routes=lambda: api.routes(registry), probe="/name/lanjami")
+    http = HttpServer(ports=[port], routes=api.Api(registry).routes, probe="/name/lanjami")
     async with supervised(registry, http), aiohttp.ClientSession() as session:
         yield Server(session, registry, port)
 
