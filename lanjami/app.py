@@ -119,6 +119,11 @@ class App:
             host=self._mdns.host() or "",
             name_server=self._name_server(addresses),
             names=self._registry.known(),
+            registrations=status.Registrations(
+                accepted=self._names_api.registered,
+                refused=self._names_api.refused.total(),
+                refused_by=dict(self._names_api.refused),
+            ),
         )
 
     @contextlib.contextmanager

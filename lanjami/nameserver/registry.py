@@ -1,6 +1,7 @@
 """The service that keeps the names open."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -26,6 +27,7 @@ _log = log.get(__name__)
 _T = TypeVar("_T")
 
 CHECK_EVERY_S = 10.0
+LOOK_AGAIN_S = 1.0
 READ_ALL_EVERY_S = 24 * 3600.0
 ANSWER_WITHIN_S = 5.0
 MOST_NAMES = 200_000  # 400 MB on the disk and 60 MB of memory
@@ -69,7 +71,8 @@ class Registry:
         self._serving: _Serving | None = None
         self._openings = 0
         self._damage: list[Path] = []
-        self._has_damage = asyncio.Event()
+        self._trouble = asyncio.Event()
+        self._met_damage = False
         self._reason = ""
         self._limits = Limits(SOURCE_PER_S, SOURCE_BURST, 1e9, 1e9, SOURCES)
 
@@ -140,8 +143,9 @@ class Registry:
                 await serving.registering.ask(wanted)
         except TimeoutError:
             raise _too_slow() from None
-        except DamagedError:
-            self._has_damage.set()
+        except HostError as error:
+            self._met_damage |= isinstance(error, DamagedError)
+            self._trouble.set()
             raise
 
     async def perform(self, request: admin.Request) -> Any:
@@ -164,7 +168,8 @@ class Registry:
 
     async def _serve(self, serving: _Serving, ready: Ready) -> None:
         self._damage = await asyncio.to_thread(set_aside, self._path)
-        self._has_damage.clear()
+        self._trouble.clear()
+        self._met_damage = False
         self._reason = ""
         self._openings += 1
         self._serving = serving
@@ -174,7 +179,7 @@ class Registry:
             await together(serving.registering.run(), self._watch(serving, ready), self._read_all())
 
     async def _watch(self, serving: _Serving, ready: Ready) -> None:
-        """Look every now and then whether the database answers."""
+        """Look every now and then, and soon after there was trouble, whether the database works."""
         while True:
             try:
                 await _asked(serving, Database.require_readable)
@@ -184,14 +189,15 @@ class Registry:
             except DamagedError:
                 raise
             except HostError as error:
-                self._reason = str(error)
+                self._reason = f"names cannot be registered: {error}"
             ready(f"{self.known()} names", reason=self._reason or self._told_of_damage())
-            try:
-                async with asyncio.timeout(CHECK_EVERY_S):
-                    await self._has_damage.wait()
-            except TimeoutError:
-                continue
-            raise DamagedError("the database of names is damaged")
+            await asyncio.sleep(LOOK_AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY_S - LOOK_AGAIN_S):
+                    await self._trouble.wait()
+            self._trouble.clear()
+            if self._met_damage:
+                raise DamagedError("a part of the database cannot be read")
 
     async def _wait_for_the_disk(self, serving: _Serving, ready: Ready) -> None:
         why = f"names can be looked up but not registered: {serving.names.why_read_only}"
@@ -244,8 +250,9 @@ class Registry:
     def _read(self, row: int, name: Name) -> Record:
         try:
             found = self._open().names.reader.record(row)
-        except DamagedError:
-            self._has_damage.set()
+        except HostError as error:
+            self._met_damage |= isinstance(error, DamagedError)
+            self._trouble.set()
             raise
         if found is None or found.name != name:  # the index follows in the next moment
             raise HostError("the names are being changed")
