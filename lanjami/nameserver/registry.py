@@ -62,11 +62,13 @@ class Registry:
         path: Path,
         reserved: Sequence[str] = (),
         spare: Spare = lambda _: None,
+        most_names: int = MOST_NAMES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._is_reserved = matcher(reserved)
         self._spare = spare
+        self._most_names = most_names
         self._clock = clock
         self._serving: _Serving | None = None
         self._openings = 0
@@ -241,8 +243,8 @@ class Registry:
         """Refuse a new name that is reserved, or that is one too many, for all or for `source`."""
         if self._is_reserved(name):
             raise RequestError(403, "the name is reserved", name=name)
-        if len(serving.names.database.index) >= MOST_NAMES:
-            raise HostError(f"this box has the {MOST_NAMES} names that it can keep")
+        if len(serving.names.database.index) >= self._most_names:
+            raise HostError(f"this box has the {self._most_names} names that it can keep")
         now = asyncio.get_running_loop().time()
         if not ip_address(source).is_loopback and self._limits.refuse(source, now=now):
             raise HostError(f"too many registrations from {source}; try again in a minute")
