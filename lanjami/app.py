@@ -59,6 +59,7 @@ class App:
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             routes=lambda: names_api.routes(self._registry),
+            quick=lambda target: None,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
