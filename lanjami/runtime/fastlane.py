@@ -8,8 +8,10 @@ never comes back.
 """
 
 import asyncio
+import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable, Sequence
 
 from lanjami.runtime import log
@@ -21,6 +23,7 @@ _log = log.get(__name__)
 ACCEPTED_AT_ONCE = 64  # 3 ms of answers, before anybody else's turn
 SWEEP_EVERY_S = 0.5
 REST_S = 0.1  # how long nobody is accepted when the machine has run out of descriptors
+_AT_ONCE = struct.pack("ii", 1, 0)
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 # Makes what serves a connection that is handed over; its `connection_made` calls `Guest.arrived`,
@@ -201,10 +204,11 @@ class Guest:
     def _send(self, answer: Answer, request: Request, *, size: int) -> bool:
         """Take the request, which has this size in bytes, and answer it; whether that was done."""
         whole = render(answer, is_last=request.is_last)
-        try:
+        with contextlib.suppress(OSError):
             # a connection that is closed with something unread destroys the answer (RST)
             self._sock.recv(size)
-            # where it does not fit, the client has left many answers unread
-            return self._sock.send(whole) == len(whole)
-        except OSError:
-            return False
+            if self._sock.send(whole) == len(whole):
+                return True
+            # The client has left many answers unread: the kernel is to forget them too.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        return False

@@ -98,14 +98,12 @@ class Handler(web.RequestHandler):
         except web.RequestPayloadError as error:
             raise RequestError(400, "the body does not follow HTTP") from error
         connections.is_answered(self._guest)
-        self._is_answering = True
+        self._set_answering(is_answering=True)
         try:
             return await handler(request)
         finally:
-            self._is_answering = False
             connections.waits(self._guest, now=self._clock.time())
-            if self._ending is not None:
-                self._end_soon()
+            self._set_answering(is_answering=False)
 
     def handle_error(
         self,
@@ -141,6 +139,11 @@ class Handler(web.RequestHandler):
     def _be_silent(self) -> None:
         if self._silence is not None and not self._silence.done():
             self._silence.set_result(None)
+
+    def _set_answering(self, *, is_answering: bool) -> None:
+        self._is_answering = is_answering
+        if self._ending is not None:
+            self._end_soon()
 
     def _end_soon(self) -> None:
         if self._ending is not None:

@@ -22,7 +22,7 @@ _log = log.get(__name__)
 
 LARGEST_BODY = 16 * 1024  # bytes
 REQUEST_WITHIN_S = 10.0  # from the opening, or the answer before, to its last byte
-STOP_S = 0.2  # for what is being answered; the library may take it twice
+STOP_S = 0.15  # for what is being answered; the library may take it twice
 ENDED_WITHIN_S = 0.05
 LARGEST_IMPORT = 256 << 20  # bytes, from our own user only
 RETRY_AFTER_S = 5
