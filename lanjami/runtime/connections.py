@@ -71,8 +71,11 @@ class Connections:
         while self._waiting and next(iter(self._waiting.values())) < now:
             self.cut_longest_waiting(1)
 
-    def cut_all(self) -> None:
+    def cut_waiting(self) -> None:
         self.cut_longest_waiting(len(self._waiting))
+
+    def cut_all(self) -> None:
+        self.cut_waiting()
         while self._answered:
             self._answered.pop().cut()
 

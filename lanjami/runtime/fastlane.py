@@ -34,7 +34,7 @@ Protocols = Callable[["Guest"], asyncio.Protocol]
 class FastLane:
     """Accepts on `listeners`, which stay the caller's, while `run` runs.
 
-    At its end everything that it has is closed; what was handed over is the caller's.
+    At its end who waits is closed, here or handed over; who is being answered is the caller's.
     """
 
     def __init__(
@@ -50,7 +50,6 @@ class FastLane:
         self._protocols = protocols
         self.connections = connections
         self.loop = asyncio.get_running_loop()
-        self.watched: set[Guest] = set()
         self._moving: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -68,8 +67,7 @@ class FastLane:
             finally:
                 for listener in self._listeners:
                     self.loop.remove_reader(listener)
-                for guest in list(self.watched):
-                    guest.leave()
+                self.connections.cut_waiting()
                 if self._moving:  # a task that is cancelled before it begins closes nothing
                     await asyncio.wait(self._moving)
 
@@ -185,13 +183,11 @@ class Guest:
             return
         self._is_watched = True
         lane.connections.enter(self, now=now)
-        lane.watched.add(self)
         lane.loop.add_reader(self._sock, self.read)
 
     def _unwatch(self) -> None:
         if self._is_watched:
             self._is_watched = False
-            self._lane.watched.discard(self)
             self._lane.loop.remove_reader(self._sock)
 
     def _hand_over(self) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import socket
+import stat
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +24,7 @@ from tests.support.ports import free_port
 from tests.support.running import running
 
 HEAVY = b'"' + b"x" * 60_000 + b'"'
+_LINUX = sys.platform == "linux"
 LOOK_UP = get("/name/alice")
 LAST_LOOK_UP = get("/name/alice", "Connection: close")
 POST = b"POST /echo HTTP/1.1\r\nHost: box\r\nContent-Length: 4\r\n\r\nbody"
@@ -111,7 +115,21 @@ async def server() -> AsyncIterator[Server]:
 
 
 def _descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    return len(list(Path("/proc/self/fd").iterdir())) if _LINUX else 0
+
+
+def _sockets_at(port: int) -> list[int]:
+    """Our descriptors that are a server's at this port."""
+    descriptors = [int(path.name) for path in Path("/proc/self/fd").iterdir()] if _LINUX else []
+    return [number for number in descriptors if _is_at(number, port)]
+
+
+def _is_at(descriptor: int, port: int) -> bool:
+    with contextlib.suppress(OSError):  # what listed them is gone
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            with socket.socket(fileno=os.dup(descriptor)) as sock:
+                return sock.getsockname()[1:2] == (port,)
+    return False
 
 
 @pytest.fixture(autouse=True)
@@ -305,7 +323,7 @@ async def test_who_asks_too_slowly_is_closed_in_time(sent: bytes) -> None:
     async with _serving(request_within_s=0.5) as server, connected(server.port) as client:
         client.send(sent)
         began = time.monotonic()
-        await client.rest(within_s=3.0)
+        await client.ended(within_s=3.0)
         assert 0.4 < time.monotonic() - began < 1.8
 
 
@@ -314,7 +332,7 @@ async def test_nonsense_in_a_body_that_comes_later_ends_in_time() -> None:
         client.send(_SLOW["slow with a chunk"])
         await asyncio.sleep(0.05)
         client.send(b"no size of a chunk\r\n")
-        await client.rest(within_s=3.0)
+        await client.ended(within_s=3.0)
 
 
 async def test_slow_clients_hinder_no_other() -> None:
@@ -329,7 +347,7 @@ async def test_slow_clients_hinder_no_other() -> None:
         began = time.monotonic()
         for client in slow:
             client.send(b"x")
-            await client.rest(within_s=3.0)
+            await client.ended(within_s=3.0)
         assert time.monotonic() - began < 3.5
 
 
@@ -358,7 +376,7 @@ async def test_what_is_being_answered_is_never_cut() -> None:
         assert server.streams == 1
         server.go_on.set()
         assert (await waiting.answer()).json == "late"
-        await waiting.rest(within_s=2.0)
+        await waiting.ended(within_s=2.0)
 
 
 async def test_a_stream_ends_some_time_after_its_client_did() -> None:
@@ -367,7 +385,7 @@ async def test_a_stream_ends_some_time_after_its_client_did() -> None:
             client.send(get("/stream"))
             assert (await client.answer()).status == 200
             client.says_no_more()
-            await client.rest(within_s=2.0)
+            await client.ended(within_s=2.0)
         async with asyncio.timeout(2.0):
             while server.streams:
                 await asyncio.sleep(0.01)
@@ -479,6 +497,7 @@ async def test_it_stops_at_once_under_load_leaves_nothing_and_runs_again() -> No
                     client.send(POST)
                 began = time.monotonic()
             assert time.monotonic() - began < 0.6
+            assert not _sockets_at(server.port)
             assert asyncio.all_tasks() == tasks_before
             assert server.service.port() is None
         assert _descriptors() == descriptors_before
@@ -494,6 +513,23 @@ async def _never_reading(port: int, clients: contextlib.AsyncExitStack) -> None:
             await asyncio.get_running_loop().sock_sendall(sock, get("/heavy/in/full") * 1000)
 
 
+async def test_when_it_stops_an_answer_has_a_moment_and_who_waits_has_none() -> None:
+    async with contextlib.AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
+        async with _serving() as server:
+            asks, idles = [await opened.enter_async_context(connected(server.port)) for _ in "12"]
+            asks.send(get("/waits"))
+            await idles.ask(LOOK_UP)
+            await server.asked.wait()
+            asyncio.get_running_loop().call_later(0.1, server.go_on.set)
+
+            async def end_while_another_waits() -> None:
+                assert await idles.rest() == b""
+                assert not server.go_on.is_set()
+
+            tasks.create_task(end_while_another_waits())
+        assert (await asks.answer()).json == "late"
+
+
 # --- out of descriptors --------------------------------------------------------------------------
 
 
@@ -506,7 +542,7 @@ async def test_who_waits_longest_goes_when_the_places_are_taken() -> None:
                 assert await _time_of_a_lookup(limited.port) < 0.5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the processor time in /proc")
+@pytest.mark.skipif(not _LINUX, reason="reads the processor time in /proc")
 async def test_without_descriptors_it_neither_spins_nor_stays_deaf() -> None:
     async with limited_server(descriptors=120) as limited:
         with contextlib.ExitStack() as opened:
@@ -522,3 +558,13 @@ async def test_without_descriptors_it_neither_spins_nor_stays_deaf() -> None:
             assert limited.processor_time_s() - began < 0.2
             await limited.does("give")
             assert await _time_of_a_lookup(limited.port) < 0.5
+
+
+def test_as_many_descriptors_are_asked_for_as_the_system_grants() -> None:
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 1000));"
+        "from lanjami.runtime.connections import places; print(places());"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.split() == [b"744", b"1000", b"1000"]

@@ -52,12 +52,15 @@ class Client:
         return await self.answer()
 
     async def rest(self, *, within_s: float = LONGEST_WAIT_S) -> bytes:
-        """What comes until the server closes; TimeoutError where it does not."""
+        """What comes until the server closes; TimeoutError where it does not, ConnectionError
+        where it does so without an ear for us (RST)."""
         async with asyncio.timeout(within_s):
-            try:
-                return await self._reader.read()
-            except ConnectionError:
-                return b""
+            return await self._reader.read()
+
+    async def ended(self, *, within_s: float = LONGEST_WAIT_S) -> None:
+        """Wait for the server to end the connection, however it does."""
+        with contextlib.suppress(ConnectionError):
+            await self.rest(within_s=within_s)
 
     def reset(self) -> None:
         """Vanish, as a crashed machine that was asked again."""
