@@ -21,7 +21,7 @@ from lanjami.runtime.plain import LARGEST_HEAD, Answer, Quick, Request, recognis
 _log = log.get(__name__)
 
 ACCEPTED_AT_ONCE = 64  # 3 ms of answers, before anybody else's turn
-SWEEP_EVERY_S = 0.5
+SWEEP_EVERY_S = 0.25  # how late who is late may be cut
 REST_S = 0.1  # how long nobody is accepted when the machine has run out of descriptors
 _AT_ONCE = struct.pack("ii", 1, 0)
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
