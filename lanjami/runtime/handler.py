@@ -90,7 +90,7 @@ class Handler(web.RequestHandler):
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
-        """Read the body in time, then answer for as long as it takes."""
+        """Read the whole body, in time, then answer for as long as it takes."""
         connections = self._handlers.connections
         connections.waits(self._guest, now=self._clock.time())
         try:
@@ -113,7 +113,7 @@ class Handler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The answer to what is no request, with `message` from the parser, or to our bug."""
-        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+        if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionError("too late for another answer")
         if status >= 500:
             _log.exception("a request failed", path=request.path)
@@ -152,7 +152,10 @@ class Handler(web.RequestHandler):
         self._ending = self._clock.call_later(within_s, self._end)
 
     def _end(self) -> None:
-        if self._wire is not None:
+        assert self._wire is not None
+        if self._is_answering:
+            self._wire.abort()  # what is not taken would keep it open
+        else:
             self._wire.close()
 
 

@@ -67,7 +67,7 @@ class Server:
             web.post("/echo", self._echo),
             web.get("/waits", self._wait),
             web.get("/stream", self._stream),
-            web.get("/flood", self._flood),
+            web.get("/flood", self._stream),
             web.get("/breaks", self._break),
         ]
 
@@ -88,21 +88,16 @@ class Server:
         return json_answer("late")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        piece, every_s = (HEAVY, 0.0) if request.path == "/flood" else (b"more\n", 0.1)
         answer = web.StreamResponse()
         await answer.prepare(request)
         self.streams += 1
         try:
             while True:
-                await answer.write(b"more\n")
-                await asyncio.sleep(0.1)
+                await answer.write(piece)
+                await asyncio.sleep(every_s)
         finally:
             self.streams -= 1
-
-    async def _flood(self, request: web.Request) -> web.StreamResponse:
-        answer = web.StreamResponse()
-        await answer.prepare(request)
-        while True:
-            await answer.write(HEAVY)
 
     async def _break(self, _: web.Request) -> web.Response:
         raise ZeroDivisionError
@@ -386,13 +381,13 @@ async def test_what_is_being_answered_is_never_cut() -> None:
         await waiting.ended(within_s=2.0)
 
 
-async def test_a_stream_ends_some_time_after_its_client_did() -> None:
-    async with _serving(request_within_s=0.3) as server:
-        async with connected(server.port) as client:
-            client.send(get("/stream"))
-            assert (await client.answer()).status == 200
-            client.says_no_more()
-            await client.ended(within_s=2.0)
+@pytest.mark.parametrize("target", ["/stream", "/flood"])
+async def test_a_stream_ends_some_time_after_its_client_did(target: str) -> None:
+    async with _serving(request_within_s=0.3) as server, connected(server.port) as client:
+        client.send(get(target))
+        assert (await client.answer()).status == 200
+        assert server.streams == 1
+        client.says_no_more()
         async with asyncio.timeout(2.0):
             while server.streams:
                 await asyncio.sleep(0.01)
