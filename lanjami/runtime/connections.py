@@ -1,6 +1,7 @@
 """Who is connected: how many may be, how long each may keep us waiting, and who goes first."""
 
 import contextlib
+import itertools
 import resource
 from collections import OrderedDict
 from typing import Protocol
@@ -66,10 +67,10 @@ class Connections:
             connection.cut()
         return count
 
-    def cut_late(self, *, now: float) -> None:
-        """Cut who has waited longer than the patience."""
-        while self._waiting and next(iter(self._waiting.values())) < now:
-            self.cut_longest_waiting(1)
+    def cut_late(self, most: int, *, now: float) -> None:
+        """Cut up to `most` connections that have waited longer than the patience."""
+        late = itertools.takewhile(lambda until: until < now, self._waiting.values())
+        self.cut_longest_waiting(sum(1 for _ in itertools.islice(late, most)))
 
     def cut_waiting(self) -> None:
         self.cut_longest_waiting(len(self._waiting))

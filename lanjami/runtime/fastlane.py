@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 
 from lanjami.runtime import log
 from lanjami.runtime.connections import Connections
-from lanjami.runtime.plain import LARGEST_HEAD, Answer, Quick, Request, recognise, render
+from lanjami.runtime.plain import LARGEST_HEAD, Quick, Request, recognise, render
 
 _log = log.get(__name__)
 
 ACCEPTED_AT_ONCE = 64  # 3 ms of answers, before anybody else's turn
 SWEEP_EVERY_S = 0.25  # how late who is late may be cut
+CUT_AT_ONCE = 500  # 30 ms where aiohttp has them all
 REST_S = 0.1  # how long nobody is accepted when the machine has run out of descriptors
 _AT_ONCE = struct.pack("ii", 1, 0)
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -51,29 +52,34 @@ class FastLane:
         self.connections = connections
         self.loop = asyncio.get_running_loop()
         self._moving: set[asyncio.Task[None]] = set()
+        self._is_open = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._begin = tasks.create_task
+            self._is_open = True
             try:
                 for listener in self._listeners:
                     listener.setblocking(False)
                     # inherited by what is accepted
                     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self.loop.add_reader(listener, self._accept, listener)
+                    self._listen(listener)
                 while True:
                     await asyncio.sleep(SWEEP_EVERY_S)
-                    self.connections.cut_late(now=self.loop.time())
+                    self.connections.cut_late(CUT_AT_ONCE, now=self.loop.time())
             finally:
+                self._is_open = False
                 for listener in self._listeners:
                     self.loop.remove_reader(listener)
                 self.connections.cut_waiting()
                 if self._moving:  # a task that is cancelled before it begins closes nothing
                     await asyncio.wait(self._moving)
 
-    def answer(self, request: Request) -> Answer | None:
+    def answer(self, request: Request) -> bytes | None:
+        """The whole answer, if there is a quick one."""
         try:
-            return self._quick(request.target)
+            answer = self._quick(request.target)
+            return None if answer is None else render(answer, is_last=request.is_last)
         except Exception:  # noqa: BLE001 - a bug of one answer, which the full server may tell
             _log.exception("no quick answer", target=request.target)
             return None
@@ -91,6 +97,10 @@ class FastLane:
             _log.debug("connection not handed over", reason=error)
             self.connections.leave(guest)
             sock.close()
+
+    def _listen(self, listener: socket.socket) -> None:
+        if self._is_open:
+            self.loop.add_reader(listener, self._accept, listener)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
@@ -116,7 +126,7 @@ class FastLane:
         if error.errno in _OUT_OF_RESOURCES:
             self.connections.cut_longest_waiting(ACCEPTED_AT_ONCE)
         await asyncio.sleep(REST_S)
-        self.loop.add_reader(listener, self._accept, listener)
+        self._listen(listener)
 
 
 class Guest:
@@ -144,12 +154,13 @@ class Guest:
         if not received:
             self.leave()
             return
-        request = recognise(received)
+        # of a longer one, more may be there than we see
+        request = recognise(received) if len(received) <= LARGEST_HEAD else None
         answer = None if request is None else self._lane.answer(request)
         if request is None or answer is None:
             # A part of a request too: left unread it would wake us again and again.
             self._hand_over()
-        elif self._send(answer, request, size=len(received)) and not request.is_last:
+        elif self._send(answer, taking=len(received)) and not request.is_last:
             self._watch()
         else:
             self.leave()
@@ -197,13 +208,12 @@ class Guest:
         self._is_here = False
         self._lane.hand_over(self, self._sock)
 
-    def _send(self, answer: Answer, request: Request, *, size: int) -> bool:
-        """Take the request, which has this size in bytes, and answer it; whether that was done."""
-        whole = render(answer, is_last=request.is_last)
+    def _send(self, answer: bytes, *, taking: int) -> bool:
+        """Take the bytes of the request and answer it; whether that was done."""
         with contextlib.suppress(OSError):
             # a connection that is closed with something unread destroys the answer (RST)
-            self._sock.recv(size)
-            if self._sock.send(whole) == len(whole):
+            self._sock.recv(taking)
+            if self._sock.send(answer) == len(answer):
                 return True
             # The client has left many answers unread: the kernel is to forget them too.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

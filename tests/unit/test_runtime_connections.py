@@ -35,7 +35,7 @@ def test_who_is_being_answered_stays() -> None:
     connections, everybody = _three()
     connections.is_answered(everybody[0])
     assert connections.has_room()
-    connections.cut_late(now=1000.0)
+    connections.cut_late(9, now=1000.0)
     assert _cut(everybody) == [False, True, True]
 
 
@@ -54,9 +54,9 @@ def test_patience_begins_anew_with_every_answer() -> None:
     connections.is_answered(everybody[0])
     connections.waits(everybody[0], now=5.0)
     connections.waits(everybody[1], now=6.0)
-    connections.cut_late(now=12.5)
+    connections.cut_late(9, now=12.5)
     assert _cut(everybody) == [False, False, True]
-    connections.cut_late(now=15.5)
+    connections.cut_late(9, now=15.5)
     assert _cut(everybody) == [True, False, True]
 
 
@@ -82,3 +82,9 @@ def test_at_the_end_everybody_goes() -> None:
     connections.cut_all()
     assert _cut(everybody) == [True, True, True]
     assert len(connections) == 0
+
+
+def test_late_ones_are_cut_a_few_at_a_time() -> None:
+    connections, everybody = _three()
+    connections.cut_late(2, now=1000.0)
+    assert _cut(everybody) == [True, True, False]
