@@ -71,6 +71,7 @@ class App:
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             routes=self._names_api.routes,
+            quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(

@@ -40,11 +40,15 @@ CORE = frozenset(
 RUNTIME = frozenset(
     {
         "lanjami.runtime.batches",
+        "lanjami.runtime.connections",
         "lanjami.runtime.disk",
+        "lanjami.runtime.fastlane",
+        "lanjami.runtime.handler",
         "lanjami.runtime.httpd",
         "lanjami.runtime.log",
         "lanjami.runtime.net",
         "lanjami.runtime.notify",
+        "lanjami.runtime.plain",
         "lanjami.runtime.process",
         "lanjami.runtime.service",
         "lanjami.runtime.supervisor",
@@ -133,6 +137,7 @@ HOMES = {
 }
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\s+[\w*\"]")
 SQL_HOME = "lanjami.nameserver.database"
+HTTP_HOMES = frozenset({"lanjami.runtime.httpd", "lanjami.runtime.handler"})
 
 # The words of this program's own field, at the start of a word or of a part of a name.
 FIELD = re.compile(r"(?<![a-z])(jami|opendht|dht|nameserver|name server|username)", re.IGNORECASE)
@@ -309,11 +314,11 @@ def sql_has_one_home(module: Module) -> Iterator[str]:
 
 def http_has_its_places(module: Module) -> Iterator[str]:
     last = module.name.rpartition(".")[2]
-    allowed = module.name == "lanjami.runtime.httpd" or last == "api" or last.endswith("_api")
+    allowed = module.name in HTTP_HOMES or last == "api" or last.endswith("_api")
     if "aiohttp" in module.top_imports and not allowed:
         yield (
-            f"{module.name} imports aiohttp: only runtime/httpd.py and the api.py files speak "
-            "HTTP, so that nothing else sees requests"
+            f"{module.name} imports aiohttp: only runtime/httpd.py, its handler.py and the "
+            "api.py files speak HTTP, so that nothing else sees requests"
         )
 
 
