@@ -5,9 +5,11 @@ makes it forget its name, 400 and 404 for a name mean invalid and free, any othe
 registration means "already taken", and 5xx means "try again later".
 """
 
+import re
 from collections import Counter
 from typing import Protocol, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from lanjami.errors import HostError, RequestError
@@ -15,13 +17,17 @@ from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
-from lanjami.runtime.httpd import json_answer
+from lanjami.runtime.httpd import json_answer, refusal
+from lanjami.runtime.plain import Answer
 
 _T = TypeVar("_T")
 
 # A client's name server may be given with a path; a slash at the end changes nothing.
 _PREFIX, _SLASH = "/{prefix:(?:.*/)?}", "{slash:/?}"
 
+
+_QUICK = re.compile("/name/([a-z0-9_-]{3,32})|/addr/([0-9a-f]{40})")
+MOST_ANSWERS = 4096  # kept ready, of 2 kB each
 
 _REFUSED = {400: "malformed", 401: "without proof", 403: "taken or reserved"}
 
@@ -32,6 +38,7 @@ class Names(Protocol):
     def by_name(self, name: Name) -> Record | None: ...
     def by_id(self, id: JamiId) -> Record | None: ...
     def name_of(self, id: JamiId) -> Name | None: ...
+    def revision(self) -> tuple[int, int]: ...
     async def register(self, wanted: Registration, *, source: str) -> None: ...
 
 
@@ -41,6 +48,8 @@ class Api:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._answers: dict[str, Answer] = {}
+        self._revision: tuple[int, int] | None = None
         self.registered = 0
         self.refused: Counter[str] = Counter()
 
@@ -55,16 +64,48 @@ class Api:
             web.post(f"{_PREFIX}name/{{name}}{_SLASH}", self._register),
         ]
 
+    def quick(self, target: str) -> Answer | None:
+        """What clients ask all the time, at once: the look-up of a name or an ID in lower case.
+
+        None for everything else, and for what cannot be answered now.
+        """
+        asked = _QUICK.fullmatch(target)
+        if asked is None:
+            return None
+        try:
+            revision = self._names.revision()
+            if revision != self._revision:
+                self._revision, self._answers = revision, {}
+            kept = self._answers.get(target)
+            if kept is not None:
+                return kept
+            name, id = asked.groups()
+            found = self._found_id(JamiId(id)) if name is None else self._found(Name(name))
+        except RequestError as error:
+            return Answer(error.status, refusal(error))
+        except HostError:
+            return None
+        if len(self._answers) == MOST_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        answer = self._answers[target] = Answer(200, msgspec.json.encode(found))
+        return answer
+
     async def _look_up_name(self, request: web.Request) -> web.Response:
-        found = self._named(request)
+        return json_answer(self._found(parse_name(request.match_info["name"])))
+
+    async def _look_up_id(self, request: web.Request) -> web.Response:
+        return json_answer(self._found_id(_id(request)))
+
+    def _found(self, name: Name) -> dict[str, str]:
+        found = _there(self._names.by_name(name), "name")
         answer = {"name": found.name, "addr": found.id}
         if not found.is_renamed:
             # a client that is given both verifies them, over this very name
             answer |= {"publickey": found.publickey, "signature": found.signature}
-        return json_answer(answer)
+        return answer
 
-    async def _look_up_id(self, request: web.Request) -> web.Response:
-        return json_answer({"name": _there(self._names.name_of(_id(request)), "address")})
+    def _found_id(self, id: JamiId) -> dict[str, str]:
+        return {"name": _there(self._names.name_of(id), "address")}
 
     async def _key_of_name(self, request: web.Request) -> web.Response:
         found = self._named(request)
