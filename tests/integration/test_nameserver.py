@@ -46,7 +46,11 @@ async def _server(path: Path) -> AsyncIterator[Server]:
     registry, port = Registry(path=path, reserved=RESERVED), free_port()
     names = api.Api(registry)
     http = HttpServer(ports=[port], routes=names.routes, quick=names.quick, probe="/name/lanjami")
-    async with supervised(registry, http), aiohttp.ClientSession() as session:
+    connector = aiohttp.TCPConnector(force_close=True)  # a connection each, as clients have
+    async with (
+        supervised(registry, http),
+        aiohttp.ClientSession(connector=connector) as session,
+    ):
         yield Server(session, registry, port)
 
 
