@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -71,6 +71,7 @@ class Registry:
         self._most_names = most_names
         self._clock = clock
         self._serving: _Serving | None = None
+        self._closing: Future[None] | None = None
         self._openings = 0
         self._damage: list[Path] = []
         self._trouble = asyncio.Event()
@@ -81,6 +82,8 @@ class Registry:
     async def run(self, ready: Ready) -> None:
         suspect = False
         while True:
+            if self._closing is not None:  # SQLite removes its log by name: not that of the next
+                await asyncio.wrap_future(self._closing)
             thread = ThreadPoolExecutor(1, thread_name_prefix="names")
             try:
                 names = await _on(
@@ -96,7 +99,7 @@ class Registry:
                     _log.info("the disk takes names again")
                 finally:
                     self._serving = None
-                    thread.submit(names.close)
+                    self._closing = thread.submit(names.close)
             finally:
                 thread.shutdown(wait=False)  # a disk that hangs must not hold up the others
 
