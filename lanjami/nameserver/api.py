@@ -2,10 +2,12 @@
 
 What a status does to a client (jami-daemon src/jamidht/namedirectory.cpp): 404 for its own ID
 makes it forget its name, 400 and 404 for a name mean invalid and free, any other 4xx to a
-registration means "already taken", and 5xx means "try again later".
+registration means "already taken", and 5xx means "try again later". All of it, for who writes
+another client or server, is in openapi.json beside this module, which the box serves too.
 """
 
 import asyncio
+import importlib.resources
 from typing import Protocol
 
 from aiohttp import web
@@ -20,6 +22,9 @@ from lanjami.runtime.httpd import json_answer
 # A client's name server may be given with a path; a slash at the end changes nothing.
 _PREFIX, _SLASH = "/{prefix:(?:.*/)?}", "{slash:/?}"
 
+# Read with the module, for a route is made and answered on the event loop.
+_DESCRIPTION = importlib.resources.files(__package__).joinpath("openapi.json").read_bytes()
+
 
 class Names(Protocol):
     """Where names are looked up and registered; every method may raise HostError."""
@@ -30,7 +35,8 @@ class Names(Protocol):
 
 
 def routes(names: Names) -> list[web.RouteDef]:
-    """The three requests that clients make, and the others of the public reference server."""
+    """The three requests that clients make, the others of the public reference server, and the
+    description of them all."""
     api = _Api(names)
     return [
         web.get(f"{_PREFIX}name/{{name}}{_SLASH}", api.look_up_name),
@@ -40,7 +46,12 @@ def routes(names: Names) -> list[web.RouteDef]:
         web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", api.look_up_id),
         web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", api.key_of_id),
         web.post(f"{_PREFIX}name/{{name}}{_SLASH}", api.register),
+        web.get("/openapi.json", _describe),
     ]
+
+
+async def _describe(_request: web.Request) -> web.Response:
+    return web.Response(body=_DESCRIPTION, content_type="application/json")
 
 
 class _Api:
