@@ -39,10 +39,11 @@ def routes(names: Names) -> list[web.RouteDef]:
     description of them all."""
     api = _Api(names)
     return [
-        web.get(f"{_PREFIX}name/{{name}}{_SLASH}", api.look_up_name),
         web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", api.key_of_name),
         web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", api.signature_of_name),
         web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", api.owner_of_name),
+        # after the longer ones: "name/name/owner" is the owner of "name", not "owner" at a prefix
+        web.get(f"{_PREFIX}name/{{name}}{_SLASH}", api.look_up_name),
         web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", api.look_up_id),
         web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", api.key_of_id),
         web.post(f"{_PREFIX}name/{{name}}{_SLASH}", api.register),
