@@ -102,7 +102,7 @@ def _registrations() -> list[Row]:
 
 def _crowd() -> list[Row]:
     took = defaultdict[str, list[list[float]]](list)
-    failed, per_s = [], []
+    failed_lookups, failed_registrations, per_s = [], [], []
     for _ in range(scene.ROUNDS):
         with _box_and_nginx() as (known, box, peer):
             bodies = _bodies(known.folder, _ENOUGH)
@@ -112,11 +112,11 @@ def _crowd() -> list[Row]:
             busy = _told(_clients("lookups", box.port, known.file, _CROWD_S))
             registered = _told(registering)
         assert not alone["failed"], "nginx left lookups without an answer"
-        assert not registered["failed"], f"{registered['failed']} registrations failed"
         assert registered["left"], "there were too few registrations to make"
         for when, told in (("nginx", alone), ("quiet", quiet), ("busy", busy)):
             took[when].append(told["latencies_ms"])
-        failed.append(quiet["failed"] + busy["failed"])
+        failed_lookups.append(quiet["failed"] + busy["failed"])
+        failed_registrations.append(registered["failed"])
         per_s.append(registered["registered"] / registered["took_s"])
     peer_median, peer_tail = _summary(took["nginx"])
     rows = []
@@ -131,7 +131,12 @@ def _crowd() -> list[Row]:
         ]
     return [
         *rows,
-        Row("Lookups without an answer", Samples(failed, "", 0), aim=Aim(0, of="worst")),
+        Row("Lookups that failed", Samples(failed_lookups, "", 0), aim=Aim(0, of="worst")),
+        Row(
+            "Registrations that failed",
+            Samples(failed_registrations, "", 0),
+            aim=Aim(0, of="worst"),
+        ),
         Row("Registrations meanwhile", Samples(per_s, "/s", 0)),
     ]
 
