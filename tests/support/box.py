@@ -73,3 +73,10 @@ class Box:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("lanjami 0.1.0 is running")
         return process
+
+    def end(self) -> None:
+        """Kill all that was started and still runs."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
