@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 CHECK_EVERY_S = 10.0
 READ_ALL_EVERY_S = 24 * 3600.0
 ANSWER_WITHIN_S = 5.0
+CLOSED_WITHIN_S = 1.0  # when it is stopped; a box has 2.5 s for all
 MOST_NAMES = 200_000  # 400 MB on the disk and 60 MB of memory
 MOST_IN_A_COMMIT = 256
 MOST_WAITING = 1_000
@@ -91,7 +92,10 @@ class Registry:
                     _log.info("the disk takes names again")
                 finally:
                     self._serving = None
-                    thread.submit(names.close)
+                    closed = asyncio.get_running_loop().run_in_executor(thread, names.close)
+                    await asyncio.wait([closed], timeout=CLOSED_WITHIN_S)
+                # SQLite removes its log by its name, which may soon be that of another's
+                await closed
             finally:
                 thread.shutdown(wait=False)  # a disk that hangs must not hold up the others
 
