@@ -66,7 +66,9 @@ def test_registered_names_survive(box: Box, tmp_path: Path, left: Path) -> None:
     asked = {name: body["addr"] for name, body in bodies.items()}
     given = _given(calls)
     assert {name for _, name in given} == asked.keys()
-    _require_checkpoint_between(calls, given[0][0], given[-1][0], box.state / "names.sqlite")
+    serving = [call for call in calls if given[0][0] < call.begin < given[-1][0]]
+    _require_checkpoint(serving, box.state / "names.sqlite")
+    _require_one_sync_a_commit(serving, box.state / "names.sqlite-wal")
 
     def is_right(cut: Cut, names: Names) -> None:
         assert names.items() <= asked.items()
@@ -195,9 +197,19 @@ def _told(calls: list[Call], said: bytes) -> int:
     return next(call.begin for call in calls if call.name == "write" and said in call.contents())
 
 
-def _require_checkpoint_between(calls: list[Call], begin: int, end: int, file: Path) -> None:
-    written = [c for c in calls if c.name == "pwrite64" and c.file()[1] == str(file)]
-    assert any(begin < call.begin < end for call in written), "the log was never checkpointed"
+def _require_checkpoint(calls: list[Call], database: Path) -> None:
+    assert any(c.name == "pwrite64" and c.file()[1] == str(database) for c in calls), "too short"
+
+
+def _require_one_sync_a_commit(calls: list[Call], log: Path) -> None:
+    """See https://www.sqlite.org/fileformat2.html#walformat: the last frame of a commit has the
+    size of the database in its header."""
+    calls = [call for call in calls if call.file()[1] == str(log)]
+    headers = [c.content(1) for c in calls if c.name == "pwrite64" and c.arguments[2] == "24"]
+    commits = sum(header[4:8] != bytes(4) for header in headers)
+    syncs = sum(call.name == "fdatasync" for call in calls)
+    assert AT_ONCE < commits <= NAMES
+    assert commits <= syncs <= commits + 3, "and one before, one after a checkpoint"
 
 
 def _recorded(words: list[str], tmp_path: Path) -> list[Call]:
