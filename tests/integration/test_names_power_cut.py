@@ -21,6 +21,7 @@ import aiohttp
 import pytest
 
 from lanjami.backup.keeper import Keeper
+from lanjami.cli import places
 from lanjami.errors import HostError
 from lanjami.nameserver import record
 from lanjami.nameserver.database import Database, check, schema
@@ -244,6 +245,7 @@ def _pull_the_plug(
 def _found(folder: Path, *, is_whole: bool = True) -> Names:
     """The names in a folder as the box that starts there has them; with `is_whole`, there must be
     nothing to repair."""
+    seen = places.folder_with_names([folder])
     finish_exchange(folder)
     path = folder / "names.sqlite"
     backups = Keeper(folder / "backups", collect=lambda _: None)
@@ -258,6 +260,7 @@ def _found(folder: Path, *, is_whole: bool = True) -> Names:
         assert [index.name_of(found.id) for found in records] == [found.name for found in records]
     finally:
         names.close()
+    assert seen == folder or not records, "another command would have looked elsewhere"
     assert len({found.id for found in records}) == len(records) == len(index)
     return {found.name: found.id for found in records}
 
