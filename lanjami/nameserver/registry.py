@@ -30,6 +30,7 @@ CHECK_EVERY_S = 10.0
 LOOK_AGAIN_S = 1.0
 READ_ALL_EVERY_S = 24 * 3600.0
 ANSWER_WITHIN_S = 5.0
+CLOSED_WITHIN_S = 1.0  # when it is stopped; a box has 2.5 s for all
 MOST_NAMES = 200_000  # 400 MB on the disk and 60 MB of memory
 MOST_IN_A_COMMIT = 256
 MOST_WAITING = 1_000
@@ -83,7 +84,7 @@ class Registry:
         suspect = False
         while True:
             if self._closing is not None:  # SQLite removes its log by name: not that of the next
-                await asyncio.wrap_future(self._closing)
+                await asyncio.wait([asyncio.wrap_future(self._closing)])
             thread = ThreadPoolExecutor(1, thread_name_prefix="names")
             try:
                 names = await _on(
@@ -100,6 +101,9 @@ class Registry:
                 finally:
                     self._serving = None
                     self._closing = thread.submit(names.close)
+                    await asyncio.wait(
+                        [asyncio.wrap_future(self._closing)], timeout=CLOSED_WITHIN_S
+                    )
             finally:
                 thread.shutdown(wait=False)  # a disk that hangs must not hold up the others
 

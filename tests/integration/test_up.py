@@ -4,11 +4,9 @@ import asyncio
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +15,7 @@ import pytest
 from tests.support.appliance import LANJAMI, opendht_child
 from tests.support.box import Box
 from tests.support.ports import free_port
-from tests.support.registrations import account_id, body, key
+from tests.support.registrations import body
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -176,32 +174,6 @@ def test_systemd_is_told(box: Box, tmp_path: Path) -> None:
         while b"STOPPING=1" not in told:
             told = sock.recv(4096)
         assert process.wait(3) == 0
-
-
-async def test_no_acknowledged_name_is_lost_when_the_box_is_killed(box: Box) -> None:
-    """Killed again and again while two hundred register; what was acknowledged is there."""
-    names = {f"name-{number}": number for number in range(200)}
-    for number in names.values():
-        key(number)
-    acknowledged: set[str] = set()
-    waiting = list(names)
-    kills = 0
-    async with aiohttp.ClientSession() as session:
-        while waiting:
-            process = box.running()
-            done = await _register(session, box.http, names, waiting[:25], process)
-            kills += 1
-            acknowledged |= done
-            waiting = [name for name in waiting if name not in done]
-        box.running()
-        for name, number in names.items():
-            async with session.get(f"http://127.0.0.1:{box.http}/name/{name}") as answer:
-                found = await answer.json()
-            assert found["addr"] == account_id(number), name
-    assert acknowledged == set(names)
-    assert kills >= 8
-    with closing(sqlite3.connect(box.state / "names.sqlite")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 async def _register(

@@ -44,7 +44,7 @@ def registration(name: str, number: int) -> Registration:
 
 
 class ClientKeys:
-    """Distinct keys of a client's size by the thousand, in microseconds each.
+    """Distinct keys by the thousand, in microseconds each; of a client's size if not said else.
 
     All have one modulus, and the public exponents from 65537 on that it allows: each makes
     another SubjectPublicKeyInfo, and so another Jami ID. They are as large and as slow to sign as
@@ -52,8 +52,8 @@ class ClientKeys:
     who has one has them all.
     """
 
-    def __init__(self) -> None:
-        numbers = rsa.generate_private_key(65537, CLIENT_KEY).private_numbers()
+    def __init__(self, *, bits: int = CLIENT_KEY) -> None:
+        numbers = rsa.generate_private_key(65537, bits).private_numbers()
         self._p, self._q = numbers.p, numbers.q
 
     def exponents(self) -> Iterator[int]:
