@@ -1,6 +1,5 @@
 """`lanjami up` and `lanjami status` as programs, on the loopback interface only."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -9,13 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from tests.support.appliance import LANJAMI, opendht_child
 from tests.support.box import Box
 from tests.support.ports import free_port
-from tests.support.registrations import body
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -174,32 +171,3 @@ def test_systemd_is_told(box: Box, tmp_path: Path) -> None:
         while b"STOPPING=1" not in told:
             told = sock.recv(4096)
         assert process.wait(3) == 0
-
-
-async def _register(
-    session: aiohttp.ClientSession,
-    port: int,
-    names: dict[str, int],
-    wanted: list[str],
-    process: "subprocess.Popen[str]",
-) -> set[str]:
-    """Register the wanted names at once and kill the box when half of them are acknowledged."""
-    done: set[str] = set()
-
-    async def ask(name: str) -> None:
-        url = f"http://127.0.0.1:{port}/name/{name}"
-        try:
-            async with session.post(url, json=body(name, names[name])) as answer:
-                if answer.status == 200:
-                    done.add(name)
-        except aiohttp.ClientError:
-            return
-        if len(done) == max(1, len(wanted) // 2):
-            process.kill()
-
-    async with asyncio.TaskGroup() as tasks:
-        for name in wanted:
-            tasks.create_task(ask(name))
-    process.kill()
-    process.wait()
-    return done
