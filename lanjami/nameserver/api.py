@@ -34,7 +34,14 @@ _DESCRIPTION = importlib.resources.files(__package__).joinpath("openapi.json").r
 _QUICK = re.compile("/name/([a-z0-9_-]{3,32})|/addr/([0-9a-f]{40})")
 MOST_ANSWERS = 4096  # kept ready, of 2 kB each
 
-_REFUSED = {400: "malformed", 401: "without proof", 403: "taken or reserved"}
+LARGEST_BODY = 16 * 1024  # bytes of a registration; one with an RSA-8192 key has 4 KiB
+
+_REFUSED = {
+    400: "malformed",
+    401: "without proof",
+    403: "taken or reserved",
+    413: "too large",
+}
 
 
 class Names(Protocol):
@@ -136,13 +143,13 @@ class Api:
     async def _register(self, request: web.Request) -> web.Response:
         try:
             name = parse_name(request.match_info["name"])
-            wanted = signature.read(name, await request.read())
+            content = await request.read()
+            if len(content) > LARGEST_BODY:
+                raise RequestError(413, f"a registration has at most {LARGEST_BODY} bytes")
+            wanted = signature.read(name, content)
             await self._names.register(wanted, source=request.remote or "")
         except RequestError as error:
             self.refused[_REFUSED[error.status]] += 1
-            raise
-        except web.HTTPRequestEntityTooLarge:
-            self.refused["too large"] += 1
             raise
         except HostError:
             self.refused["not now"] += 1
