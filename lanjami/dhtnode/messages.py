@@ -75,16 +75,12 @@ class Refresh(Asked, frozen=True, kw_only=True):
 
 
 class Listen(Asked, frozen=True, kw_only=True):
-    """Tell me, with the number `socket`, what comes to and goes from `key`.
-
-    `version` 1 is told by `Update`; 0, long gone, by replies.
-    """
+    """Tell me by `Update`, with the number `socket`, what comes to and goes from `key`."""
 
     key: bytes
     token: bytes
     socket: int
     query: Query = EVERYTHING
-    version: int = 0
 
 
 class Update(Asked, frozen=True, kw_only=True):

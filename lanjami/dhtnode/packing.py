@@ -60,7 +60,7 @@ def _put(message: m.Put) -> list[bytes]:
 
 def _listen(message: m.Listen) -> list[bytes]:
     asked: dict[str, object] = {
-        "ve": message.version,
+        "ve": 1,
         "h": message.key,
         "token": message.token,
         "sid": message.socket,

@@ -8,8 +8,8 @@
 with "t" the transaction, "v" the program, "n" the network where it is not 0, and "s" true from
 a client. In "a" and "r": id, h (key), target, q (query), token, vid (value id), n4, n6 (node
 records), c (Unix time of creation), sa (the other side's address), values, exp, re, fileds, w
-(wanted families), sid (a listener's number), ve. OpenDHT src/parsed_message.h,
-src/network_engine.cpp. `packing` is the other way.
+(wanted families), sid (a listener's number), ve (1: a listener that is told by "update", as all
+are since 2020). OpenDHT src/parsed_message.h, src/network_engine.cpp. `packing` is the other way.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,6 @@ class _Arguments(msgspec.Struct, frozen=True):
     fileds: Index | None = None
     w: Annotated[tuple[int, ...], Meta(max_length=8)] | None = None
     sid: _Transaction = 0
-    ve: int = 0
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -173,7 +172,6 @@ def _listen(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Me
         token=said.token,
         socket=_number(said.sid),
         query=said.q,
-        version=said.ve,
     )
 
 

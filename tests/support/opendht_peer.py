@@ -32,8 +32,8 @@ class Peer:
     def __init__(self, port: int, network: int, *, identity: bool) -> None:
         config = opendht.DhtConfig()
         config.setNetwork(network)
-        self._identity = opendht.Identity.generate(bits=2048) if identity else None
-        if self._identity is not None:
+        if identity:
+            self._identity = opendht.Identity.generate(bits=2048)
             config.setIdentity(self._identity)
         self._node = opendht.DhtRunner()
         self._node.run(port=port, config=config)
@@ -58,7 +58,7 @@ class Peer:
 
     def put_encrypted(self, key: str, id: int, size: int) -> bool:
         to = self._identity.publickey.getLongId()
-        return bool(self._node.putEncrypted(_hash(key), to, _value(id, size)))
+        return bool(self._node.putEncrypted(_hash(key), _value(id, size), to))
 
     def get(self, key: str) -> list[tuple[int, str]]:
         return [(value.id, value.data.hex()) for value in self._node.get(_hash(key))]
