@@ -12,15 +12,21 @@ from lanjami.dhtnode import wire
 from lanjami.dhtnode.admission import Admission
 from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint, Record, is_loopback, is_martian
+from lanjami.dhtnode.events import Event
 from lanjami.dhtnode.fragments import Fragments
 from lanjami.dhtnode.nodes import Node, Nodes
-from lanjami.dhtnode.requests import Datagram, Request, Requests
+from lanjami.dhtnode.operations import Operations
+from lanjami.dhtnode.query import EVERYTHING, Query
+from lanjami.dhtnode.requests import Answer, Datagram, Request, Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
+from lanjami.dhtnode.storage import Outcome
 from lanjami.dhtnode.tokens import LONGEST_S, SHORTEST_S
 from lanjami.dhtnode.upkeep import Upkeep
+from lanjami.dhtnode.value import Value
 from lanjami.errors import WireError
 
 HOUSEKEEPING_S = 1.0
+TIDY_S = 60.0
 
 
 class DhtCore:
@@ -60,8 +66,11 @@ class DhtCore:
         self._upkeep = Upkeep(
             own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
         )
+        self._operations = Operations(tables=self.tables, requests=self._requests, dice=dice)
         self._rotate_at = now
+        self._tidy_at = now + TIDY_S
         self._housekeep_at = now + HOUSEKEEPING_S
+        self._connected: set[int] = set()
         self.asked: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
 
@@ -72,7 +81,40 @@ class DhtCore:
 
     @property
     def wake_at(self) -> float:
-        return min(self._requests.wake_at, self._upkeep.wake_at, self._housekeep_at)
+        return min(
+            self._requests.wake_at,
+            self._upkeep.wake_at,
+            self._operations.wake_at,
+            self._housekeep_at,
+        )
+
+    # --- what this node wants for itself ---------------------------------------------------------
+
+    def get(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
+        """Find the values of a key; returns the number of the operation. Here and below, what
+        there is to send comes from `on_timer`, and what is found from `take_events`."""
+        there = self.answers.storage.at(key, query)
+        return self._operations.get(key, there=there, query=query, now=now)
+
+    def put(self, key: bytes, value: Value, *, permanent: bool = False, now: float) -> int:
+        """Put a value at the nodes closest to a key, and keep it here."""
+        self._keep(key, value, now)
+        return self._operations.put(key, value, permanent=permanent, created=None, now=now)
+
+    def listen(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
+        """Hear what comes to and goes from a key, until `cancel`."""
+        there = self.answers.storage.at(key)
+        return self._operations.listen(key, there=there, query=query, now=now)
+
+    def cancel(self, operation: int, *, now: float) -> None:
+        """End an operation."""
+        self._operations.cancel(operation, now=now)
+
+    def take_events(self) -> list[Event]:
+        """What became of the operations, once."""
+        return self._operations.take()
+
+    # --- datagrams and time ----------------------------------------------------------------------
 
     def join(self, entries: Sequence[Endpoint], *, now: float) -> list[Datagram]:
         """Look for other nodes at these addresses, until some are found."""
@@ -83,6 +125,7 @@ class DhtCore:
         """What is due at `now`."""
         self._requests.on_timer(now=now)
         self._upkeep.on_timer(now=now)
+        self._operations.on_timer(now=now)
         if now >= self._housekeep_at:
             self._housekeep_at = now + HOUSEKEEPING_S
             self._housekeep(now)
@@ -181,16 +224,19 @@ class DhtCore:
                     self._update(message.node_id, source, update, now)
             case m.Update():
                 requests.reply(answers.confirm(message, source), source)
+                self._operations.on_update(message, now=now)
 
     def _on_reply(self, message: m.Reply, request: Request, source: Endpoint, now: float) -> None:
         self._requests.finish(request)
         node = request.node or self._nodes.speaking(message.node_id, source, now=now)
+        is_news = not node.is_good(now)
         node.replied(now)
         if not message.is_client:
             self._meet(node, replied=True, now=now)
-        for record in message.nodes:
-            self._told_of(record, source, now)
-        request.on_reply(node, message)
+            if is_news:
+                self._welcome(node, now)
+        told = [self._told_of(record, source, now) for record in message.nodes]
+        request.on_reply(Answer(node, message, [one for one in told if one is not None], now))
 
     def _on_error(self, message: m.Error, source: Endpoint, now: float) -> None:
         request = self._requests.awaited(message.transaction, source, message.node_id)
@@ -202,7 +248,7 @@ class DhtCore:
             request.node.replied(now)
             if message.code == m.UNAUTHORIZED:
                 request.node.refused()
-        request.on_error(message)
+        request.on_error(message, now)
 
     def _awaited(self, message: m.Reply, source: Endpoint) -> Request | None:
         return self._requests.awaited(message.transaction, source, message.node_id)
@@ -211,7 +257,7 @@ class DhtCore:
         known = self._nodes.find(node.node_id, version=node.endpoint.version)
         if known is not node:
             if known is not None:  # somebody else with its id, or it moved
-                self._upkeep.confirm(known, now=now)
+                self._upkeep.settle(known, node, now=now)
             return
         table = self.tables[node.endpoint.version]
         to_ping = table.insert(node, replied=replied, heard=True, now=now)
@@ -220,7 +266,15 @@ class DhtCore:
         if not node.is_good(now):
             self._upkeep.confirm(node, now=now)
 
-    def _told_of(self, record: Record, source: Endpoint, now: float) -> None:
+    def _welcome(self, node: Node, now: float) -> None:
+        """A node turned out to be there."""
+        version = node.endpoint.version
+        self._operations.offer(node, now=now)
+        if version not in self._connected:
+            self._connected.add(version)
+            self._operations.look_around(self.own_id, version, now=now)
+
+    def _told_of(self, record: Record, source: Endpoint, now: float) -> Node | None:
         node_id, endpoint = record
         if is_loopback(endpoint.ip) and endpoint.version == source.version:
             endpoint = Endpoint(source.ip, endpoint.port, source.scope)  # deserializeNodes
@@ -228,17 +282,19 @@ class DhtCore:
             endpoint = endpoint._replace(scope=source.scope)
         table = self.tables.get(endpoint.version)
         if table is None or node_id == self.own_id or not any(node_id) or is_martian(endpoint):
-            return
+            return None
         if not self._is_local(endpoint):
             self.dropped["told of a node that is not local"] += 1
-            return
+            return None
         node = self._nodes.told_of(Record(node_id, endpoint))
         to_ping = table.insert(node, replied=False, heard=False, now=now)
         if to_ping is not None:
             self._upkeep.ping(to_ping, now=now)
+        return node
 
     def _tell(self, changes: Sequence[Change], now: float) -> None:
         for change in changes:
+            self._operations.on_change(change.key, change.came, change.went, now=now)
             for listener, update in self.answers.tell(change, now=now):
                 self._update(listener.node_id, listener.endpoint, update, now)
 
@@ -246,12 +302,24 @@ class DhtCore:
         node = self._nodes.speaking(node_id, to, now=now)
         self._requests.send(Request(update, to, node), now=now)
 
+    def _keep(self, key: bytes, value: Value, now: float) -> None:
+        """Store a value of our own, or give it another life."""
+        outcome = self.answers.storage.put(key, value, source=b"", created_at=now, now=now)
+        if outcome in (Outcome.NEW, Outcome.CHANGED):
+            self._tell([Change(key, came=(value,))], now)
+
     def _housekeep(self, now: float) -> None:
         self._fragments.expire(now=now)
         if now >= self._rotate_at:
             self.answers.tokens.rotate(self._secret())
             self._rotate_at = now + SHORTEST_S + (LONGEST_S - SHORTEST_S) * self._dice.random()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_S
             self.answers.listeners.expire(now=now)
+            self._operations.forget_idle()
+            self._connected = {v for v in self.tables if self._upkeep.is_connected(v, now=now)}
+            for key, value in self._operations.permanent():
+                self._keep(key, value, now)
         gone = self.answers.storage.expire(now=now)
         self._tell([Change(key, went=(value,)) for key, value in gone], now)
 

@@ -26,6 +26,15 @@ class Datagram(NamedTuple):
     to: Endpoint
 
 
+class Answer(NamedTuple):
+    """A reply: who gave it, what it says, the nodes that it names, and when it came."""
+
+    node: Node
+    reply: m.Reply
+    told: Sequence[Node]
+    now: float
+
+
 def _nothing(*_: object) -> None:
     pass
 
@@ -34,17 +43,16 @@ def _nothing(*_: object) -> None:
 class Request:
     """A query on its way. `node` is None where only an address is known.
 
-    `on_reply` is called with who replied; `on_error` with the error; `on_late` when the first
-    attempt was not answered in time; `on_lost` when none was.
+    `on_late` is called when the first attempt was not answered in time, `on_lost` when none was.
     """
 
     message: m.Asked
     to: Endpoint
     node: Node | None
-    on_reply: Callable[[Node, m.Reply], None] = _nothing
-    on_error: Callable[[m.Error], None] = _nothing
-    on_late: Callable[[], None] = _nothing
-    on_lost: Callable[[], None] = _nothing
+    on_reply: Callable[[Answer], None] = _nothing
+    on_error: Callable[[m.Error, float], None] = _nothing
+    on_late: Callable[[float], None] = _nothing
+    on_lost: Callable[[float], None] = _nothing
     datagrams: Sequence[bytes] = ()
     attempts: int = 0
     is_over: bool = False
@@ -135,10 +143,10 @@ class Requests:
                 self.finish(request)
                 if request.node is not None:
                     request.node.is_expired = True
-                request.on_lost()
+                request.on_lost(now)
                 continue
             if request.attempts == 1:
-                request.on_late()
+                request.on_late(now)
             if not request.is_over:
                 self._attempt(request, now)
 

@@ -11,8 +11,9 @@ others: a thousand ids of one attacker do not crowd out the rest.
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lanjami.dhtnode.endpoint import ID_LENGTH
 from lanjami.dhtnode.nodes import NEVER, Node
@@ -23,6 +24,8 @@ PER_ADDRESS = 64
 CLOSE_PER_ADDRESS = 3
 _LOOKED_AT = 64  # nodes that are looked at for other addresses
 _BITS = 8 * ID_LENGTH
+
+T = TypeVar("T")
 
 
 class Dice(Protocol):
@@ -102,7 +105,7 @@ class RoutingTable:
                 break
             shared -= 1
         found.sort(key=lambda node: node.number ^ number)
-        return _spread(found, count)
+        return spread(found, count, _address)
 
     def expire(self) -> list[Node]:
         """Drop the nodes that do not answer; returns those to ping for their places."""
@@ -214,16 +217,19 @@ class RoutingTable:
         return sum(min(n, CLOSE_PER_ADDRESS) for n in by_address.values()) >= count
 
 
-def _spread(closest: list[Node], count: int) -> list[Node]:
-    """The first of them, few of one address while there are others."""
+def _address(node: Node) -> bytes:
+    return node.endpoint.ip
+
+
+def spread(closest: Sequence[T], count: int, address: Callable[[T], bytes]) -> list[T]:
+    """The first `count` of them, few of one address while there are others."""
     by_address: Counter[bytes] = Counter()
-    chosen: list[Node] = []
-    for node in closest:
-        by_address[node.endpoint.ip] += 1
-        if by_address[node.endpoint.ip] <= CLOSE_PER_ADDRESS:
-            chosen.append(node)
-            if len(chosen) == count:
-                return chosen
-    left = [node for node in closest if node not in chosen][: count - len(chosen)]
-    order = {node: at for at, node in enumerate(closest)}
-    return sorted(chosen + left, key=order.__getitem__)
+    chosen: list[int] = []
+    crowded: list[int] = []
+    for at, one in enumerate(closest):
+        ip = address(one)
+        by_address[ip] += 1
+        (chosen if by_address[ip] <= CLOSE_PER_ADDRESS else crowded).append(at)
+        if len(chosen) == count:
+            break
+    return [closest[at] for at in sorted(chosen + crowded[: count - len(chosen)])]

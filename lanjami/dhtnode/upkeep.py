@@ -24,6 +24,7 @@ NEARLY_SILENT_S = SILENT_S - 120.0
 PINGS_PER_TICK = 32
 NEWCOMERS_PER_S = 256.0  # pings to addresses that only say that they are nodes
 PING_GAP_S = 30.0  # between two of them to one node
+SETTLE_GAP_S = 5.0
 JOIN_S = (1.0, 10.0)  # between two attempts, the first and later ones; BOOTSTRAP_PERIOD
 
 
@@ -66,6 +67,18 @@ class Upkeep:
         if node.pending or now < node.pinged_at + PING_GAP_S or not self._newcomers.take(now):
             return
         self.ping(node, now=now)
+
+    def settle(self, known: Node, other: Node, *, now: float) -> None:
+        """Somebody speaks with the id of a good node, from another address: where the one we
+        know does not answer any more, see whether the other does."""
+        if known.pending or now < known.pinged_at + SETTLE_GAP_S or not self._newcomers.take(now):
+            return
+        known.pinged_at = now
+        request = Request(m.Ping(), known.endpoint, known)
+        request.on_lost = lambda now: self._requests.send(
+            Request(m.Ping(), other.endpoint, None), now=now
+        )
+        self._requests.send(request, now=now)
 
     def ping(self, node: Node, *, now: float) -> None:
         if not node.pending:
