@@ -113,6 +113,30 @@ def content(value: Value) -> Content | bytes:
     return _unpack(value.packed).dat
 
 
+def hints(value: Value) -> tuple[int, str]:
+    """How urgent a value is (0 is most), and what kind of push it is for (`prio` and `pt`)."""
+    inside = _unpack(value.packed)
+    return inside.prio, inside.pt
+
+
+def pack(id: int, inside: Content | bytes, *, priority: int = 0, push_type: str = "") -> Value:
+    """The value that says `inside`, packed as OpenDHT packs it, so that its signature holds;
+    raises WireError."""
+    dat: bytes | dict[str, object]
+    if isinstance(inside, bytes):
+        dat = inside
+    else:
+        dat = {"body": msgspec.Raw(to_sign(inside.body))}
+        if inside.sig and inside.body.owner is not None:
+            dat["sig"] = inside.sig
+    packed: dict[str, object] = {"id": id, "dat": dat}
+    if priority:
+        packed["prio"] = priority
+    if push_type:
+        packed["pt"] = push_type
+    return parse(_encoder.encode(packed))
+
+
 def make(id: int, data: bytes, *, type: int = 0, user_type: str = "", priority: int = 0) -> Value:
     """A value of our own, unsigned; packed as OpenDHT packs it."""
     body: dict[str, object] = {"type": type, "data": data}
