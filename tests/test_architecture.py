@@ -72,10 +72,12 @@ SHELL = frozenset(
     {
         "lanjami.discovery.announcer",
         "lanjami.discovery.mdns",
+        "lanjami.dhtnode.beat",
         "lanjami.dhtnode.identity",
         "lanjami.dhtnode.node",
         "lanjami.dhtnode.opendht",
         "lanjami.dhtnode.python_node",
+        "lanjami.dhtnode.udp",
         "lanjami.nameserver.admin",
         "lanjami.nameserver.admin_api",
         "lanjami.nameserver.database",

@@ -31,7 +31,8 @@ class Reply:
 class Heartbeat:
     """The queries of one asker to the node `node_id`; `asker_id` is 20 random bytes."""
 
-    def __init__(self, *, asker_id: bytes, node_id: bytes) -> None:
+    def __init__(self, *, asker_id: bytes, node_id: bytes, network: int = 0) -> None:
+        self._network = {"n": network} if network else {}
         self._asker_id = asker_id
         self._key = node_id[:12] + asker_id[:8]
         self._content = b"lanjami heartbeat " + asker_id
@@ -73,6 +74,7 @@ class Heartbeat:
         packed: bytes = msgpack.packb(
             {
                 "a": {"id": self._asker_id, **arguments},
+                **self._network,
                 "q": name,
                 "s": True,
                 "t": transaction,
