@@ -80,6 +80,11 @@ class DhtCore:
         return self._requests.sent
 
     @property
+    def pending(self) -> int:
+        """Queries of our own that are not answered yet."""
+        return len(self._requests)
+
+    @property
     def wake_at(self) -> float:
         return min(
             self._requests.wake_at,
