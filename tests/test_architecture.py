@@ -45,6 +45,7 @@ CORE = frozenset(
         "lanjami.dhtnode.routing",
         "lanjami.dhtnode.runner_log",
         "lanjami.dhtnode.search",
+        "lanjami.dhtnode.state",
         "lanjami.dhtnode.storage",
         "lanjami.dhtnode.tokens",
         "lanjami.dhtnode.upkeep",

@@ -23,13 +23,16 @@ from lanjami.dhtnode.node import Node, Statistics
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
-from lanjami.errors import HostError
+from lanjami.errors import HostError, WireError
 from lanjami.lan import Interface
-from lanjami.runtime import net
+from lanjami.runtime import disk, log, net
 from lanjami.runtime.service import Ready, together
 
 LOOK_S = 5.0  # between two looks at the interfaces
 BEAT_EVERY_S = 5.0
+SAVE_EVERY_S = 600.0  # a power cut costs what came since; a card does not like it more often
+
+_log = log.get(__name__)
 
 
 class PythonNode:
@@ -55,6 +58,7 @@ class PythonNode:
         self._port = port
         self._routed = routed
         self._state = state
+        self._file = state / "python-node-state"
         self._lan = lan
         self._entries = entries
         self._changed = changed
@@ -119,13 +123,43 @@ class PythonNode:
         try:
             with sockets:
                 self._core, self._sockets = core, sockets
-                await together(self._work(core, sockets, guard), self._beat(core, ready))
+                guard.look()
+                await self._recall(core)
+                await together(
+                    self._work(core, sockets, guard), self._beat(core, ready), self._save(core)
+                )
         finally:
             self._core = self._sockets = None
             self._serves = False
             self._changed()
             for operation, waiting in self._waiting.items():
                 waiting.put_nowait(Done(operation, ok=False))
+
+    async def _recall(self, core: DhtCore) -> None:
+        """What it knew and kept when it last ran."""
+        try:
+            data = await asyncio.to_thread(self._file.read_bytes)
+            core.recall(data, now=asyncio.get_running_loop().time())
+        except FileNotFoundError:
+            return
+        except (OSError, WireError) as error:
+            _log.warning("the DHT node begins anew", file=self._file, reason=error)
+
+    async def _save(self, core: DhtCore) -> None:
+        """Write down what it knows and keeps, now and then and at the end."""
+        try:
+            while True:
+                await asyncio.sleep(SAVE_EVERY_S)
+                await self._write(core)
+        finally:
+            await self._write(core)
+
+    async def _write(self, core: DhtCore) -> None:
+        data = core.state(now=asyncio.get_running_loop().time())
+        try:
+            await asyncio.to_thread(disk.write_atomically, self._file, data)
+        except HostError as error:
+            _log.warning("the DHT node will begin anew", reason=error)
 
     async def _work(self, core: DhtCore, sockets: Sockets, guard: Guard) -> None:
         loop = asyncio.get_running_loop()

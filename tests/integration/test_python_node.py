@@ -85,6 +85,23 @@ async def test_it_serves_and_keeps_its_identity(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "python-node-id").stat().st_mode) == 0o600
 
 
+async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as alice:
+        await alice.joined("127.0.0.1", port)
+        assert await alice.ask("put", KEY, 1, 3000)
+    async with _serving(tmp_path) as (node, port), wheel() as bob:
+        assert [_data(value) for value in await node.get(sha1(KEY))] == [expected(3000)[1]]
+        await bob.joined("127.0.0.1", port)
+        assert await bob.got(KEY) == expected(3000)
+    assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
+
+
+async def test_a_damaged_state_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "python-node-state").write_bytes(b"half of it")
+    async with _serving(tmp_path) as (node, _):
+        assert node.beacon() is not None
+
+
 @addresses
 async def test_the_wheel_joins_and_we_keep_what_it_puts(tmp_path: Path, ip: str) -> None:
     async with _serving(tmp_path) as (node, port):

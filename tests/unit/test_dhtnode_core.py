@@ -5,16 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lanjami.dhtnode import admission, packing, requests, upkeep, wire
 from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import state as states
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint, Record
 from lanjami.dhtnode.nodes import SILENT_S
 from lanjami.dhtnode.query import Field, Filter, Query
 from lanjami.dhtnode.requests import WAITS_S, Datagram
+from lanjami.dhtnode.storage import Stored
 from lanjami.dhtnode.tokens import LONGEST_S
+from lanjami.errors import WireError
 from tests.support import recorded
 from tests.support.dht_values import at, sha1, signed
 
@@ -385,6 +390,69 @@ def test_its_wishes_are_told_in_time() -> None:
         now = core.wake_at
         core.on_timer(now=now)
     assert now > 300, "it sleeps for a second at least where there is nothing to do"
+
+
+# --- over a restart -----------------------------------------------------------------------------
+
+
+def _again(state: bytes, *, after_s: float) -> DhtCore:
+    """The node some time later, on a clock of its own."""
+    core = DhtCore(
+        OWN,
+        is_local=lambda endpoint: endpoint.ip[0] == 10,
+        dice=random.Random(2),
+        now=5000.0,
+        unix_time=UNIX_TIME + after_s,
+    )
+    core.recall(state, now=5000.0)
+    return core
+
+
+def test_values_come_back_with_what_is_left_of_their_lives() -> None:
+    core = _core()
+    short, long = values.make(1, b"ice", type=5), signed("alice", 2)
+    _put(core, short, long, now=10.0)
+    state = core.state(now=20.0)
+    core = _again(state, after_s=40.0)
+    assert core.answers.storage.at(KEY) == [long, short]
+    core.on_timer(now=5000.0 + 31.0)
+    assert core.answers.storage.at(KEY) == [long]
+    core = _again(state, after_s=700.0)
+    assert len(core.answers.storage) == 0
+
+
+def test_known_nodes_are_asked_whether_they_are_there() -> None:
+    core = _core()
+    _befriend(core, "alice", at(2))
+    _befriend(core, "elsewhere", V6)
+    _ask(core, m.Ping(**_named("silent")), at(3))
+    again = _again(core.state(now=2.0), after_s=10.0)
+    assert [datagram.to for datagram in again.on_timer(now=5000.0)] == [at(2)]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    records = [Record(sha1(str(number)), at(number)) for number in range(2000)]
+    large = values.make(1, bytes(60_000))
+    stored = [(sha1(str(number)), Stored(large, 0.0, float(number), b"")) for number in range(400)]
+    packed = states.pack(records, stored, unix_minus_now=UNIX_TIME)
+    nodes, kept = states.unpack(packed)
+    assert len(nodes) == states.MOST_NODES
+    assert len(packed) < states.MOST_BYTES * 1.1
+    assert kept[0].expires == UNIX_TIME + 399, "those that live longest"
+
+
+@given(st.binary(max_size=200))
+def test_a_damaged_state_is_refused(data: bytes) -> None:
+    packed = states.pack([Record(sha1("x"), at(1))], [], unix_minus_now=0.0)
+    for damaged in (data, packed[: len(data)], packed + data[:1] + b"x"):
+        with pytest.raises(WireError):
+            states.unpack(damaged)
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    packed = states.pack([], [], unix_minus_now=0.0)
+    with pytest.raises(WireError, match="version"):
+        states.unpack(packed.replace(b"\xa1v\x01", b"\xa1v\x02"))
 
 
 # --- what nobody can do to it -------------------------------------------------------------------
