@@ -12,7 +12,8 @@ SOURCE_PER_S = TOTAL_PER_S / 8  # fromDhtConfig
 DATAGRAMS_PER_S = 8 * 1024.0  # of one source, with the parts of values
 FORGET_S = 2.0  # after which a silent source has its whole quota again
 MOST_SOURCES = 16 * 1024
-MODEST = 64.0  # queries lately, up to which a source is served from the reserve
+MODEST_PER_S = 64.0  # up to which a source is served from the reserve
+GREEDY_S = 2.0  # for so long a source is not modest after it asked for more
 RESERVE_PER_S = SOURCE_PER_S
 
 
@@ -34,19 +35,16 @@ class Quota:
         self._left -= 1.0
         return True
 
-    @property
-    def used(self) -> float:
-        """How much of it was taken lately."""
-        return self._rate - self._left
-
 
 class _Source:
-    __slots__ = ("at", "datagrams", "queries")
+    __slots__ = ("at", "datagrams", "greedy_until", "modest", "queries")
 
     def __init__(self, now: float) -> None:
         self.at = now
         self.datagrams = Quota(DATAGRAMS_PER_S, now)
         self.queries = Quota(SOURCE_PER_S, now)
+        self.modest = Quota(MODEST_PER_S, now)
+        self.greedy_until = now
 
 
 class Admission:
@@ -71,11 +69,13 @@ class Admission:
     def refuse_query(self, ip: bytes, *, now: float) -> str | None:
         """None where the query in an admitted datagram is served, else the limit it is over."""
         source = self._sources[ip]
+        if not source.modest.take(now):
+            source.greedy_until = now + GREEDY_S
         if not source.queries.take(now):
             return "source limit"
         if self._total.take(now):
             return None
-        if source.queries.used <= MODEST and self._reserve.take(now):
+        if now >= source.greedy_until and self._reserve.take(now):
             return None
         return "total limit"
 

@@ -7,8 +7,8 @@ do, if nothing happens before. Times are seconds of one monotonic clock.
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from lanjami.dhtnode import heartbeat, state, wire
 from lanjami.dhtnode import messages as m
-from lanjami.dhtnode import wire
 from lanjami.dhtnode.admission import Admission
 from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint, Record, is_loopback, is_martian
@@ -51,6 +51,7 @@ class DhtCore:
         self._is_local = is_local
         self._dice = dice
         self._network = network
+        self._unix_minus_now = unix_time - now
         self.tables = {version: RoutingTable(own_id) for version in versions}
         self._nodes = Nodes()
         self._admission = Admission(now=now)
@@ -61,7 +62,7 @@ class DhtCore:
             network=network,
             tables=self.tables,
             secret=self._secret(),
-            unix_minus_now=unix_time - now,
+            unix_minus_now=self._unix_minus_now,
         )
         self._upkeep = Upkeep(
             own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
@@ -78,6 +79,11 @@ class DhtCore:
     def sent(self) -> int:
         """Queries of our own."""
         return self._requests.sent
+
+    @property
+    def pending(self) -> int:
+        """Queries of our own that are not answered yet."""
+        return len(self._requests)
 
     @property
     def wake_at(self) -> float:
@@ -113,6 +119,43 @@ class DhtCore:
     def take_events(self) -> list[Event]:
         """What became of the operations, once."""
         return self._operations.take()
+
+    # --- over a restart --------------------------------------------------------------------------
+
+    def state(self, *, now: float) -> bytes:
+        """What to give to `recall` when this node comes back."""
+        good = [
+            node.record
+            for table in self.tables.values()
+            for node in table.nodes()
+            if node.is_good(now)
+        ]
+        kept = [
+            (key, stored)
+            for key, stored in self.answers.storage
+            if not heartbeat.is_ours(key, node_id=self.own_id)
+        ]
+        return state.pack(good, kept, unix_minus_now=self._unix_minus_now)
+
+    def recall(self, data: bytes, *, now: float) -> None:
+        """Keep what a former self kept, and look whether the nodes it knew are still there.
+        Raises WireError where `data` is damaged."""
+        nodes, kept = state.unpack(data)
+        for record in nodes:
+            endpoint = record.endpoint
+            if endpoint.version in self.tables and self._may_meet(record):
+                node = self._nodes.told_of(record)
+                self.tables[endpoint.version].insert(node, replied=False, heard=False, now=now)
+                self._upkeep.confirm(node, now=now)
+        for one in kept:
+            self.answers.storage.put(
+                one.key,
+                one.value,
+                source=one.source,
+                created_at=one.created - self._unix_minus_now,
+                expires_at=one.expires - self._unix_minus_now,
+                now=now,
+            )
 
     # --- datagrams and time ----------------------------------------------------------------------
 
@@ -281,16 +324,23 @@ class DhtCore:
         elif endpoint.version == 6 and endpoint.address.is_link_local:
             endpoint = endpoint._replace(scope=source.scope)
         table = self.tables.get(endpoint.version)
-        if table is None or node_id == self.own_id or not any(node_id) or is_martian(endpoint):
+        record = Record(node_id, endpoint)
+        if table is None or not self._may_meet(record):
             return None
-        if not self._is_local(endpoint):
-            self.dropped["told of a node that is not local"] += 1
-            return None
-        node = self._nodes.told_of(Record(node_id, endpoint))
+        node = self._nodes.told_of(record)
         to_ping = table.insert(node, replied=False, heard=False, now=now)
         if to_ping is not None:
             self._upkeep.ping(to_ping, now=now)
         return node
+
+    def _may_meet(self, record: Record) -> bool:
+        node_id, endpoint = record
+        if node_id == self.own_id or not any(node_id) or is_martian(endpoint):
+            return False
+        if not self._is_local(endpoint):
+            self.dropped["told of a node that is not local"] += 1
+            return False
+        return True
 
     def _tell(self, changes: Sequence[Change], now: float) -> None:
         for change in changes:

@@ -53,8 +53,6 @@ def admit(key: bytes, new: Value, source: Endpoint) -> Value | None:
 
 def may_replace(old: Value, new: Value) -> bool:
     """Whether `new` may take the place of `old`, which has its id and says something else."""
-    if new.size > values.LARGEST:
-        return False
     if old.type == CERTIFICATE and new.type == CERTIFICATE:
         public_key = _certified_key(old)
         return public_key is not None and public_key == _certified_key(new)

@@ -1,33 +1,38 @@
-"""The service that is a DHT node of our own: UDP sockets around `core`.
+"""The service that is a DHT node of our own, and what the rest of the box asks of it.
 
-It runs in the main process. A query costs 20 to 60 µs, so that at its limit of 8,192 a second it
-takes a third of a core, in pieces of a few milliseconds; a process of its own would cost more
-memory (27 MB) than a small box has to spare.
+It runs in the main process: a query takes 20 to 60 µs, so at its limit of 8,192 a second it has
+a third of a core, in pieces of a few milliseconds; a process of its own would take more memory
+(27 MB) than a small box has to spare.
 """
 
 import asyncio
 import random
+import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
-from lanjami.dhtnode import identity
+from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.requests import Datagram
+from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.heartbeat import Heartbeat
+from lanjami.dhtnode.node import Node, Statistics
+from lanjami.dhtnode.udp import Guard, Sockets
+from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
-from lanjami.lan import Interface, is_local
-from lanjami.runtime import log, net
-from lanjami.runtime.service import Ready
+from lanjami.errors import HostError, WireError
+from lanjami.lan import Interface
+from lanjami.runtime import disk, log, net
+from lanjami.runtime.service import Ready, together
+
+LOOK_S = 5.0  # between two looks at the interfaces
+BEAT_EVERY_S = 5.0
+SAVE_EVERY_S = 600.0  # a power cut costs what came since; a card does not like it more often
 
 _log = log.get(__name__)
-
-BATCH = 64  # datagrams taken from a socket before others have their turn
-LOOK_S = 5.0  # between two looks at the interfaces
-MOST_REMEMBERED = 16 * 1024  # addresses whose text and locality are remembered
 
 
 class PythonNode:
@@ -48,159 +53,179 @@ class PythonNode:
         lan: Callable[[], Sequence[Interface]],
         entries: Callable[[], Sequence[Endpoint]],
         changed: Callable[[], None],
+        network: int = 0,
     ) -> None:
         self._port = port
         self._routed = routed
         self._state = state
+        self._file = state / "python-node-state"
         self._lan = lan
         self._entries = entries
         self._changed = changed
+        self._network = network
         self._core: DhtCore | None = None
+        self._sockets: Sockets | None = None
+        self._serves = False
+        self._waiting: dict[int, asyncio.Queue[Event]] = {}
+
+    def node(self) -> Node | None:
+        """The node, while it is up."""
+        core = self._core if self._serves else None
+        return None if core is None else Node(core.own_id, self._port, self._statistics(core))
 
     def beacon(self) -> Beacon | None:
         """What discovery announces, while the node is up."""
-        return None if self._core is None else Beacon(self._core.own_id, self._port)
+        core = self._core if self._serves else None
+        return None if core is None else Beacon(core.own_id, self._port, self._network)
+
+    async def get(self, key: bytes) -> list[Value]:
+        """The values of a key."""
+        found: dict[int, Value] = {}
+        with self._operation(lambda core, now: core.get(key, now=now)) as events:
+            while True:
+                match await events.get():
+                    case Came(_, values):
+                        found |= {value.id: value for value in values}
+                    case Done():
+                        return list(found.values())
+
+    async def put(self, key: bytes, value: Value) -> bool:
+        """Put a value for the life of its type; whether another node has it, too."""
+        with self._operation(lambda core, now: core.put(key, value, now=now)) as events:
+            while True:
+                match await events.get():
+                    case Done(_, ok):
+                        return ok
+
+    @contextmanager
+    def listening(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:
+        """What comes to and goes from a key, while the context lasts; `Done` when the node
+        went down."""
+        with self._operation(lambda core, now: core.listen(key, now=now)) as events:
+            yield events
 
     async def run(self, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
         node_id = await asyncio.to_thread(identity.load_or_make, self._state / "python-node-id")
-        guard = _Guard(self._lan)
+        guard = Guard(self._lan)
         core = DhtCore(
             node_id,
             is_local=guard.is_local,
             dice=random.SystemRandom(),
             now=loop.time(),
             unix_time=time.time(),
+            network=self._network,
             versions=net.versions(),
         )
+        sockets = Sockets(
+            core, loop=loop, port=self._port, routed=self._routed, answered=self._hand_over
+        )
         try:
-            with _Sockets(core, loop, self._port, routed=self._routed) as sockets:
-                self._core = core
-                self._changed()
-                while True:
-                    guard.look()
-                    sockets.send(core.join(self._entries(), now=loop.time()))
-                    ready(f"UDP {self._port}")
-                    look_at = loop.time() + LOOK_S
-                    while (now := loop.time()) < look_at:
-                        sockets.send(core.on_timer(now=now))
-                        await sockets.pause(max(0.0, min(look_at, core.wake_at) - loop.time()))
+            with sockets:
+                self._core, self._sockets = core, sockets
+                guard.look()
+                await self._recall(core)
+                await together(
+                    self._work(core, sockets, guard), self._beat(core, ready), self._save(core)
+                )
         finally:
-            self._core = None
+            self._core = self._sockets = None
+            self._serves = False
             self._changed()
+            for operation, waiting in self._waiting.items():
+                waiting.put_nowait(Done(operation, ok=False))
 
-
-class _Guard:
-    """Remembers which addresses are local, for as long as the interfaces stay as they are."""
-
-    def __init__(self, lan: Callable[[], Sequence[Interface]]) -> None:
-        self._lan = lan
-        self._interfaces: Sequence[Interface] = ()
-        self._known: dict[bytes, bool] = {}
-
-    def look(self) -> None:
-        interfaces = self._lan()
-        if interfaces != self._interfaces:
-            self._interfaces = interfaces
-            self._known.clear()
-
-    def is_local(self, endpoint: Endpoint) -> bool:
-        known = self._known.get(endpoint.ip)
-        if known is None:
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            addresses = [a for interface in self._interfaces for a in interface.addresses]
-            known = self._known[endpoint.ip] = is_local(endpoint.address, addresses)
-        return known
-
-
-class _Sockets:
-    """One socket a family; what comes goes to the core, and its answers out again."""
-
-    def __init__(
-        self, core: DhtCore, loop: asyncio.AbstractEventLoop, port: int, *, routed: bool
-    ) -> None:
-        self._core = core
-        self._loop = loop
-        self._port = port
-        self._routed = routed
-        self._by_version: dict[int, socket.socket] = {}
-        self._names: dict[tuple[str, int], Endpoint] = {}
-        self._addresses: dict[Endpoint, tuple[str, int] | tuple[str, int, int, int]] = {}
-        self._nudged = asyncio.Event()
-        self._fault: BaseException | None = None
-        self._opened = ExitStack()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as opened:
-            for version in self._core.tables:
-                sock = opened.enter_context(net.server(version, self._port, routed=self._routed))
-                self._loop.add_reader(sock, self._on_readable, sock, version)
-                opened.callback(self._loop.remove_reader, sock)
-                self._by_version[version] = sock
-            self._opened = opened.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def send(self, datagrams: Sequence[Datagram]) -> None:
-        for data, to in datagrams:
-            try:
-                self._by_version[to.version].sendto(data, self._address(to))
-            except OSError as error:
-                # no route, an interface that goes, a full buffer: all pass, and all is repeated
-                self._core.dropped["not sent"] += 1
-                _log.debug("not sent", to=to.address, error=error.strerror)
-
-    async def pause(self, timeout_s: float) -> None:
-        """Wait until there is something to do before its time, at most `timeout_s`."""
+    async def _recall(self, core: DhtCore) -> None:
+        """What it knew and kept when it last ran."""
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._nudged.wait()
-        except TimeoutError:
-            pass
-        self._nudged.clear()
-        if self._fault is not None:
-            raise self._fault
+            data = await asyncio.to_thread(self._file.read_bytes)
+            core.recall(data, now=asyncio.get_running_loop().time())
+        except FileNotFoundError:
+            return
+        except (OSError, WireError) as error:
+            _log.warning("the DHT node begins anew", file=self._file, reason=error)
 
-    def _on_readable(self, sock: socket.socket, version: int) -> None:
-        core = self._core
-        wake_at = core.wake_at
+    async def _save(self, core: DhtCore) -> None:
+        """Write down what it knows and keeps, now and then and at the end."""
         try:
-            for _ in range(BATCH):
+            while True:
+                await asyncio.sleep(SAVE_EVERY_S)
+                await self._write(core)
+        finally:
+            await self._write(core)
+
+    async def _write(self, core: DhtCore) -> None:
+        data = core.state(now=asyncio.get_running_loop().time())
+        try:
+            await asyncio.to_thread(disk.write_atomically, self._file, data)
+        except HostError as error:
+            _log.warning("the DHT node will begin anew", reason=error)
+
+    async def _work(self, core: DhtCore, sockets: Sockets, guard: Guard) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            guard.look()
+            sockets.send(core.join(self._entries(), now=loop.time()))
+            look_at = loop.time() + LOOK_S
+            while (now := loop.time()) < look_at:
+                sockets.send(core.on_timer(now=now))
+                self._hand_over()
+                await sockets.pause(max(0.0, min(look_at, core.wake_at) - loop.time()))
+
+    async def _beat(self, core: DhtCore, ready: Ready) -> None:
+        """Prove through the socket, as a client would, that a value put comes back."""
+        heartbeat = Heartbeat(
+            asker_id=secrets.token_bytes(20), node_id=core.own_id, network=self._network
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            beat.connect(sock, self._port)
+            while True:
                 try:
-                    data, address = sock.recvfrom(net.LARGEST_DATAGRAM)
-                except (BlockingIOError, InterruptedError):
-                    break
-                except OSError:
-                    continue  # of an earlier datagram, such as a host that went away
-                source = self._endpoint(address)
-                self.send(core.on_datagram(data, source, now=self._loop.time()))
-        except Exception as error:  # noqa: BLE001 - handed to `run`, which fails with it
-            self._fault = error
-            self._nudged.set()
-        if core.wake_at < wake_at:
-            self._nudged.set()
+                    await beat.beat(sock, heartbeat, core.own_id)
+                    late = ""
+                except TimeoutError:
+                    late = f"no value came back within {beat.WITHIN_S:g} s"
+                    if not self._serves:
+                        raise HostError(f"our DHT node does not work: {late}") from None
+                if not self._serves:
+                    self._serves = True
+                    self._changed()
+                reason = f"our DHT node is overloaded: {late}" if late else ""
+                ready(f"UDP {self._port}, a value put and got back", reason=reason)
+                await asyncio.sleep(BEAT_EVERY_S)
 
-    def _endpoint(self, address: tuple[str, int] | tuple[str, int, int, int]) -> Endpoint:
-        known = self._names.get(address)  # type: ignore[arg-type]
-        if known is None:
-            family = socket.AF_INET if len(address) == 2 else socket.AF_INET6
-            ip = socket.inet_pton(family, address[0].partition("%")[0])
-            known = Endpoint(ip, address[1], address[3] if len(address) == 4 else 0)
-            if len(self._names) >= MOST_REMEMBERED:
-                self._names.clear()
-            self._names[address] = known  # type: ignore[index]
-        return known
+    @contextmanager
+    def _operation(
+        self, begin: Callable[[DhtCore, float], int]
+    ) -> Iterator["asyncio.Queue[Event]"]:
+        core, sockets = self._core, self._sockets
+        if core is None or sockets is None:
+            raise HostError("our DHT node is not up")
+        loop = asyncio.get_running_loop()
+        operation = begin(core, loop.time())
+        events = self._waiting[operation] = asyncio.Queue()
+        self._hand_over()
+        sockets.nudge()
+        try:
+            yield events
+        finally:
+            del self._waiting[operation]
+            core.cancel(operation, now=loop.time())
 
-    def _address(self, to: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
-        known = self._addresses.get(to)
-        if known is None:
-            family = socket.AF_INET if to.version == 4 else socket.AF_INET6
-            name = socket.inet_ntop(family, to.ip)
-            known = (name, to.port) if to.version == 4 else (name, to.port, 0, to.scope)
-            if len(self._addresses) >= MOST_REMEMBERED:
-                self._addresses.clear()
-            self._addresses[to] = known
-        return known
+    def _hand_over(self) -> None:
+        if self._core is not None:
+            for event in self._core.take_events():
+                if (waiting := self._waiting.get(event.operation)) is not None:
+                    waiting.put_nowait(event)
+
+    def _statistics(self, core: DhtCore) -> Statistics:
+        now = asyncio.get_running_loop().time()
+        nodes = [node for table in core.tables.values() for node in table.nodes()]
+        good = sum(node.is_good(now) for node in nodes)
+        return Statistics(
+            good=good,
+            dubious=sum(not node.is_expired for node in nodes) - good,
+            values=max(0, len(core.answers.storage) - 1),  # without the heartbeat's own
+            messages=core.sent,
+        )

@@ -25,6 +25,8 @@ from typing import Any
 
 import opendht
 
+from tests.support.dht_content import content
+
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -79,11 +81,6 @@ class Peer:
 
     def id(self) -> str:
         return str(self._node.getNodeId().toString().decode())
-
-
-def content(id: int, size: int) -> bytes:
-    """The bytes of the value `id`."""
-    return (id.to_bytes(2) * (size // 2 + 1))[:size]
 
 
 def _value(id: int, size: int) -> Any:
