@@ -8,7 +8,8 @@ and handlePushListen). What is to be done follows as data from `take`.
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -137,6 +138,11 @@ class Orders:
         return len(self._subscriptions)
 
     @property
+    def subscribers(self) -> int:
+        """To how many tokens something is told."""
+        return len({token for token, _, _ in self._subscriptions})
+
+    @property
     def undeliverable(self) -> int:
         """Subscriptions that only Google or Apple could serve."""
         return sum(s.push.platform != UNIFIED_PUSH for s in self._subscriptions.values())
@@ -150,6 +156,22 @@ class Orders:
         decisions, self._decisions = self._decisions, []
         return decisions
 
+    def all(self) -> list[Order]:
+        return [*self._permanent.values(), *self._subscriptions.values()]
+
+    def recall(self, orders: Iterable[Order], *, now: float) -> None:
+        """Take up orders from before, as far as they last and there is room."""
+        for order in orders:
+            if order.ends_at <= now:
+                continue
+            with suppress(RequestError):
+                self._make_sure_of_room(order)
+                self._place(order)
+
+    def begin_again(self) -> None:
+        """Decide anew to begin every order, after what was begun has ended."""
+        self._decisions = [Begin(order) for order in self.all()]
+
     def permanent_id(self, key: bytes, value: Value, push: PushAddress | None) -> int:
         """The id under which this very client has put the same before; 0 where it has not."""
         push = push or PushAddress()
@@ -161,25 +183,23 @@ class Orders:
 
     def put(
         self, key: bytes, value: Value, *, push: PushAddress | None, source: bytes, now: float
-    ) -> Permanent:
-        """Keep a value at a key for a day more. Raises RequestError where somebody else keeps
-        another one there, or where it is too much."""
+    ) -> tuple[Permanent, bool]:
+        """Keep a value at a key for a day more; and whether that is new. Raises RequestError
+        where somebody else keeps another one there, or where it is too much."""
         push = push or PushAddress()
         old = self._permanent.get((key, value.id))
         if old is not None:
             if values.same(old.value, value):
                 self._renew(old, push, now)
-                return old
+                return old, False
             is_own = old.source == source or (push.key and _is_same_client(old.push, push))
             if not is_own and not policy.may_replace(old.value, value):
                 raise RequestError(502, "Put failed")
             self._end(old)
         order = Permanent(key, source, push, now + LIFE_S, value=value)
         self._make_sure_of_room(order)
-        self._permanent[key, value.id] = order
-        self._by_key.setdefault(key, set()).add(value.id)
-        self._begin(order)
-        return order
+        self._place(order)
+        return order, True
 
     def subscribe(
         self, key: bytes, push: PushAddress, *, source: bytes, now: float
@@ -193,8 +213,7 @@ class Orders:
             return old, False
         order = Subscription(key, source, push, now + LIFE_S)
         self._make_sure_of_room(order)
-        self._subscriptions[place] = order
-        self._begin(order)
+        self._place(order)
         return order, True
 
     def unsubscribe(self, key: bytes, push: PushAddress) -> None:
@@ -225,7 +244,13 @@ class Orders:
             order.push = push
         self._wake(order)
 
-    def _begin(self, order: Order) -> None:
+    def _place(self, order: Order) -> None:
+        match order:
+            case Permanent(key=key, value=value):
+                self._permanent[key, value.id] = order
+                self._by_key.setdefault(key, set()).add(value.id)
+            case Subscription(key=key, push=push):
+                self._subscriptions[push.key, key, push.client_id] = order
         self._number_of[order.source] += 1
         self._cost_of[order.source] += order.cost
         self._cost += order.cost

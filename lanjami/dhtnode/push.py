@@ -50,7 +50,7 @@ class _Delivery:
     tries: int = 0
 
 
-class _Undeliverable(Exception):
+class _UndeliverableError(Exception):
     """Another attempt would not help; says why in a few words, which are counted."""
 
 
@@ -145,7 +145,7 @@ class Pusher:
         try:
             await self._post(session, delivery.notice)
             self._counts["sent"] += 1
-        except _Undeliverable as error:
+        except _UndeliverableError as error:
             self._counts[str(error)] += 1
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             _log.debug("push failed", host=delivery.host, reason=repr(error))
@@ -173,7 +173,7 @@ class Pusher:
         try:
             keys = webpush.parse_topic(notice.to.topic)
         except RequestError as error:
-            raise _Undeliverable("keys that are none") from error
+            raise _UndeliverableError("keys that are none") from error
         if keys is not None:
             headers["Content-Encoding"] = "aes128gcm"
             body = webpush.encrypt(
@@ -189,17 +189,17 @@ class Pusher:
             ) as answer:
                 status = answer.status
         except (aiohttp.InvalidURL, ValueError) as error:
-            raise _Undeliverable("no HTTP address") from error
+            raise _UndeliverableError("no HTTP address") from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _NotLanError):
-                raise _Undeliverable("not on the LAN") from error
+                raise _UndeliverableError("not on the LAN") from error
             raise
         if status in (404, 410):  # RFC 8030, 7.3: the subscription is no more
-            raise _Undeliverable("gone")
+            raise _UndeliverableError("gone")
         if status == 429 or status >= 500:
             raise aiohttp.ClientError(f"status {status}")
         if not 200 <= status < 300:
-            raise _Undeliverable(f"refused with {status}")
+            raise _UndeliverableError(f"refused with {status}")
 
     def _require_lan(self, url: str) -> None:
         """Where the host is an address, no resolver is asked."""
@@ -208,7 +208,7 @@ class Pusher:
         except ValueError:
             return
         if not self._is_lan(ip):
-            raise _Undeliverable("not on the LAN")
+            raise _UndeliverableError("not on the LAN")
 
     def _told(self) -> str:
         failed = self._counts.total() - self._counts["sent"] - self._counts["retried"]

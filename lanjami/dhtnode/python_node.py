@@ -19,6 +19,7 @@ from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.heartbeat import Heartbeat
+from lanjami.dhtnode.info import Info, describe
 from lanjami.dhtnode.node import Node, Statistics
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
@@ -103,6 +104,29 @@ class PythonNode:
         went down."""
         with self._operation(lambda core, now: core.listen(key, now=now)) as events:
             yield events
+
+    @contextmanager
+    def getting(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:
+        """The values of a key as they are found, then `Done`."""
+        with self._operation(lambda core, now: core.get(key, now=now)) as events:
+            yield events
+
+    @contextmanager
+    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
+        """Keep a value at the nodes closest to a key while the context lasts; `Done` when it is
+        there, and when the node went down."""
+        with self._operation(
+            lambda core, now: core.put(key, value, permanent=True, now=now)
+        ) as events:
+            yield events
+
+    def info(self) -> Info | None:
+        """What clients of the proxy are told of the node, while it is up."""
+        core = self._core if self._serves else None
+        if core is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        return describe(core, port=self._port, operations=len(self._waiting), now=now)
 
     async def run(self, ready: Ready) -> None:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from lanjami.runtime.service import Ready
 
 _log = log.get(__name__)
 
-LARGEST_BODY = 16 * 1024  # bytes
+LARGEST_BODY = 144 * 1024  # bytes: a value of 64 KiB in base64, with a key and a signature
 MOST_CONNECTIONS = 256  # a client's lasts milliseconds; when they are full, the oldest goes
 ACCEPTED_AT_ONCE = 64
 IDLE_S = 10.0
