@@ -9,10 +9,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import lanjami
-from lanjami import lan
+from lanjami import lan, layout
+from lanjami.backup import api as backup_api
+from lanjami.backup import archive
+from lanjami.backup.keeper import Keeper
 from lanjami.config import Config
 from lanjami.dhtnode.node import DhtNode, Statistics
 from lanjami.discovery import wire
@@ -20,7 +24,7 @@ from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
 from lanjami.nameserver import admin_api
-from lanjami.nameserver import api as names_api
+from lanjami.nameserver.api import Api
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
@@ -38,11 +42,13 @@ NOTIFY_EVERY_S = 5.0
 class App:
     """The appliance, with its configuration and its state folder.
 
-    `command` is how the person who waits calls this program.
+    `config_text` is the file that the configuration came from, for backups; `command` is how the
+    person who waits calls this program.
     """
 
-    def __init__(self, config: Config, state: Path, *, command: str) -> None:
+    def __init__(self, config: Config, state: Path, *, config_text: str = "", command: str) -> None:
         self._config = config
+        self._config_text = config_text
         self._command = command
         self._state = state
         self._announcer = Announcer(
@@ -55,21 +61,32 @@ class App:
             changed=self._announcer.nudge,
         )
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
-        self._registry = Registry(path=state / "names.sqlite", reserved=config.names.reserved)
+        self._keeper = Keeper(state / layout.BACKUPS, collect=self._collect)
+        self._registry = Registry(
+            path=state / layout.NAMES,
+            reserved=config.names.reserved,
+            spare=partial(self._keeper.unpack_newest, layout.NAMES),
+        )
+        self._names_api = Api(self._registry)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
-            routes=lambda: names_api.routes(self._registry),
+            routes=self._names_api.routes,
+            quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
-            path=state / "control.sock",
+            path=state / layout.CONTROL,
             routes=lambda: [
                 *status_api.routes(self.snapshot),
                 *admin_api.routes(self._registry.perform),
+                *backup_api.routes(self._keeper.make, state / layout.BACKUPS),
             ],
         )
         self._supervisor = Supervisor(
-            [self._dhtnode, self._announcer, self._mdns, self._registry, self._http, local]
+            [
+                *(self._dhtnode, self._announcer, self._mdns, self._registry),
+                *(self._keeper, self._http, local),
+            ]
         )
 
     async def run(self, started: Callable[[str], None]) -> None:
@@ -103,13 +120,19 @@ class App:
             host=self._mdns.host() or "",
             name_server=self._name_server(addresses),
             names=self._registry.known(),
+            registrations=status.Registrations(
+                accepted=self._names_api.registered,
+                refused=self._names_api.refused.total(),
+                refused_by=dict(self._names_api.refused),
+            ),
         )
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
         """Make sure of everything that another program could have, before anything starts."""
         disk.make_private_folder(self._state)
-        with disk.locked(self._state / "lock"):
+        with disk.locked(self._state / layout.LOCK):
+            disk.finish_exchange(self._state)
             net.require_udp(self._config.dht.port)
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)
@@ -137,6 +160,15 @@ class App:
             port=self._config.dht.port,
             http_port=self._http.port(),
             command=self._command,
+        )
+
+    def _collect(self, folder: Path) -> None:
+        """Put what belongs into a backup into `folder`."""
+        archive.collect(
+            folder,
+            copy_names=self._registry.copy_to,
+            node_id=self._state / layout.NODE_ID,
+            config=self._config_text,
         )
 
     def _lan(self) -> tuple[lan.Interface, ...]:
@@ -203,9 +235,9 @@ def _only_said() -> Iterator[None]:
         _log.exception("cannot say how it is")
 
 
-def serve(config: Config, state: Path, *, command: str, started: Callable[[str], None]) -> None:
-    """Run the appliance until SIGINT or SIGTERM; see `App`."""
-    asyncio.run(_until_signalled(App(config, state, command=command), started))
+def serve(app: App, started: Callable[[str], None]) -> None:
+    """Run the appliance until SIGINT or SIGTERM; see `App.run`."""
+    asyncio.run(_until_signalled(app, started))
 
 
 async def _until_signalled(app: App, started: Callable[[str], None]) -> None:

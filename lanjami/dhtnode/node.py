@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 import lanjami
+from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.discovery.wire import Beacon
@@ -81,7 +82,7 @@ class DhtNode:
                 f"newer and for macOS 15, not for this machine ({os.uname().machine}); "
                 f"on a Raspberry Pi use the 64-bit system"
             )
-        node_id = await asyncio.to_thread(identity.load_or_make, self._state / "node-id")
+        node_id = await asyncio.to_thread(identity.load_or_make, self._state / layout.NODE_ID)
         await asyncio.to_thread(net.require_udp, self._port)
         try:
             async with process.child(

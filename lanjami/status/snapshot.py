@@ -58,6 +58,14 @@ class Discovery(msgspec.Struct, frozen=True):
     neighbours: list[Neighbour]
 
 
+class Registrations(msgspec.Struct, frozen=True):
+    """Counts since the start; `refused_by` splits `refused` by reason."""
+
+    accepted: int
+    refused: int
+    refused_by: dict[str, int]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -70,6 +78,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     host: str
     name_server: str
     names: int
+    registrations: Registrations
 
 
 def table(snapshot: Snapshot) -> str:
@@ -97,16 +106,25 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
         f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values, "
         f"{dht.messages} requests sent"
     )
-    dropped = ", ".join(f"{number} {why}" for why, number in discovery.dropped_by.items())
+    registrations = snapshot.registrations
+    yield (
+        f"  Names        {registrations.accepted} registrations taken, {registrations.refused} "
+        f"refused{_split(registrations.refused_by)}"
+    )
     yield (
         f"  Discovery    {discovery.queries} queries, {discovery.answers} answers, "
-        f"{discovery.dropped} dropped" + (f" ({dropped})" if dropped else "")
+        f"{discovery.dropped} dropped{_split(discovery.dropped_by)}"
     )
     nodes = sum(neighbour.kind == "dht" for neighbour in discovery.neighbours)
     people = [n.name or n.id for n in discovery.neighbours if n.kind == "jami"]
     yield f"  Heard        {nodes} nodes, {len(people)} people" + "".join(
         f"\n               {person}" for person in people[:10]
     )
+
+
+def _split(counts: Mapping[str, int]) -> str:
+    told = ", ".join(f"{number} {why}" for why, number in counts.items())
+    return f" ({told})" if told else ""
 
 
 def welcome(

@@ -9,6 +9,7 @@ from lanjami.status.snapshot import (
     Dht,
     Discovery,
     Neighbour,
+    Registrations,
     Service,
     Snapshot,
     table,
@@ -43,6 +44,7 @@ def _snapshot(
         host=host,
         name_server=name_server,
         names=5,
+        registrations=Registrations(accepted=5, refused=2, refused_by={"taken or reserved": 2}),
     )
 
 
@@ -62,6 +64,7 @@ def test_a_box_that_is_well_says_so_first() -> None:
         "  Addresses    10.0.0.5",
         "  Name server  http://10.0.0.5, 5 names",
         "  DHT          3 good and 2 dubious nodes, 17 values, 99 requests sent",
+        "  Names        5 registrations taken, 2 refused (2 taken or reserved)",
         "  Discovery    0 queries, 0 answers, 0 dropped",
         "  Heard        0 nodes, 0 people",
     ]
