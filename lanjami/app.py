@@ -17,8 +17,10 @@ from lanjami import lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
-from lanjami.config import Config
-from lanjami.dhtnode.node import DhtNode, Statistics
+from lanjami.config import Config, Engine
+from lanjami.dhtnode.endpoint import LOOPBACK, Endpoint
+from lanjami.dhtnode.node import DhtNode, Statistics, is_installed
+from lanjami.dhtnode.python_node import PythonNode
 from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
@@ -54,12 +56,9 @@ class App:
         self._announcer = Announcer(
             interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
         )
-        self._dhtnode = DhtNode(
-            port=config.dht.port,
-            routed=config.dht.routed,
-            state=state,
-            changed=self._announcer.nudge,
-        )
+        engines = [e for e in config.dht.engines if e != "opendht" or is_installed()]
+        self._ports = config.dht.ports(engines or config.dht.engines)
+        self._nodes = {engine: self._node(engine) for engine in self._ports}
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
         self._keeper = Keeper(state / layout.BACKUPS, collect=self._collect)
         self._registry = Registry(
@@ -84,7 +83,8 @@ class App:
         )
         self._supervisor = Supervisor(
             [
-                *(self._dhtnode, self._announcer, self._mdns, self._registry),
+                *self._nodes.values(),
+                *(self._announcer, self._mdns, self._registry),
                 *(self._keeper, self._http, local),
             ]
         )
@@ -133,7 +133,8 @@ class App:
         disk.make_private_folder(self._state)
         with disk.locked(self._state / layout.LOCK):
             disk.finish_exchange(self._state)
-            net.require_udp(self._config.dht.port)
+            for port in self._ports.values():
+                net.require_udp(port)
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)
             for sock in sockets:
@@ -174,15 +175,37 @@ class App:
     def _lan(self) -> tuple[lan.Interface, ...]:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
 
+    def _node(self, engine: Engine) -> DhtNode | PythonNode:
+        """The DHT node of one make; the two look for each other on this machine."""
+        port, routed = self._ports[engine], self._config.dht.routed
+        others = [other for other in self._ports.values() if other != port]
+        if engine == "opendht":
+            return DhtNode(
+                port=port,
+                routed=routed,
+                state=self._state,
+                changed=self._announcer.nudge,
+                entries=others,
+            )
+        entries = [Endpoint(ip, other) for other in others for ip in LOOPBACK]
+        return PythonNode(
+            port=port,
+            routed=routed,
+            state=self._state,
+            lan=self._lan,
+            entries=lambda: entries,
+            changed=self._announcer.nudge,
+        )
+
     def _beacons(self) -> list[wire.Beacon]:
-        beacon = self._dhtnode.beacon()
-        return [] if beacon is None else [beacon]
+        beacons = [node.beacon() for node in self._nodes.values()]
+        return [beacon for beacon in beacons if beacon is not None]
 
     def _facts(self) -> Facts:
-        node = self._dhtnode.node()
+        beacons = self._beacons()
         return Facts(
             version=lanjami.__version__,
-            dht_port=None if node is None else node.port,
+            dht_port=beacons[0].port if beacons else None,
             http_port=self._http.port(),
         )
 
@@ -191,11 +214,25 @@ class App:
         return "" if port is None or not addresses else lan.http_url(addresses[0], port)
 
     def _dht(self) -> status.Dht:
-        node = self._dhtnode.node()
-        counts = Statistics() if node is None else node.statistics
+        nodes = [self._dht_node(engine) for engine in self._nodes]
+        first = nodes[0]
         return status.Dht(
+            node_id=first.node_id,
+            port=first.port,
+            good=first.good,
+            dubious=first.dubious,
+            values=first.values,
+            messages=first.messages,
+            nodes=nodes,
+        )
+
+    def _dht_node(self, engine: Engine) -> status.DhtNode:
+        node = self._nodes[engine].node()
+        counts = Statistics() if node is None else node.statistics
+        return status.DhtNode(
+            engine=engine,
             node_id="" if node is None else node.node_id.hex(),
-            port=self._config.dht.port,
+            port=self._ports[engine],
             good=counts.good,
             dubious=counts.dubious,
             values=counts.values,
