@@ -9,18 +9,24 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import lanjami
-from lanjami import lan
-from lanjami.config import Config
-from lanjami.dhtnode.node import DhtNode, Statistics
+from lanjami import lan, layout
+from lanjami.backup import api as backup_api
+from lanjami.backup import archive
+from lanjami.backup.keeper import Keeper
+from lanjami.config import Config, Engine
+from lanjami.dhtnode.endpoint import LOOPBACK, Endpoint
+from lanjami.dhtnode.node import DhtNode, Statistics, is_installed
+from lanjami.dhtnode.python_node import PythonNode
 from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
 from lanjami.nameserver import admin_api
-from lanjami.nameserver import api as names_api
+from lanjami.nameserver.api import Api
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
@@ -38,38 +44,49 @@ NOTIFY_EVERY_S = 5.0
 class App:
     """The appliance, with its configuration and its state folder.
 
-    `command` is how the person who waits calls this program.
+    `config_text` is the file that the configuration came from, for backups; `command` is how the
+    person who waits calls this program.
     """
 
-    def __init__(self, config: Config, state: Path, *, command: str) -> None:
+    def __init__(self, config: Config, state: Path, *, config_text: str = "", command: str) -> None:
         self._config = config
+        self._config_text = config_text
         self._command = command
         self._state = state
         self._announcer = Announcer(
             interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
         )
-        self._dhtnode = DhtNode(
-            port=config.dht.port,
-            routed=config.dht.routed,
-            state=state,
-            changed=self._announcer.nudge,
-        )
+        engines = [e for e in config.dht.engines if e != "opendht" or is_installed()]
+        self._ports = config.dht.ports(engines or config.dht.engines)
+        self._nodes = {engine: self._node(engine) for engine in self._ports}
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
-        self._registry = Registry(path=state / "names.sqlite", reserved=config.names.reserved)
+        self._keeper = Keeper(state / layout.BACKUPS, collect=self._collect)
+        self._registry = Registry(
+            path=state / layout.NAMES,
+            reserved=config.names.reserved,
+            spare=partial(self._keeper.unpack_newest, layout.NAMES),
+        )
+        self._names_api = Api(self._registry)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
-            routes=lambda: names_api.routes(self._registry),
+            routes=self._names_api.routes,
+            quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
-            path=state / "control.sock",
+            path=state / layout.CONTROL,
             routes=lambda: [
                 *status_api.routes(self.snapshot),
                 *admin_api.routes(self._registry.perform),
+                *backup_api.routes(self._keeper.make, state / layout.BACKUPS),
             ],
         )
         self._supervisor = Supervisor(
-            [self._dhtnode, self._announcer, self._mdns, self._registry, self._http, local]
+            [
+                *self._nodes.values(),
+                *(self._announcer, self._mdns, self._registry),
+                *(self._keeper, self._http, local),
+            ]
         )
 
     async def run(self, started: Callable[[str], None]) -> None:
@@ -103,14 +120,21 @@ class App:
             host=self._mdns.host() or "",
             name_server=self._name_server(addresses),
             names=self._registry.known(),
+            registrations=status.Registrations(
+                accepted=self._names_api.registered,
+                refused=self._names_api.refused.total(),
+                refused_by=dict(self._names_api.refused),
+            ),
         )
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
         """Make sure of everything that another program could have, before anything starts."""
         disk.make_private_folder(self._state)
-        with disk.locked(self._state / "lock"):
-            net.require_udp(self._config.dht.port)
+        with disk.locked(self._state / layout.LOCK):
+            disk.finish_exchange(self._state)
+            for port in self._ports.values():
+                net.require_udp(port)
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)
             for sock in sockets:
@@ -139,18 +163,49 @@ class App:
             command=self._command,
         )
 
+    def _collect(self, folder: Path) -> None:
+        """Put what belongs into a backup into `folder`."""
+        archive.collect(
+            folder,
+            copy_names=self._registry.copy_to,
+            node_id=self._state / layout.NODE_ID,
+            config=self._config_text,
+        )
+
     def _lan(self) -> tuple[lan.Interface, ...]:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
 
+    def _node(self, engine: Engine) -> DhtNode | PythonNode:
+        """The DHT node of one make; the two look for each other on this machine."""
+        port, routed = self._ports[engine], self._config.dht.routed
+        others = [other for other in self._ports.values() if other != port]
+        if engine == "opendht":
+            return DhtNode(
+                port=port,
+                routed=routed,
+                state=self._state,
+                changed=self._announcer.nudge,
+                entries=others,
+            )
+        entries = [Endpoint(ip, other) for other in others for ip in LOOPBACK]
+        return PythonNode(
+            port=port,
+            routed=routed,
+            state=self._state,
+            lan=self._lan,
+            entries=lambda: entries,
+            changed=self._announcer.nudge,
+        )
+
     def _beacons(self) -> list[wire.Beacon]:
-        beacon = self._dhtnode.beacon()
-        return [] if beacon is None else [beacon]
+        beacons = [node.beacon() for node in self._nodes.values()]
+        return [beacon for beacon in beacons if beacon is not None]
 
     def _facts(self) -> Facts:
-        node = self._dhtnode.node()
+        beacons = self._beacons()
         return Facts(
             version=lanjami.__version__,
-            dht_port=None if node is None else node.port,
+            dht_port=beacons[0].port if beacons else None,
             http_port=self._http.port(),
         )
 
@@ -159,11 +214,25 @@ class App:
         return "" if port is None or not addresses else lan.http_url(addresses[0], port)
 
     def _dht(self) -> status.Dht:
-        node = self._dhtnode.node()
-        counts = Statistics() if node is None else node.statistics
+        nodes = [self._dht_node(engine) for engine in self._nodes]
+        first = nodes[0]
         return status.Dht(
+            node_id=first.node_id,
+            port=first.port,
+            good=first.good,
+            dubious=first.dubious,
+            values=first.values,
+            messages=first.messages,
+            nodes=nodes,
+        )
+
+    def _dht_node(self, engine: Engine) -> status.DhtNode:
+        node = self._nodes[engine].node()
+        counts = Statistics() if node is None else node.statistics
+        return status.DhtNode(
+            engine=engine,
             node_id="" if node is None else node.node_id.hex(),
-            port=self._config.dht.port,
+            port=self._ports[engine],
             good=counts.good,
             dubious=counts.dubious,
             values=counts.values,
@@ -203,9 +272,9 @@ def _only_said() -> Iterator[None]:
         _log.exception("cannot say how it is")
 
 
-def serve(config: Config, state: Path, *, command: str, started: Callable[[str], None]) -> None:
-    """Run the appliance until SIGINT or SIGTERM; see `App`."""
-    asyncio.run(_until_signalled(App(config, state, command=command), started))
+def serve(app: App, started: Callable[[str], None]) -> None:
+    """Run the appliance until SIGINT or SIGTERM; see `App.run`."""
+    asyncio.run(_until_signalled(app, started))
 
 
 async def _until_signalled(app: App, started: Callable[[str], None]) -> None:

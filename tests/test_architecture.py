@@ -21,8 +21,10 @@ CORE = frozenset(
         "lanjami.config",
         "lanjami.backoff",
         "lanjami.lan",
+        "lanjami.backup.manifest",
         "lanjami.discovery.wire",
-        "lanjami.discovery.limits",
+        "lanjami.layout",
+        "lanjami.limits",
         "lanjami.discovery.neighbours",
         "lanjami.discovery.responder",
         "lanjami.discovery.records",
@@ -56,6 +58,7 @@ CORE = frozenset(
         "lanjami.dhtnode.value_json",
         "lanjami.dhtnode.webpush",
         "lanjami.dhtnode.wire",
+        "lanjami.nameserver.index",
         "lanjami.nameserver.names",
         "lanjami.nameserver.record",
         "lanjami.nameserver.signature",
@@ -64,11 +67,16 @@ CORE = frozenset(
 )
 RUNTIME = frozenset(
     {
+        "lanjami.runtime.batches",
+        "lanjami.runtime.connections",
         "lanjami.runtime.disk",
+        "lanjami.runtime.fastlane",
+        "lanjami.runtime.handler",
         "lanjami.runtime.httpd",
         "lanjami.runtime.log",
         "lanjami.runtime.net",
         "lanjami.runtime.notify",
+        "lanjami.runtime.plain",
         "lanjami.runtime.process",
         "lanjami.runtime.service",
         "lanjami.runtime.supervisor",
@@ -76,6 +84,9 @@ RUNTIME = frozenset(
 )
 SHELL = frozenset(
     {
+        "lanjami.backup.api",
+        "lanjami.backup.archive",
+        "lanjami.backup.keeper",
         "lanjami.discovery.announcer",
         "lanjami.discovery.mdns",
         "lanjami.dhtnode.beat",
@@ -91,6 +102,7 @@ SHELL = frozenset(
         "lanjami.nameserver.admin",
         "lanjami.nameserver.admin_api",
         "lanjami.nameserver.database",
+        "lanjami.nameserver.opening",
         "lanjami.nameserver.registry",
         "lanjami.nameserver.api",
         "lanjami.status.api",
@@ -106,6 +118,7 @@ ROOT = frozenset(
         "lanjami.cli.failure",
         "lanjami.cli.control",
         "lanjami.cli.names",
+        "lanjami.cli.backup",
         "lanjami.__main__",
     }
 )
@@ -160,6 +173,7 @@ HOMES = {
 HTTP_CLIENT = "lanjami.dhtnode.push"  # the one module that writes to other machines' HTTP servers
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\s+[\w*\"]")
 SQL_HOME = "lanjami.nameserver.database"
+HTTP_HOMES = frozenset({"lanjami.runtime.httpd", "lanjami.runtime.handler"})
 
 # The words of this program's own field, at the start of a word or of a part of a name.
 FIELD = re.compile(r"(?<![a-z])(jami|opendht|dht|nameserver|name server|username)", re.IGNORECASE)
@@ -336,12 +350,12 @@ def sql_has_one_home(module: Module) -> Iterator[str]:
 
 def http_has_its_places(module: Module) -> Iterator[str]:
     last = module.name.rpartition(".")[2]
-    serves = module.name == "lanjami.runtime.httpd" or last == "api" or last.endswith("_api")
+    serves = module.name in HTTP_HOMES or last == "api" or last.endswith("_api")
     if "aiohttp" in module.top_imports and not serves and module.name != HTTP_CLIENT:
         yield (
-            f"{module.name} imports aiohttp: only runtime/httpd.py and the api.py files speak "
-            f"HTTP, so that nothing else sees requests, and {HTTP_CLIENT}, so that nothing else "
-            "makes them"
+            f"{module.name} imports aiohttp: only runtime/httpd.py, its handler.py and the "
+            f"api.py files speak HTTP, so that nothing else sees requests, and {HTTP_CLIENT}, "
+            "so that nothing else makes them"
         )
     if module.name == HTTP_CLIENT and "aiohttp.web" in module.imports:
         yield f"{module.name} imports aiohttp.web: it asks, and serves nobody"

@@ -1,12 +1,15 @@
 """Speaks to a running box over the Unix socket in its state folder."""
 
 import http.client
+import io
+import shutil
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
+from lanjami import layout
 from lanjami.cli import places
 from lanjami.errors import HostError, LanjamiError, RequestError
 
@@ -27,13 +30,24 @@ def ask(state: Path, method: str, path: str, body: bytes = b"", *, within_s: flo
 
     Raises RequestError where the box refuses, HostError where it cannot answer.
     """
-    connection = _UnixConnection(state / "control.sock", within_s)
+    answered = io.BytesIO()
+    is_there = fetch(state, method, path, body, within_s=within_s, into=answered)
+    return answered.getvalue() if is_there else None
+
+
+def fetch(
+    state: Path, method: str, path: str, body: bytes = b"", *, within_s: float, into: BinaryIO
+) -> bool:
+    """As `ask`, with the answer written to a file; False where no box runs there."""
+    connection = _UnixConnection(state / layout.CONTROL, within_s)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
-        content = answer.read()
+        if answer.status != http.client.OK:
+            raise _refusal(answer.status, answer.read())
+        shutil.copyfileobj(answer, into)
     except (FileNotFoundError, ConnectionRefusedError):
-        return None
+        return False
     except PermissionError as error:
         raise HostError(
             f"the box at {state} belongs to another user; try: sudo {places.own_command()} …"
@@ -42,9 +56,7 @@ def ask(state: Path, method: str, path: str, body: bytes = b"", *, within_s: flo
         raise HostError(f"the box at {state} does not answer: {error}") from error
     finally:
         connection.close()
-    if answer.status != http.client.OK:
-        raise _refusal(answer.status, content)
-    return content
+    return True
 
 
 def _refusal(status: int, content: bytes) -> LanjamiError:

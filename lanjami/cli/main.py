@@ -3,6 +3,7 @@
 import click
 
 import lanjami
+from lanjami.cli.backup import backup, restore
 from lanjami.cli.names import names
 from lanjami.cli.status import status
 from lanjami.cli.up import up
@@ -17,3 +18,5 @@ def main() -> None:
 main.add_command(up)
 main.add_command(status)
 main.add_command(names)
+main.add_command(backup)
+main.add_command(restore)

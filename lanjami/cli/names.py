@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from lanjami import layout
 from lanjami.cli import control, places
 from lanjami.cli.failure import sentences
 from lanjami.errors import HostError
@@ -173,12 +174,12 @@ def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None
         )
         if told is not None:
             return msgspec.json.decode(told, type=answer)
-    kept = [folder for folder in folders if places.is_there(folder / places.NAMES)]
-    if not kept:
+    kept = places.folder_with_names(folders)
+    if kept is None:
         raise HostError(f"there are no names in {' or '.join(map(str, folders))}")
-    folder = kept[0]
-    with disk.locked(folder / places.LOCK):
-        database = Database(folder / places.NAMES)
+    with disk.locked(kept / layout.LOCK):
+        disk.finish_exchange(kept)
+        database = Database(kept / layout.NAMES)
         try:
             done = admin.perform(
                 request, lambda question: question(database), when=int(time.time())

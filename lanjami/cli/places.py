@@ -7,15 +7,11 @@ from pathlib import Path
 
 import click
 
-from lanjami import config
+from lanjami import config, layout
 from lanjami.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
 SYSTEM_STATE = Path("/var/lib/lanjami")
-
-# In the state folder.
-LOCK = "lock"
-NAMES = "names.sqlite"
 
 state_option = click.option(
     "--state",
@@ -25,20 +21,40 @@ state_option = click.option(
 )
 
 
-def read_config(file: Path | None, overrides: tuple[str, ...]) -> config.Config:
-    """The configuration from `file`, else the system's, else the user's, else the defaults."""
+config_option = click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration file, in place of the system's or the user's.",
+)
+
+
+def read_config(file: Path | None, overrides: tuple[str, ...]) -> tuple[config.Config, str]:
+    """The configuration from `file`, else the system's, else the user's, else the defaults; and
+    the text of that file."""
     if file is None:
-        file = next((f for f in (SYSTEM_CONFIG, _user_config()) if is_there(f)), None)
+        file = config_file()
     if file is None:
-        return config.parse("", overrides=overrides)
+        return config.parse("", overrides=overrides), ""
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the configuration {file} cannot be read: {error}") from error
     try:
-        return config.parse(text, overrides=overrides)
+        return config.parse(text, overrides=overrides), text
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def config_file() -> Path | None:
+    """The system's configuration file, else the user's, else None."""
+    return next((file for file in (SYSTEM_CONFIG, _user_config()) if is_there(file)), None)
+
+
+def new_config_file(state: Path) -> Path:
+    """Where the box with a state folder would look for the configuration file that is not there."""
+    return SYSTEM_CONFIG if state == SYSTEM_STATE else _user_config()
 
 
 def state_folder(folder: Path | None) -> Path:
@@ -53,6 +69,11 @@ def state_folders_to_look_in(folder: Path | None) -> list[Path]:
     """Where a running box may have its state: as above, and where the system's box has it."""
     own = state_folder(folder)
     return [own] if folder is not None else [own, SYSTEM_STATE]
+
+
+def folder_with_names(folders: list[Path]) -> Path | None:
+    """The first of the state folders that has names; None where none has."""
+    return next((folder for folder in folders if is_there(folder / layout.NAMES)), None)
 
 
 def own_command() -> str:

@@ -12,13 +12,7 @@ from lanjami.runtime import log
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Read the configuration from FILE.",
-)
+@places.config_option
 @places.state_option
 @click.option(
     "--set",
@@ -35,8 +29,11 @@ def up(
     """Let everybody on this LAN use Jami, until Ctrl+C."""
     from lanjami import app  # noqa: PLC0415 - `lanjami status` need not load what only this needs
 
-    config = places.read_config(config_file, overrides)
+    config, text = places.read_config(config_file, overrides)
     journal = "JOURNAL_STREAM" in os.environ
     quiet = logging.INFO if journal or verbose else logging.WARNING
     log.to_stderr(level=logging.DEBUG if verbose > 1 else quiet, journal=journal)
-    app.serve(config, places.state_folder(state), command=places.own_command(), started=click.echo)
+    box = app.App(
+        config, places.state_folder(state), config_text=text, command=places.own_command()
+    )
+    app.serve(box, started=click.echo)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lanjami.lan import Ip
 
 ID_LENGTH = 20  # HASH_LEN, include/opendht/infohash.h
+LOOPBACK = (bytes([127, 0, 0, 1]), bytes(15) + b"\1")
 _V4_PREFIX = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6's clothes
 _V4_RECORD = ID_LENGTH + 4 + 2
 _V6_RECORD = ID_LENGTH + 16 + 2
@@ -52,7 +53,7 @@ def is_martian(endpoint: Endpoint) -> bool:
 
 def is_loopback(ip: bytes) -> bool:
     """Whether `ip` is the machine's own, which means another machine in each one's mouth."""
-    return ip[0] == 127 if len(ip) == 4 else ip == bytes(15) + b"\1"
+    return ip[0] == 127 if len(ip) == 4 else ip == LOOPBACK[1]
 
 
 def pack_records(records: Iterable[Record]) -> bytes:

@@ -6,13 +6,14 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 import lanjami
+from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.discovery.wire import Beacon
@@ -49,19 +50,32 @@ class Node:
     statistics: Statistics
 
 
+def is_installed() -> bool:
+    """Whether OpenDHT is there to be run."""
+    return importlib.util.find_spec("opendht") is not None
+
+
 class DhtNode:
     """A bootstrap node on UDP `port`, IPv4 and IPv6, with its identity in the `state` folder.
 
-    `routed` lets it write to nodes behind routers; `changed` is called when it came or went.
+    `routed` lets it write to nodes behind routers; `entries` are UDP ports of this machine where
+    other nodes are; `changed` is called when it came or went.
     """
 
     name = "dhtnode"
 
     def __init__(
-        self, *, port: int, routed: bool, state: Path, changed: Callable[[], None]
+        self,
+        *,
+        port: int,
+        routed: bool,
+        state: Path,
+        changed: Callable[[], None],
+        entries: Sequence[int] = (),
     ) -> None:
         self._port = port
         self._routed = routed
+        self._entries = entries
         self._state = state
         self._changed = changed
         self._node: Node | None = None
@@ -75,13 +89,13 @@ class DhtNode:
         return None if self._node is None else Beacon(self._node.node_id, self._port)
 
     async def run(self, ready: Ready) -> None:
-        if importlib.util.find_spec("opendht") is None:
+        if not is_installed():
             raise HostError(
                 f"OpenDHT is not installed: its wheels are for 64-bit Linux with glibc 2.34 or "
                 f"newer and for macOS 15, not for this machine ({os.uname().machine}); "
                 f"on a Raspberry Pi use the 64-bit system"
             )
-        node_id = await asyncio.to_thread(identity.load_or_make, self._state / "node-id")
+        node_id = await asyncio.to_thread(identity.load_or_make, self._state / layout.NODE_ID)
         await asyncio.to_thread(net.require_udp, self._port)
         try:
             async with process.child(
@@ -95,7 +109,8 @@ class DhtNode:
         # -P: a file of the user's in the current folder must not pass for one of Python's
         program = [sys.executable, "-P", "-m", "lanjami.dhtnode.opendht"]
         reach = "routed" if self._routed else "unrouted"
-        return [*program, str(self._port), node_id.hex(), str(os.getpid()), reach]
+        entries = map(str, self._entries)
+        return [*program, str(self._port), node_id.hex(), str(os.getpid()), reach, *entries]
 
     async def _work(self, child: process.Child, node_id: bytes, ready: Ready) -> None:
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from lanjami import layout
 from lanjami.dhtnode import policy, proxy_state, value_json
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event, Went
@@ -72,7 +73,7 @@ class Proxy:
         self.streams = Streams()
         self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
         self._push = push
-        self._file = state / "proxy-orders"
+        self._file = state / layout.PROXY_ORDERS
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
         self._is_running = False

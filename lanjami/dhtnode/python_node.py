@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
@@ -59,7 +60,7 @@ class PythonNode:
         self._port = port
         self._routed = routed
         self._state = state
-        self._file = state / "python-node-state"
+        self._file = state / layout.PYTHON_NODE_STATE
         self._lan = lan
         self._entries = entries
         self._changed = changed
@@ -130,7 +131,9 @@ class PythonNode:
 
     async def run(self, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
-        node_id = await asyncio.to_thread(identity.load_or_make, self._state / "python-node-id")
+        node_id = await asyncio.to_thread(
+            identity.load_or_make, self._state / layout.PYTHON_NODE_ID
+        )
         guard = Guard(self._lan)
         core = DhtCore(
             node_id,

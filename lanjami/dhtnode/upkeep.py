@@ -56,7 +56,7 @@ class Upkeep:
         return min(self._join_at, self._round_at, self._tick_at)
 
     def join(self, entries: Sequence[Endpoint], *, now: float) -> None:
-        """Ask at these addresses for as long as we know no good node of their family."""
+        """Ask at these addresses until there are good nodes at them."""
         if tuple(entries) != self._entries:
             self._entries = tuple(entries)
             self._join_at = now if entries else float("inf")
@@ -101,9 +101,14 @@ class Upkeep:
     def _join(self, now: float) -> None:
         self._join_at = now + self._join_gap_s
         self._join_gap_s = min(2 * self._join_gap_s, JOIN_S[1])
-        connected = {version: self.is_connected(version, now=now) for version in self._tables}
+        there = {
+            node.endpoint[:2]
+            for table in self._tables.values()
+            for node in table.nodes()
+            if node.is_good(now)
+        }
         for entry in self._entries:
-            if not connected.get(entry.version, True):
+            if entry.version in self._tables and entry[:2] not in there:
                 asked = m.Find(target=self._own_id, want=tuple(self._tables))
                 self._requests.send(Request(asked, entry, None), now=now)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from lanjami.discovery import wire
-from lanjami.discovery.limits import Limits
 from lanjami.discovery.neighbours import Neighbour
 from lanjami.discovery.responder import Datagram, Link, Responder, links
 from lanjami.lan import Interface, Ip
+from lanjami.limits import Limits
 from lanjami.runtime import log, net
 from lanjami.runtime.service import Ready
 

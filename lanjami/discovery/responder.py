@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lanjami.discovery import wire
-from lanjami.discovery.limits import Limits
 from lanjami.discovery.neighbours import Neighbours
 from lanjami.errors import WireError
 from lanjami.lan import Address, Interface, Ip, announced, is_local
+from lanjami.limits import Limits
 
 QUERY_INTERVAL_S = 60.0  # our own questions, which keep the neighbours known
 MULTICAST_GAP_S = 1.0  # between two multicasts on a link that queries caused

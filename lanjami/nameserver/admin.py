@@ -61,7 +61,8 @@ class Audit(msgspec.Struct, frozen=True, tag="audit"):
     """Whether the proof of every record holds."""
 
 
-Request = List | Show | Remove | Rename | Reserve | Unreserve | Reserved | Import | Audit
+Looking = List | Show | Reserved | Audit  # change nothing
+Request = Looking | Remove | Rename | Reserve | Unreserve | Import
 
 
 class Shown(msgspec.Struct, frozen=True):

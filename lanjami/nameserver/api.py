@@ -5,92 +5,152 @@ makes it forget its name, 400 and 404 for a name mean invalid and free, any othe
 registration means "already taken", and 5xx means "try again later".
 """
 
-import asyncio
-from typing import Protocol
+import re
+from collections import Counter
+from typing import Protocol, TypeVar
 
+import msgspec
 from aiohttp import web
 
-from lanjami.errors import RequestError
+from lanjami.errors import HostError, RequestError
 from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
-from lanjami.runtime.httpd import json_answer
+from lanjami.runtime.httpd import json_answer, refusal
+from lanjami.runtime.plain import Answer
+
+_T = TypeVar("_T")
 
 # A client's name server may be given with a path; a slash at the end changes nothing.
 _PREFIX, _SLASH = "/{prefix:(?:.*/)?}", "{slash:/?}"
 
 
+_QUICK = re.compile("/name/([a-z0-9_-]{3,32})|/addr/([0-9a-f]{40})")
+MOST_ANSWERS = 4096  # kept ready, of 2 kB each
+
+_REFUSED = {400: "malformed", 401: "without proof", 403: "taken or reserved"}
+
+
 class Names(Protocol):
     """Where names are looked up and registered; every method may raise HostError."""
 
-    async def by_name(self, name: Name) -> Record | None: ...
-    async def by_id(self, id: JamiId) -> Record | None: ...
-    async def register(self, wanted: Registration) -> None: ...
+    def by_name(self, name: Name) -> Record | None: ...
+    def by_id(self, id: JamiId) -> Record | None: ...
+    def name_of(self, id: JamiId) -> Name | None: ...
+    def revision(self) -> tuple[int, int]: ...
+    async def register(self, wanted: Registration, *, source: str) -> None: ...
 
 
-def routes(names: Names) -> list[web.RouteDef]:
-    """The three requests that clients make, and the others of the public reference server."""
-    api = _Api(names)
-    return [
-        web.get(f"{_PREFIX}name/{{name}}{_SLASH}", api.look_up_name),
-        web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", api.key_of_name),
-        web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", api.signature_of_name),
-        web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", api.owner_of_name),
-        web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", api.look_up_id),
-        web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", api.key_of_id),
-        web.post(f"{_PREFIX}name/{{name}}{_SLASH}", api.register),
-    ]
+class Api:
+    """Answers the three requests that clients make, and the others of the public reference
+    server; counts registrations, in `registered` and by the reason in `refused`."""
 
-
-class _Api:
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._answers: dict[str, Answer] = {}
+        self._revision: tuple[int, int] | None = None
+        self.registered = 0
+        self.refused: Counter[str] = Counter()
 
-    async def look_up_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get(f"{_PREFIX}name/{{name}}{_SLASH}", self._look_up_name),
+            web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", self._key_of_name),
+            web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", self._signature_of_name),
+            web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", self._owner_of_name),
+            web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", self._look_up_id),
+            web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", self._key_of_id),
+            web.post(f"{_PREFIX}name/{{name}}{_SLASH}", self._register),
+        ]
+
+    def quick(self, target: str) -> Answer | None:
+        """What clients ask all the time, at once: the look-up of a name or an ID in lower case.
+
+        None for everything else, and for what cannot be answered now.
+        """
+        asked = _QUICK.fullmatch(target)
+        if asked is None:
+            return None
+        try:
+            revision = self._names.revision()
+            if revision != self._revision:
+                self._revision, self._answers = revision, {}
+            kept = self._answers.get(target)
+            if kept is not None:
+                return kept
+            name, id = asked.groups()
+            found = self._found_id(JamiId(id)) if name is None else self._found(Name(name))
+        except RequestError as error:
+            return Answer(error.status, refusal(error))
+        except HostError:
+            return None
+        if len(self._answers) == MOST_ANSWERS:
+            del self._answers[next(iter(self._answers))]
+        answer = self._answers[target] = Answer(200, msgspec.json.encode(found))
+        return answer
+
+    async def _look_up_name(self, request: web.Request) -> web.Response:
+        return json_answer(self._found(parse_name(request.match_info["name"])))
+
+    async def _look_up_id(self, request: web.Request) -> web.Response:
+        return json_answer(self._found_id(_id(request)))
+
+    def _found(self, name: Name) -> dict[str, str]:
+        found = _there(self._names.by_name(name), "name")
         answer = {"name": found.name, "addr": found.id}
         if not found.is_renamed:
             # a client that is given both verifies them, over this very name
             answer |= {"publickey": found.publickey, "signature": found.signature}
-        return json_answer(answer)
+        return answer
 
-    async def look_up_id(self, request: web.Request) -> web.Response:
-        return json_answer({"name": (await self._identified(request)).name})
+    def _found_id(self, id: JamiId) -> dict[str, str]:
+        return {"name": _there(self._names.name_of(id), "address")}
 
-    async def key_of_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    async def _key_of_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         return json_answer({"name": found.name, "publickey": found.publickey})
 
-    async def signature_of_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    async def _signature_of_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         if found.is_renamed:
             raise RequestError(404, "the operator changed the name, its owner signed another")
         return json_answer({"name": found.name, "signature": found.signature})
 
-    async def owner_of_name(self, request: web.Request) -> web.Response:
-        found = await self._named(request)
+    async def _owner_of_name(self, request: web.Request) -> web.Response:
+        found = self._named(request)
         return json_answer({"name": found.name, "owner": f"0x{found.owner}"})
 
-    async def key_of_id(self, request: web.Request) -> web.Response:
-        found = await self._identified(request)
+    async def _key_of_id(self, request: web.Request) -> web.Response:
+        found = _there(self._names.by_id(_id(request)), "address")
         return json_answer({"addr": found.id, "publickey": found.publickey})
 
-    async def register(self, request: web.Request) -> web.Response:
-        name = parse_name(request.match_info["name"])
-        wanted = signature.read(name, await request.read())
-        await asyncio.to_thread(signature.verify, wanted)
-        await self._names.register(wanted)
+    async def _register(self, request: web.Request) -> web.Response:
+        try:
+            name = parse_name(request.match_info["name"])
+            wanted = signature.read(name, await request.read())
+            await self._names.register(wanted, source=request.remote or "")
+        except RequestError as error:
+            self.refused[_REFUSED[error.status]] += 1
+            raise
+        except web.HTTPRequestEntityTooLarge:
+            self.refused["too large"] += 1
+            raise
+        except HostError:
+            self.refused["not now"] += 1
+            raise
+        self.registered += 1
         return json_answer({"success": True})
 
-    async def _named(self, request: web.Request) -> Record:
-        found = await self._names.by_name(parse_name(request.match_info["name"]))
-        if found is None:
-            raise RequestError(404, "name not registered")
-        return found
+    def _named(self, request: web.Request) -> Record:
+        return _there(self._names.by_name(parse_name(request.match_info["name"])), "name")
 
-    async def _identified(self, request: web.Request) -> Record:
-        found = await self._names.by_id(parse_id(request.match_info["id"]))
-        if found is None:
-            raise RequestError(404, "address not registered")
-        return found
+
+def _id(request: web.Request) -> JamiId:
+    return parse_id(request.match_info["id"])
+
+
+def _there(found: _T | None, what: str) -> _T:
+    if found is None:
+        raise RequestError(404, f"{what} not registered")
+    return found

@@ -1,25 +1,37 @@
 """The names on the disk: the one place that speaks SQL.
 
 SQLite with a write-ahead log and synchronous=FULL: what a method wrote is on the disk when it
-returns. Every method is one transaction and safe to repeat.
+returns. Every method is one transaction and safe to repeat. All raise HostError where the disk or
+the database refuses, and DamagedError where what is on the disk is no whole database.
 """
 
 import importlib.resources
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from lanjami.errors import HostError, RequestError
+from lanjami.nameserver.index import Index
 from lanjami.nameserver.names import JamiId, Name
 from lanjami.nameserver.record import Record
 
+
+class DamagedError(HostError):
+    """What is on the disk is no whole database."""
+
+
+class NewerError(HostError):
+    """The database is of a version that this program does not know."""
+
+
 BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
 
-_COLUMNS = "name, id, owner, publickey, signature, registered, signed"
+_FIELDS = ("name", "id", "owner", "publickey", "signature", "registered", "signed")
+_COLUMNS = ", ".join(_FIELDS)
 _INSERT = f"INSERT INTO names ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no text of a client
 _SELECT = f"SELECT {_COLUMNS} FROM names"  # noqa: S608 - no text of a client
 
@@ -27,20 +39,21 @@ _SELECT = f"SELECT {_COLUMNS} FROM names"  # noqa: S608 - no text of a client
 class Database:
     """The names and what the operator decided; used by one thread at a time.
 
-    Raises HostError where the disk or the database refuses.
+    `index` follows every change, and may be read by other threads.
     """
 
     def __init__(self, path: Path) -> None:
-        with _translated():
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
+        self._connection = _connect(path)
+        self.index = Index()
         try:
             with _translated():
                 path.chmod(0o600)
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._migrate(path)
+                for row, name, id in self._connection.execute("SELECT rowid, name, id FROM names"):
+                    self.index.add(row, name, id)
+            self.index.reserved = frozenset(self.reserved())
         except BaseException:
             self._connection.close()
             raise
@@ -60,44 +73,41 @@ class Database:
             rows = self._connection.execute(f"{_SELECT} ORDER BY name").fetchall()
         return [Record(*row) for row in rows]
 
-    def count(self) -> int:
-        with _translated():
-            (number,) = self._connection.execute("SELECT count(*) FROM names").fetchone()
-            return int(number)
+    def register(self, wanted: Sequence[Record]) -> list[RequestError | None]:
+        """Give each name to its ID, for ever; again for the same pair is no error.
 
-    def register(self, wanted: Record) -> None:
-        """Give the name to the ID, for ever; again for the same pair is no error.
-
-        Raises RequestError (403) where one of them is taken, or the name reserved.
+        RequestError (403) stands in the place of one whose name or ID is taken, or whose name is
+        reserved. Where this raises, none was given.
         """
         with _translated(), self._transaction():
-            if self._require_free(wanted):
-                self._insert(wanted)
+            new, refused = self._give(wanted)
+        self._add_to_index(new)
+        return refused
 
-    def add(self, records: Iterable[Record]) -> int:
+    def add(self, records: Sequence[Record]) -> int:
         """Take all records or, with RequestError (403) that lists what is in the way, none.
 
         Records that are there already are passed over; returns how many were new.
         """
-        conflicts, new = [], 0
         with _translated(), self._transaction():
-            for record in records:
-                try:
-                    if not self._require_free(record):
-                        continue
-                    self._insert(record)
-                    new += 1
-                except RequestError as error:
-                    conflicts.append(f"{record.name}: {error}")
+            new, refused = self._give(records)
+            conflicts = [
+                f"{record.name}: {error}"
+                for record, error in zip(records, refused, strict=True)
+                if error
+            ]
             if conflicts:
                 raise RequestError(403, "nothing was taken, because: " + "; ".join(conflicts))
-        return new
+        self._add_to_index(new)
+        return len(new)
 
     def remove(self, name: Name) -> bool:
         """Take a name from its ID; False where nobody has it."""
         with _translated(), self._transaction():
-            gone = self._connection.execute("DELETE FROM names WHERE name = ?", (name,))
-            return gone.rowcount > 0
+            gone = self._connection.execute("DELETE FROM names WHERE name = ?", (name,)).rowcount
+        if gone:
+            self.index.remove(name)
+        return gone > 0
 
     def rename(self, name: Name, new: Name) -> bool:
         """Give an ID another name; False where nobody has `name`.
@@ -113,52 +123,51 @@ class Database:
                 raise RequestError(403, "the name is taken", addr=holder.id)
             self._require_unreserved(new)
             self._connection.execute("UPDATE names SET name = ? WHERE name = ?", (new, name))
-            return True
+        self.index.rename(name, new)
+        return True
 
     def reserve(self, name: Name, *, when: int) -> None:
         """Keep a name from being given; who has it keeps it."""
         with _translated(), self._transaction():
             self._connection.execute("INSERT OR IGNORE INTO reserved VALUES (?, ?)", (name, when))
+        self.index.reserved |= {name}
 
     def unreserve(self, name: Name) -> bool:
         """Let a name be given again; False where it was not reserved."""
         with _translated(), self._transaction():
-            gone = self._connection.execute("DELETE FROM reserved WHERE name = ?", (name,))
-            return gone.rowcount > 0
+            gone = self._connection.execute("DELETE FROM reserved WHERE name = ?", (name,)).rowcount
+        self.index.reserved -= {name}
+        return gone > 0
 
     def reserved(self) -> list[Name]:
         with _translated():
             rows = self._connection.execute("SELECT name FROM reserved ORDER BY name").fetchall()
         return [Name(name) for (name,) in rows]
 
-    def is_reserved(self, name: Name) -> bool:
+    def require_readable(self) -> None:
+        """Ask something that is on the disk or in its cache."""
         with _translated():
-            return (
-                self._connection.execute(
-                    "SELECT 1 FROM reserved WHERE name = ?", (name,)
-                ).fetchone()
-                is not None
-            )
+            self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
 
-    def copy_to(self, path: Path) -> None:
-        """Write a whole and consistent copy, while others may go on."""
-        with _translated(), closing(sqlite3.connect(path)) as copy:
-            self._connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-        path.chmod(0o600)
-
-    def check(self) -> None:
-        """Read everything; HostError where it is damaged."""
-        with _translated():
-            (verdict,) = self._connection.execute("PRAGMA integrity_check").fetchone()
-        if verdict != "ok":
-            raise HostError(f"the database of names is damaged: {verdict}")
-
-    def write_something(self) -> None:
+    def require_writable(self) -> None:
         """Write what is there already, to find out whether the disk takes it."""
         with _translated(), self._transaction():
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             self._connection.execute(f"PRAGMA user_version = {version}")
+
+    def _give(
+        self, wanted: Iterable[Record]
+    ) -> tuple[list[tuple[int, Record]], list[RequestError | None]]:
+        """The rows of the records that were new, and why each was refused."""
+        new, refused = [], list[RequestError | None]()
+        for record in wanted:
+            try:
+                if self._require_free(record):
+                    new.append((self._insert(record), record))
+                refused.append(None)
+            except RequestError as error:
+                refused.append(error)
+        return new, refused
 
     def _require_free(self, wanted: Record) -> bool:
         """False where the pair is there already; RequestError where it cannot be."""
@@ -174,11 +183,17 @@ class Database:
         return True
 
     def _require_unreserved(self, name: Name) -> None:
-        if self.is_reserved(name):
+        if name in self.index.reserved:
             raise RequestError(403, "the name is reserved", name=name)
 
-    def _insert(self, record: Record) -> None:
-        self._connection.execute(_INSERT, msgspec.structs.astuple(record))
+    def _insert(self, record: Record) -> int:
+        row = self._connection.execute(_INSERT, msgspec.structs.astuple(record)).lastrowid
+        assert row is not None
+        return row
+
+    def _add_to_index(self, new: Iterable[tuple[int, Record]]) -> None:
+        for row, record in new:
+            self.index.add(row, record.name, record.id)
 
     def _find(self, column: str, value: str) -> Record | None:
         with _translated():
@@ -189,12 +204,14 @@ class Database:
         steps = schema()
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > len(steps):
-            raise HostError(
+            raise NewerError(
                 f"the database of names is of version {version}, newer than this lanjami "
                 f"knows ({len(steps)}); it is left alone"
             )
-        if 0 < version < len(steps):
-            self.copy_to(path.with_name(f"{path.name}.before-version-{len(steps)}"))
+        if version == len(steps):
+            return
+        if version:
+            copy(path, path.with_name(f"{path.name}.before-version-{len(steps)}"))
         with self._transaction():
             # again, as another process may have been faster
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -208,10 +225,76 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # some errors end it by themselves
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+
+
+class Reader:
+    """Reads single rows, beside the thread that owns the database, and never waits for it."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = _connect(path, options="mode=ro", busy_s=0.0)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def record(self, row: int) -> Record | None:
+        """The record in a row of the index; about 10 us, from the cache of the disk."""
+        with _translated():
+            found = self._connection.execute(f"{_SELECT} WHERE rowid = ?", (row,)).fetchone()
+        return None if found is None else Record(*found)
+
+
+def copy(path: Path, target: Path) -> None:
+    """Write a consistent copy of a database, while others go on with it; DamagedError where it is
+    not whole."""
+    with (
+        closing(_connect(path, options="mode=ro")) as source,
+        closing(_connect(target)) as made,
+        _translated(),
+    ):
+        source.backup(made)
+        made.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
+        target.chmod(0o600)
+    check(target)
+
+
+def check(path: Path) -> None:
+    """Read everything in a database, while others go on with it; DamagedError where it is not
+    whole."""
+    with closing(_connect(path, options="mode=ro")) as connection, _translated():
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise DamagedError(f"the database of names is damaged: {verdict}")
+
+
+def salvage(path: Path) -> Iterator[Record]:
+    """What can be read of a damaged database, from both of its ends; some may come twice, and
+    what comes may be wrong."""
+    for order in ("", " DESC"):
+        with (
+            suppress(HostError, msgspec.ValidationError),
+            closing(_connect(path, options="mode=ro")) as connection,
+            _translated(),
+        ):
+            for row in connection.execute(f"{_SELECT} ORDER BY rowid{order}"):
+                yield msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Record)
+
+
+def _connect(
+    path: Path, *, options: str = "mode=rwc", busy_s: float = BUSY_S
+) -> sqlite3.Connection:
+    with _translated():
+        return sqlite3.connect(
+            f"{path.absolute().as_uri()}?{options}",
+            uri=True,
+            timeout=busy_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
 
 
 @contextmanager
@@ -219,7 +302,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise HostError(f"the database of names: {error}") from error
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary one
+        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        raise (DamagedError if damaged else HostError)(f"the database of names: {error}") from error
     except OSError as error:
         raise HostError(f"the database of names: {error.strerror}") from error
 

@@ -1,8 +1,8 @@
 """Usernames and Jami IDs."""
 
 import re
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable
+from fnmatch import translate
 from typing import NewType
 
 from lanjami.errors import RequestError
@@ -34,9 +34,10 @@ def parse_name(text: str) -> Name:
     return Name(name)
 
 
-def is_reserved(name: Name, patterns: Iterable[str]) -> bool:
-    """Whether a name matches one of the shell-style `patterns` of names that nobody is given."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def matcher(patterns: Iterable[str]) -> Callable[[Name], bool]:
+    """Tells whether a name matches one of the shell-style `patterns`."""
+    matches = re.compile("|".join(map(translate, patterns)) or "(?!)").match
+    return lambda name: matches(name) is not None
 
 
 def parse_id(text: str) -> JamiId:

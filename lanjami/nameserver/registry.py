@@ -1,28 +1,58 @@
 """The service that keeps the names open."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lanjami.errors import HostError, RequestError
-from lanjami.nameserver import admin, record
-from lanjami.nameserver.database import Database
-from lanjami.nameserver.names import JamiId, Name, is_reserved
+from lanjami.limits import Limits
+from lanjami.nameserver import admin, record, signature
+from lanjami.nameserver.database import DamagedError, Database, check, copy
+from lanjami.nameserver.names import JamiId, Name, matcher
+from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
-from lanjami.runtime.service import Ready
+from lanjami.runtime import disk, log
+from lanjami.runtime.batches import Batches
+from lanjami.runtime.service import Ready, together
 
+_log = log.get(__name__)
 _T = TypeVar("_T")
 
 CHECK_EVERY_S = 10.0
+LOOK_AGAIN_S = 1.0
+READ_ALL_EVERY_S = 24 * 3600.0
 ANSWER_WITHIN_S = 5.0
+MOST_NAMES = 200_000  # 400 MB on the disk and 60 MB of memory
+MOST_IN_A_COMMIT = 256
+MOST_WAITING = 1_000
+
+# Of new names. A hall full of people behind one router takes theirs at once; who goes on faster
+# than this wants other people's names.
+SOURCE_PER_S, SOURCE_BURST, SOURCES = 5.0, 300.0, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What serves while the names are open."""
+
+    thread: Executor
+    names: Opened
+    registering: Batches[Registration, None]
 
 
 class Registry:
-    """The service that keeps the names open; while it is down, every method raises HostError."""
+    """The service that keeps the names open; while it is down, every method raises HostError.
+
+    `reserved` are patterns of names that no client is given; for `spare` see `open_names`.
+    """
 
     name = "names"
 
@@ -31,99 +61,260 @@ class Registry:
         *,
         path: Path,
         reserved: Sequence[str] = (),
+        spare: Spare = lambda _: None,
+        most_names: int = MOST_NAMES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
-        self._reserved = reserved
+        self._is_reserved = matcher(reserved)
+        self._spare = spare
+        self._most_names = most_names
         self._clock = clock
-        self._thread: ThreadPoolExecutor | None = None
-        self._database: Database | None = None
+        self._serving: _Serving | None = None
+        self._openings = 0
+        self._damage: list[Path] = []
+        self._trouble = asyncio.Event()
+        self._met_damage = False
         self._reason = ""
-        self._known = 0
+        self._limits = Limits(SOURCE_PER_S, SOURCE_BURST, 1e9, 1e9, SOURCES)
 
     async def run(self, ready: Ready) -> None:
-        thread = ThreadPoolExecutor(1, thread_name_prefix="names")
-        try:
-            database = await _on(thread, lambda: Database(self._path))
+        suspect = False
+        while True:
+            thread = ThreadPoolExecutor(1, thread_name_prefix="names")
             try:
-                self._thread, self._database, self._reason = thread, database, ""
-                while True:
-                    await self._see_whether_it_works()
-                    ready(f"{self._known} names", reason=self._reason)
-                    await asyncio.sleep(CHECK_EVERY_S)
+                names = await _on(
+                    thread,
+                    lambda: open_names(self._path, spare=self._spare, suspect=suspect),  # noqa: B023 - awaited here
+                )
+                try:
+                    await self._serve(_serving(thread, names, self._register_all), ready)
+                except DamagedError as error:
+                    _log.error("the names are damaged, opening them again", reason=error)
+                    suspect = True
+                except _WritableAgain:
+                    _log.info("the disk takes names again")
+                finally:
+                    self._serving = None
+                    thread.submit(names.close)
             finally:
-                self._thread = self._database = None
-                thread.submit(database.close)
-        finally:
-            thread.shutdown(wait=False)  # a disk that hangs must not hold up the others
+                thread.shutdown(wait=False)  # a disk that hangs must not hold up the others
 
     def known(self) -> int:
-        """How many names there were when they were last counted."""
-        return self._known
+        """How many names there are; 0 while they are not open."""
+        return 0 if self._serving is None else len(self._serving.names.database.index)
 
-    async def by_name(self, name: Name) -> Record | None:
+    def revision(self) -> tuple[int, int]:
+        """What differs from earlier when what was found earlier may be wrong."""
+        return self._openings, self._open().names.database.index.revision
+
+    def by_name(self, name: Name) -> Record | None:
         """Who has a name; RequestError (400) where nobody has it nor will be given it."""
-        found, reserved = await self._ask(
-            lambda database: (database.by_name(name), database.is_reserved(name))
-        )
-        if found is None and (reserved or is_reserved(name, self._reserved)):
+        index = self._open().names.database.index
+        row = index.row_of(name)
+        if row is not None:
+            return self._read(row, name)
+        if name in index.reserved or self._is_reserved(name):
             raise RequestError(400, "the name is reserved", name=name)
-        return found
+        return None
 
-    async def by_id(self, id: JamiId) -> Record | None:
-        return await self._ask(lambda database: database.by_id(id))
+    def by_id(self, id: JamiId) -> Record | None:
+        name = self.name_of(id)
+        return None if name is None else self.by_name(name)
 
-    async def register(self, wanted: Registration) -> None:
-        """Give the name of a verified registration; when this returns, it is on the disk.
+    def name_of(self, id: JamiId) -> Name | None:
+        name = self._open().names.database.index.name_of(id)
+        if name is None and self._damage:
+            raise HostError("names were damaged here, so it is not known whether this ID has one")
+        return name
 
-        Raises RequestError (403) where the name or the ID is taken, or the name reserved.
+    async def register(self, wanted: Registration, *, source: str) -> None:
+        """Verify a registration from an address and give the name; when this returns, it is on
+        the disk.
+
+        Raises RequestError: 401 where the proof does not hold, 403 where the name or the ID is
+        taken or the name reserved.
         """
-        kept = record.of(wanted, when=int(self._clock()))
-        if is_reserved(wanted.name, self._reserved):
-            raise RequestError(403, "the name is reserved", name=wanted.name)
+        serving = self._open()
+        if serving.names.why_read_only:
+            raise HostError(serving.names.why_read_only)
+        if serving.names.database.index.id_of(wanted.name) != wanted.id:
+            self._require_room(wanted.name, serving, source)
         try:
-            await self._ask(lambda database: database.register(kept))
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await serving.registering.ask(wanted)
+        except TimeoutError:
+            raise _too_slow() from None
         except HostError as error:
-            self._reason = f"names cannot be registered: {error}"
+            self._met_damage |= isinstance(error, DamagedError)
+            self._trouble.set()
             raise
-        self._reason = ""
-        self._known = await self._ask(Database.count)
 
     async def perform(self, request: admin.Request) -> Any:
         """Do what the operator asks; see `admin.perform`."""
-        thread, database = self._opened()
+        serving = self._open()
+        if serving.names.why_read_only and not isinstance(request, admin.Looking):
+            raise HostError(serving.names.why_read_only)
 
         def ask(question: Callable[[Database], _T]) -> _T:
-            return thread.submit(question, database).result()
+            return serving.thread.submit(question, serving.names.database).result()
 
-        done = await asyncio.to_thread(admin.perform, request, ask, when=int(self._clock()))
-        self._known = await self._ask(Database.count)
-        return done
+        return await asyncio.to_thread(admin.perform, request, ask, when=int(self._clock()))
 
-    async def _see_whether_it_works(self) -> None:
+    def copy_to(self, path: Path) -> None:
+        """Write a whole copy of the names to `path`; slow, and for any thread but the loop's."""
+        if why := self._open().names.why_read_only:
+            raise HostError(why)
+        disk.require_room(path.parent, 2 * self._path.stat().st_size)
+        copy(self._path, path)
+
+    async def _serve(self, serving: _Serving, ready: Ready) -> None:
+        self._damage = await asyncio.to_thread(set_aside, self._path)
+        self._trouble.clear()
+        self._met_damage = False
+        self._reason = ""
+        self._openings += 1
+        self._serving = serving
+        if serving.names.why_read_only:
+            await together(serving.registering.run(), self._wait_for_the_disk(serving, ready))
+        else:
+            await together(serving.registering.run(), self._watch(serving, ready), self._read_all())
+
+    async def _watch(self, serving: _Serving, ready: Ready) -> None:
+        """Look every now and then, and soon after there was trouble, whether the database works."""
+        while True:
+            try:
+                await _asked(serving, Database.require_readable)
+                if self._reason:
+                    await _asked(serving, Database.require_writable)
+                self._reason = ""
+            except DamagedError:
+                raise
+            except HostError as error:
+                self._reason = f"names cannot be registered: {error}"
+            ready(f"{self.known()} names", reason=self._reason or self._told_of_damage())
+            await asyncio.sleep(LOOK_AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY_S - LOOK_AGAIN_S):
+                    await self._trouble.wait()
+            self._trouble.clear()
+            if self._met_damage:
+                raise DamagedError("a part of the database cannot be read")
+
+    async def _wait_for_the_disk(self, serving: _Serving, ready: Ready) -> None:
+        why = f"names can be looked up but not registered: {serving.names.why_read_only}"
+        while True:
+            ready(f"{self.known()} names", reason=why)
+            await asyncio.sleep(CHECK_EVERY_S)
+            if await _on(serving.thread, partial(_can_be_opened, self._path)):
+                raise _WritableAgain
+
+    async def _read_all(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(check, self._path)
+            except DamagedError:
+                raise
+            except HostError as error:
+                self._reason = str(error)
+            await asyncio.sleep(READ_ALL_EVERY_S)
+
+    def _register_all(
+        self, database: Database, wanted: Sequence[Registration]
+    ) -> list[Exception | None]:
+        """Verify all and give what can be given, in one transaction; called in the thread."""
+        answers: dict[int, Exception | None] = {}
+        for number, one in enumerate(wanted):
+            try:
+                signature.verify(one)
+            except RequestError as error:
+                answers[number] = error
+        proven = [number for number in range(len(wanted)) if number not in answers]
+        when = int(self._clock())
         try:
-            self._known = await self._ask(Database.count)
-            if self._reason:
-                await self._ask(Database.write_something)
-            self._reason = ""
+            given = database.register([record.of(wanted[number], when=when) for number in proven])
         except HostError as error:
-            self._reason = str(error)
+            self._reason = f"names cannot be registered: {error}"
+            raise
+        answers.update(zip(proven, given, strict=True))
+        return [answers[number] for number in range(len(wanted))]
 
-    async def _ask(self, question: Callable[[Database], _T]) -> _T:
-        thread, database = self._opened()
+    def _require_room(self, name: Name, serving: _Serving, source: str) -> None:
+        """Refuse a new name that is reserved, or that is one too many, for all or for `source`."""
+        if self._is_reserved(name):
+            raise RequestError(403, "the name is reserved", name=name)
+        if len(serving.names.database.index) >= self._most_names:
+            raise HostError(f"this box has the {self._most_names} names that it can keep")
+        now = asyncio.get_running_loop().time()
+        if not ip_address(source).is_loopback and self._limits.refuse(source, now=now):
+            raise HostError(f"too many registrations from {source}; try again in a minute")
+
+    def _read(self, row: int, name: Name) -> Record:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await _on(thread, lambda: question(database))
-        except TimeoutError:
-            raise HostError(
-                f"the database of names did not answer within {ANSWER_WITHIN_S:g} s"
-            ) from None
+            found = self._open().names.reader.record(row)
+        except HostError as error:
+            self._met_damage |= isinstance(error, DamagedError)
+            self._trouble.set()
+            raise
+        if found is None or found.name != name:  # the index follows in the next moment
+            raise HostError("the names are being changed")
+        return found
 
-    def _opened(self) -> tuple[ThreadPoolExecutor, Database]:
-        if self._thread is None or self._database is None:
+    def _told_of_damage(self) -> str:
+        if not self._damage:
+            return ""
+        return (
+            "the database was damaged and replaced from a backup, so names may be lost; what is "
+            f"left of it is in {self._damage[-1]}. Remove that folder when nobody misses a name"
+        )
+
+    def _open(self) -> _Serving:
+        if self._serving is None:
             raise HostError("the names are not open for now")
-        return self._thread, self._database
+        return self._serving
 
 
-async def _on(thread: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+class _WritableAgain(Exception):  # noqa: N818 - no error
+    """The disk takes something again."""
+
+
+def _serving(
+    thread: Executor,
+    names: Opened,
+    register_all: Callable[[Database, Sequence[Registration]], list[Exception | None]],
+) -> _Serving:
+    registering: Batches[Registration, None] = Batches(
+        thread,
+        partial(register_all, names.database),
+        most=MOST_IN_A_COMMIT,
+        most_waiting=MOST_WAITING,
+    )
+    return _Serving(thread, names, registering)
+
+
+async def _asked(serving: _Serving, question: Callable[[Database], _T]) -> _T:
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            return await _on(serving.thread, lambda: question(serving.names.database))
+    except TimeoutError:
+        raise _too_slow() from None
+
+
+def _too_slow() -> HostError:
+    return HostError(f"the database of names did not answer within {ANSWER_WITHIN_S:g} s")
+
+
+def _can_be_opened(path: Path) -> bool:
+    try:
+        database = Database(path)
+        try:
+            database.require_writable()
+        finally:
+            database.close()
+    except HostError:
+        return False
+    return True
+
+
+async def _on(thread: Executor, work: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(thread, work)

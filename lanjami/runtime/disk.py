@@ -3,11 +3,21 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lanjami.errors import HostError
+
+SPARED = 32 << 20  # bytes that are left for what cannot wait
+
+_SCRATCH = ".scratch-"
+_PREPARED = ".incoming"
+_COMMITTED = ".incoming-for-"
 
 
 def make_private_folder(folder: Path) -> None:
@@ -20,22 +30,112 @@ def make_private_folder(folder: Path) -> None:
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace the file at `path`; when this returns, the content is on the disk."""
+    with made_whole(path, mode=mode) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def made_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write to, which is on the disk at `path` when the block ends without an error;
+    until then, what was there before is. Raises HostError where the disk refuses."""
     temporary = path.with_name(f".{path.name}.new")
     try:
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(file, "wb") as stream:
-            os.fchmod(file, mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(file)
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with os.fdopen(file, "r+b") as stream:
+                os.fchmod(file, mode)
+                yield stream
+                stream.flush()
+                os.fsync(file)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
     except OSError as error:
         raise HostError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """A new private folder in `folder`, gone at the end of the block."""
+    try:
+        made = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+    except OSError as error:
+        raise HostError(f"{folder} takes nothing: {error.strerror}") from error
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove what a killed program left of its scratch folders."""
+    for left in folder.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def unused(folder: Path, name: str) -> Path:
+    """A path in `folder` that is not there, called `name` with a number."""
+    return next(
+        path for number in itertools.count(1) if not (path := folder / f"{name}-{number}").exists()
+    )
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Raise HostError where `size` more bytes would leave the disk nearly full."""
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARED:
+        raise HostError(f"{folder} has {free >> 20} MB left, {(size + SPARED) >> 20} are needed")
+
+
+@contextlib.contextmanager
+def exchanging(folder: Path, *, aside: str) -> Iterator[Path]:
+    """A folder for files that come into `folder` together when the block ends without an error.
+
+    The files that they replace, with the logs that SQLite keeps beside them, go into a new folder
+    `aside` in it. A power cut leaves all as it was, or `finish_exchange` completes it.
+    """
+    prepared = folder / _PREPARED
+    try:
+        shutil.rmtree(prepared, ignore_errors=True)
+        prepared.mkdir(mode=0o700)
+        try:
+            yield prepared
+            owner = folder.stat()
+            for file in (*prepared.iterdir(), prepared):
+                if os.geteuid() == 0:  # the administrator, for the user that the box runs as
+                    os.chown(file, owner.st_uid, owner.st_gid)
+                _sync(file)
+            prepared.rename(folder / f"{_COMMITTED}{aside}")
+        except BaseException:
+            shutil.rmtree(prepared, ignore_errors=True)
+            raise
+        _sync(folder)
+    except OSError as error:
+        raise HostError(f"{folder} cannot be written: {error.strerror}") from error
+    finish_exchange(folder)
+
+
+def finish_exchange(folder: Path) -> None:
+    """Complete an exchange that a power cut interrupted; nothing where there was none."""
+    try:
+        for committed in folder.glob(f"{_COMMITTED}*"):
+            aside = folder / committed.name.removeprefix(_COMMITTED)
+            if not aside.exists():
+                committed_by = committed.stat()
+                aside.mkdir(mode=0o700)
+                os.chown(aside, committed_by.st_uid, committed_by.st_gid)
+            for file in committed.iterdir():
+                for suffix in ("-wal", "-shm", ""):
+                    with contextlib.suppress(FileNotFoundError):
+                        (folder / f"{file.name}{suffix}").rename(aside / f"{file.name}{suffix}")
+                _sync(folder)  # a log must not be there any longer when the file it is not of comes
+                file.rename(folder / file.name)
+            _sync(folder)
+            committed.rmdir()
+    except OSError as error:
+        raise HostError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -68,3 +168,12 @@ def _open_lock(path: Path) -> int:
         if error.errno != errno.EROFS:
             raise
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a dying card that was made read-only
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -8,17 +8,22 @@ from pathlib import Path
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from lanjami.errors import HostError, RequestError
 from lanjami.runtime import log, net
-from lanjami.runtime.service import Ready
+from lanjami.runtime.connections import Connections, places
+from lanjami.runtime.fastlane import FastLane
+from lanjami.runtime.handler import Handler, Handlers, timed
+from lanjami.runtime.plain import Quick
+from lanjami.runtime.service import Ready, together
 
 _log = log.get(__name__)
 
-LARGEST_BODY = 144 * 1024  # bytes: a value of 64 KiB in base64, with a key and a signature
-MOST_CONNECTIONS = 256  # a client's lasts milliseconds; when they are full, the oldest goes
-ACCEPTED_AT_ONCE = 64
-IDLE_S = 10.0
+LARGEST_BODY = 144 * 1024  # bytes: 64 KiB in base64, with a key and a signature
+REQUEST_WITHIN_S = 10.0  # from the opening, or the answer before, to its last byte
+STOP_S = 0.15  # for what is being answered; the library may take it twice
+ENDED_WITHIN_S = 0.05  # for what was cancelled then
 LARGEST_IMPORT = 256 << 20  # bytes, from our own user only
 RETRY_AFTER_S = 5
 CHECK_EVERY_S = 10.0
@@ -28,15 +33,28 @@ Routes = Callable[[], Sequence[web.AbstractRouteDef]]
 
 
 class HttpServer:
-    """Serves `routes` on the first of `ports` that is free, and looks through the socket
-    whether it answers `probe`, a path."""
+    """Serves on the first of `ports` that is free, and looks through the socket whether it answers
+    `probe`, a path: what `quick` answers at once, and `routes` for all the rest.
+
+    A client has `request_within_s` for each request; streams may be answered for ever.
+    """
 
     name = "http"
 
-    def __init__(self, *, ports: Sequence[int], routes: Routes, probe: str) -> None:
+    def __init__(
+        self,
+        *,
+        ports: Sequence[int],
+        routes: Routes,
+        probe: str,
+        quick: Quick,
+        request_within_s: float = REQUEST_WITHIN_S,
+    ) -> None:
         self._ports = ports
         self._routes = routes
         self._probe = probe
+        self._quick = quick
+        self._request_within_s = request_within_s
         self._port: int | None = None
 
     def port(self) -> int | None:
@@ -44,16 +62,33 @@ class HttpServer:
         return self._port
 
     async def run(self, ready: Ready) -> None:
-        port, sockets = await asyncio.to_thread(listen_on_first, self._ports)
-        async with _serving(self._routes, sockets, largest_body=LARGEST_BODY):
-            try:
-                while True:
-                    await check(port, self._probe)
-                    self._port = port
-                    ready(f"TCP {port}, answers through the socket")
-                    await asyncio.sleep(CHECK_EVERY_S)
-            finally:
-                self._port = None
+        port, listeners = await asyncio.to_thread(listen_on_first, self._ports)
+        connections = Connections(most=places(), patience_s=self._request_within_s)
+        async with contextlib.AsyncExitStack() as opened:
+            for listener in listeners:
+                opened.enter_context(listener)
+            handlers = Handlers(connections, patience_s=self._request_within_s)
+            opened.push_async_callback(handlers.end, within_s=ENDED_WITHIN_S)
+            server = await opened.enter_async_context(
+                _serving(self._routes, middlewares=[_errors, timed], largest_body=LARGEST_BODY)
+            )
+            lane = FastLane(
+                listeners=listeners,
+                quick=self._quick,
+                protocols=lambda guest: Handler(server, handlers, guest),
+                connections=connections,
+            )
+            await together(lane.run(), self._watch(port, ready))
+
+    async def _watch(self, port: int, ready: Ready) -> None:
+        try:
+            while True:
+                await check(port, self._probe)
+                self._port = port
+                ready(f"TCP {port}, answers through the socket")
+                await asyncio.sleep(CHECK_EVERY_S)
+        finally:
+            self._port = None
 
 
 class LocalServer:
@@ -67,7 +102,14 @@ class LocalServer:
 
     async def run(self, ready: Ready) -> None:
         sock = await asyncio.to_thread(_listen_privately, self._path)
-        async with _serving(self._routes, [sock], largest_body=LARGEST_IMPORT):
+        loop = asyncio.get_running_loop()
+        async with contextlib.AsyncExitStack() as opened:
+            opened.enter_context(sock)
+            server = await opened.enter_async_context(
+                _serving(self._routes, middlewares=[_errors], largest_body=LARGEST_IMPORT)
+            )
+            listening = await loop.create_server(server, sock=sock)
+            opened.callback(listening.close)
             try:
                 ready(str(self._path))
                 await asyncio.Event().wait()
@@ -105,40 +147,25 @@ def json_answer(body: object, *, status: int = 200) -> web.Response:
     )
 
 
+def refusal(error: RequestError) -> bytes:
+    """What a client is told that must ask differently, as JSON."""
+    return msgspec.json.encode({"success": False, "error": str(error), **error.body})
+
+
 @contextlib.asynccontextmanager
 async def _serving(
-    routes: Routes, sockets: Sequence[socket.socket], *, largest_body: int
-) -> AsyncIterator[None]:
-    """Serve on listening sockets, which are closed at the end, whatever happens."""
-    async with contextlib.AsyncExitStack() as opened:
-        for sock in sockets:
-            opened.enter_context(sock)
-        app = web.Application(middlewares=[_errors], client_max_size=largest_body)
-        app.add_routes(routes())
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=IDLE_S)
-        opened.push_async_callback(runner.cleanup)
+    routes: Routes, *, middlewares: Sequence[Middleware], largest_body: int
+) -> AsyncIterator[web.Server]:
+    """Makes handlers of connections; at the end, what is being answered has `STOP_S`."""
+    app = web.Application(middlewares=middlewares, client_max_size=largest_body)
+    app.add_routes(routes())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
+    try:
         await runner.setup()
-        accept = _bounded(runner)
-        loop = asyncio.get_running_loop()
-        for sock in sockets:
-            server = await loop.create_server(accept, sock=sock, backlog=ACCEPTED_AT_ONCE)
-            opened.callback(server.close)
-        yield
-
-
-def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
-    """Makes the handlers of connections; one too many ends the one that is open the longest, so
-    that silent connections, however many, keep nobody out."""
-    server = runner.server
-    assert server is not None
-
-    def accept() -> asyncio.Protocol:
-        connections = server.connections
-        if len(connections) >= MOST_CONNECTIONS and connections[0].transport is not None:
-            connections[0].transport.abort()
-        return server()
-
-    return accept
+        assert runner.server is not None
+        yield runner.server
+    finally:
+        await runner.cleanup()
 
 
 @web.middleware
@@ -150,8 +177,8 @@ async def _errors(
     try:
         return await handler(request)
     except RequestError as error:
-        return json_answer(
-            {"success": False, "error": str(error), **error.body}, status=error.status
+        return web.Response(
+            body=refusal(error), status=error.status, content_type="application/json"
         )
     except HostError as error:
         _log.debug("request refused", path=request.path, reason=error)

@@ -12,7 +12,12 @@ from lanjami.lan import host_port, http_url
 _WIDEST_LIST = 4  # addresses shown at the start
 
 # What a person is told of the services that matter to a client.
-_TITLES = {"dhtnode": "bootstrap", "discovery": "discovery", "names": "name server"}
+_TITLES = {
+    "dhtnode": "bootstrap",
+    "dhtnode-python": "bootstrap in Python",
+    "discovery": "discovery",
+    "names": "name server",
+}
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -24,8 +29,20 @@ class Service(msgspec.Struct, frozen=True):
     failures: int
 
 
+class DhtNode(msgspec.Struct, frozen=True):
+    """A node by its `engine`; `node_id` is "" and the counts are 0 while it is down."""
+
+    engine: str
+    node_id: str
+    port: int
+    good: int
+    dubious: int
+    values: int
+    messages: int
+
+
 class Dht(msgspec.Struct, frozen=True):
-    """The bootstrap node; `node_id` is "" and the counts are 0 while it is down."""
+    """The first of the nodes, as in `DhtNode`, and `nodes`, all of them."""
 
     node_id: str
     port: int
@@ -33,6 +50,7 @@ class Dht(msgspec.Struct, frozen=True):
     dubious: int
     values: int
     messages: int
+    nodes: list[DhtNode] = []
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -58,6 +76,14 @@ class Discovery(msgspec.Struct, frozen=True):
     neighbours: list[Neighbour]
 
 
+class Registrations(msgspec.Struct, frozen=True):
+    """Counts since the start; `refused_by` splits `refused` by reason."""
+
+    accepted: int
+    refused: int
+    refused_by: dict[str, int]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -70,6 +96,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     host: str
     name_server: str
     names: int
+    registrations: Registrations
 
 
 def table(snapshot: Snapshot) -> str:
@@ -93,20 +120,35 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
     yield ""
     yield f"  Addresses    {', '.join(snapshot.addresses) or 'none'}"
     yield f"  Name server  {snapshot.name_server or 'none'}, {snapshot.names} names"
+    yield f"  DHT          {_counts(dht)}"
+    for node in dht.nodes[1:]:
+        yield f"               {node.engine}: {_counts(node)}"
+    registrations = snapshot.registrations
     yield (
-        f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values, "
-        f"{dht.messages} requests sent"
+        f"  Names        {registrations.accepted} registrations taken, {registrations.refused} "
+        f"refused{_split(registrations.refused_by)}"
     )
-    dropped = ", ".join(f"{number} {why}" for why, number in discovery.dropped_by.items())
     yield (
         f"  Discovery    {discovery.queries} queries, {discovery.answers} answers, "
-        f"{discovery.dropped} dropped" + (f" ({dropped})" if dropped else "")
+        f"{discovery.dropped} dropped{_split(discovery.dropped_by)}"
     )
     nodes = sum(neighbour.kind == "dht" for neighbour in discovery.neighbours)
     people = [n.name or n.id for n in discovery.neighbours if n.kind == "jami"]
     yield f"  Heard        {nodes} nodes, {len(people)} people" + "".join(
         f"\n               {person}" for person in people[:10]
     )
+
+
+def _counts(node: Dht | DhtNode) -> str:
+    return (
+        f"{node.good} good and {node.dubious} dubious nodes, {node.values} values, "
+        f"{node.messages} requests sent"
+    )
+
+
+def _split(counts: Mapping[str, int]) -> str:
+    told = ", ".join(f"{number} {why}" for why, number in counts.items())
+    return f" ({told})" if told else ""
 
 
 def welcome(

@@ -1,11 +1,12 @@
 """Names, as real clients take and look them up."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 
-from tests.support.appliance import Appliance
-from tests.support.jami import FOUND, REGISTERED, TAKEN, Jami
-from tests.support.lab import Host
+from tests.support.appliance import LANJAMI, Appliance
+from tests.support.jami import FOUND, REGISTERED, TAKEN, Jami, befriend, write_both_ways
+from tests.support.lab import Host, Lab, Switch
 
 Client = Callable[..., Awaitable[Jami]]
 
@@ -29,7 +30,7 @@ async def test_names_with_capitals_long_ones_and_those_that_nobody_gets(
     assert await bob.register_name("bob") == REGISTERED
 
 
-async def test_a_client_keeps_its_name_while_the_box_has_trouble_with_the_names(
+async def test_a_client_keeps_its_name_while_the_box_has_lost_the_names(
     box: Host, client: Client
 ) -> None:
     appliance = await Appliance(box).start()
@@ -39,10 +40,10 @@ async def test_a_client_keeps_its_name_while_the_box_has_trouble_with_the_names(
     await alice.stop()
 
     appliance.kill()
-    names, kept = appliance.state / "names.sqlite", appliance.state / "kept"
-    kept.mkdir()
-    for file in appliance.state.glob("names.sqlite*"):
-        file.rename(kept / file.name)
+    shutil.rmtree(appliance.state / "backups")
+    for log in appliance.state.glob("names.sqlite-*"):
+        log.unlink()
+    names = appliance.state / "names.sqlite"
     names.write_bytes(b"this is no database, and it is long enough to be read as one" * 100)
     appliance.launch()
     await alice.start()
@@ -50,13 +51,74 @@ async def test_a_client_keeps_its_name_while_the_box_has_trouble_with_the_names(
     await asyncio.sleep(3)
     status = await appliance.status()
     assert status is not None
-    assert status["services"]["names"]["state"] == "down"
+    assert "was damaged" in status["services"]["names"]["reason"]
+    assert status["names"] == 0
     assert await alice.own_name() == "alice", "a 404 would have made the client forget it"
 
+
+async def test_the_names_of_a_damaged_database_come_back_from_a_backup(
+    box: Host, client: Client
+) -> None:
+    appliance = await Appliance(box).start()
+    alice, bob = await client("alice", 2), await client("bob", 3)
+    for person in (alice, bob):
+        await person.announced()
+    assert await alice.register_name("alice") == REGISTERED
     appliance.kill()
-    for file in kept.iterdir():
-        file.rename(appliance.state / file.name)
-    await appliance.start()
-    bob = await client("bob", 3)
-    await bob.announced()
+    await appliance.start()  # which makes a backup
+    await _until_backed_up(appliance, names=1)
+    appliance.kill()
+    for log in appliance.state.glob("names.sqlite-*"):
+        log.unlink()
+    (appliance.state / "names.sqlite").write_bytes(b"a dying card" * 2000)
+    appliance.launch()
+    async with asyncio.timeout(15):
+        while (status := await appliance.status()) is None or status["names"] != 1:
+            await asyncio.sleep(0.2)
     assert await bob.look_up_name("alice") == (FOUND, alice.id)
+    assert await bob.register_name("bob") == REGISTERED
+
+
+async def test_a_second_box_takes_the_place_of_one_that_died(
+    lab: Lab, switch: Switch, box: Host, client: Client
+) -> None:
+    appliance = await Appliance(box).start()
+    alice, bob = await client("alice", 2), await client("bob", 3)
+    for person in (alice, bob):
+        await person.announced()
+    assert await alice.register_name("alice") == REGISTERED
+    backup = lab.folder / "box.zip"
+    box.run(*LANJAMI, "backup", str(backup), "--state", str(appliance.state))
+    node_id = (await appliance.healthy())["dht"]["node_id"]
+    appliance.kill()
+    box.unplug()
+
+    machine = lab.host("spare").plug(switch, "10.77.0.1/24", "fd77::1/64")
+    machine.announce("10.77.0.1")
+    spare = Appliance(machine)
+    config = str(lab.folder / "lanjami.toml")
+    told = box.run(
+        *(*LANJAMI, "restore", str(backup), "--state", str(spare.state), "--config", config)
+    )
+    assert "is restored, with 1 names" in told
+    await spare.start()
+    assert (await spare.healthy())["dht"]["node_id"] == node_id
+    assert await bob.look_up_name("alice") == (FOUND, alice.id)
+    assert await bob.register_name("bob") == REGISTERED
+    assert await alice.look_up_name("bob") == (FOUND, bob.id)
+    await alice.stop()
+    await alice.start()
+    await alice.announced()
+    assert await alice.own_name() == "alice"
+    conversation = await befriend(alice, bob)
+    await write_both_ways(alice, bob, conversation, "still here")
+
+
+async def _until_backed_up(appliance: Appliance, *, names: int) -> None:
+    """Wait until a backup of this start has so many names in it."""
+    async with asyncio.timeout(10):
+        while True:
+            status = await appliance.healthy()
+            if status["names"] == names and "kept" in status["services"]["backups"]["detail"]:
+                return
+            await asyncio.sleep(0.1)

@@ -15,8 +15,8 @@ import pytest
 
 from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
-from lanjami.discovery.limits import Limits
 from lanjami.lan import Address, Interface
+from lanjami.limits import Limits
 from lanjami.runtime import net
 from tests.support.running import Heard, running
 

@@ -8,7 +8,14 @@ import pytest
 
 from lanjami.errors import HostError, RequestError
 from lanjami.nameserver import record
-from lanjami.nameserver.database import Database, schema
+from lanjami.nameserver.database import (
+    DamagedError,
+    Database,
+    check,
+    copy,
+    salvage,
+    schema,
+)
 from lanjami.nameserver.names import JamiId, Name
 from lanjami.nameserver.record import Record
 from tests.support.registrations import registration
@@ -36,13 +43,14 @@ def _structure(path: Path) -> list[tuple[str, ...]]:
 def test_a_record_is_found_by_name_and_by_id(path: Path) -> None:
     alice = _record("alice", 1)
     with closing(Database(path)) as database:
-        database.register(alice)
+        database.add([alice])
         assert database.by_name(Name("alice")) == database.by_id(alice.id) == alice
         assert database.by_name(Name("bobby")) is None
-        assert database.count() == 1
+        assert len(database.index) == 1
         assert database.records() == [alice]
-        database.check()
-        database.write_something()
+        database.require_readable()
+        check(path)
+        database.require_writable()
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -82,31 +90,57 @@ def test_a_migration_that_fails_leaves_the_old_version(
     Database(path).close()
 
 
+def test_those_who_register_together_are_answered_one_by_one(path: Path) -> None:
+    wanted = [_record("alice", 1), _record("alice", 2), _record("alicia", 1), _record("bobby", 3)]
+    with closing(Database(path)) as database:
+        for _ in range(2):
+            told = [str(refused) for refused in database.register(wanted)]
+            assert told == ["None", "the name is taken", "the ID has a name", "None"]
+        assert [kept.name for kept in database.records()] == ["alice", "bobby"]
+        assert database.index.name_of(wanted[0].id) == "alice"
+        assert database.index.id_of(Name("bobby")) == wanted[3].id
+
+
+def test_what_can_be_read_of_a_damaged_database_is_read_from_both_ends(path: Path) -> None:
+    records = [_record(f"name-{number}", number) for number in range(12)]
+    with closing(Database(path)) as database:
+        database.add(records)
+    content = bytearray(path.read_bytes())
+    middle = content.index(records[6].publickey.encode()) // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+    read = set(salvage(path))
+    assert read < set(records)
+    assert {records[0], records[11]} < read
+    path.write_bytes(b"no database" * 1000)
+    assert list(salvage(path)) == []
+
+
 def test_records_are_added_all_or_none(path: Path) -> None:
     with closing(Database(path)) as database:
-        database.register(_record("alice", 1))
+        database.add([_record("alice", 1)])
         wanted = [_record("bobby", 2), _record("alice", 3), _record("carol", 1)]
         with pytest.raises(RequestError) as refused:
             database.add(wanted)
         assert "alice: the name is taken" in str(refused.value)
         assert "carol: the ID has a name" in str(refused.value)
-        assert database.count() == 1
+        assert len(database.index) == 1
         assert database.add([_record("alice", 1), _record("bobby", 2)]) == 1
-        assert database.count() == 2
+        assert len(database.index) == 2
 
 
 def test_a_name_is_removed_and_free_again(path: Path) -> None:
     with closing(Database(path)) as database:
-        database.register(_record("alice", 1))
+        database.add([_record("alice", 1)])
         assert database.remove(Name("alice"))
         assert not database.remove(Name("alice"))
-        database.register(_record("alice", 2))
+        database.add([_record("alice", 2)])
 
 
 def test_a_renamed_name_keeps_what_its_owner_signed(path: Path) -> None:
     with closing(Database(path)) as database:
-        database.register(_record("alice", 1))
-        database.register(_record("bobby", 2))
+        database.add([_record("alice", 1)])
+        database.add([_record("bobby", 2)])
         assert database.rename(Name("alice"), Name("alicia"))
         renamed = database.by_name(Name("alicia"))
         assert renamed is not None
@@ -121,37 +155,38 @@ def test_a_renamed_name_keeps_what_its_owner_signed(path: Path) -> None:
 
 def test_a_reserved_name_is_not_given_and_who_has_it_keeps_it(path: Path) -> None:
     with closing(Database(path)) as database:
-        database.register(_record("alice", 1))
+        database.add([_record("alice", 1)])
         for name in ("alice", "bobby", "bobby"):
             database.reserve(Name(name), when=1000)
         assert database.reserved() == ["alice", "bobby"]
-        database.register(_record("alice", 1))
+        database.add([_record("alice", 1)])
         with pytest.raises(RequestError, match="the name is reserved"):
-            database.register(_record("bobby", 2))
+            database.add([_record("bobby", 2)])
         with pytest.raises(RequestError, match="the name is reserved"):
             database.rename(Name("alice"), Name("bobby"))
         assert database.unreserve(Name("bobby"))
         assert not database.unreserve(Name("bobby"))
-        database.register(_record("bobby", 2))
+        database.add([_record("bobby", 2)])
 
 
 def test_a_copy_is_whole_while_the_original_is_open(path: Path, tmp_path: Path) -> None:
     with closing(Database(path)) as database:
-        database.register(_record("alice", 1))
-        database.copy_to(tmp_path / "copy")
-        with closing(Database(tmp_path / "copy")) as copy:
-            assert copy.records() == database.records()
+        database.add([_record("alice", 1)])
+        copy(path, tmp_path / "copy")
+        with closing(Database(tmp_path / "copy")) as copied:
+            assert copied.records() == database.records()
     assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_damaged_database_is_noticed(path: Path) -> None:
     with closing(Database(path)) as database:
-        database.add(_record(f"name-{number}", number) for number in range(8))
+        database.add([_record(f"name-{number}", number) for number in range(8)])
+    check(path)
     content = bytearray(path.read_bytes())
     content[4096 * 2 : 4096 * 2 + 100] = bytes(100)
     path.write_bytes(content)
-    with closing(Database(path)) as database, pytest.raises(HostError):
-        database.check()
+    with pytest.raises(DamagedError):
+        check(path)
 
 
 def test_exported_records_are_verified_line_by_line() -> None:

@@ -23,7 +23,7 @@ def filled(box: Box, request: pytest.FixtureRequest) -> Box:
     box.state.mkdir(mode=0o700)
     with closing(Database(box.state / "names.sqlite")) as database:
         for when, (name, number) in enumerate(NAMES.items()):
-            database.register(record.of(registration(name, number), when=when))
+            database.add([record.of(registration(name, number), when=when)])
     if request.param == "running":
         box.running()
     return box
@@ -107,7 +107,7 @@ def test_an_audit_finds_what_does_not_hold(box: Box) -> None:
     box.state.mkdir(mode=0o700)
     with closing(Database(box.state / "names.sqlite")) as database:
         alice = record.of(registration("alice", 1), when=0)
-        database.register(alice)
+        database.add([alice])
         database._connection.execute("UPDATE names SET signature = 'AAAA'")  # noqa: SLF001
     status, printed, _ = _names(box, "audit")
     assert status == 1

@@ -67,9 +67,9 @@ class Box:
         )
         return done.returncode, done.stdout, done.stderr
 
-    def running(self) -> "subprocess.Popen[str]":
+    def running(self, *more: str) -> "subprocess.Popen[str]":
         """Started, and the words for the person who waits are printed."""
-        process = self.up()
+        process = self.up(*more)
         assert process.stdout is not None
         assert process.stdout.readline().startswith("lanjami 0.1.0 is running")
         return process

@@ -7,11 +7,22 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+_ANNOUNCE = """
+import socket, sys
+interface, address = sys.argv[1], socket.inet_aton(sys.argv[2])
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+    sock.bind((interface, 0x0806))
+    mac = sock.getsockname()[4]
+    request = b"\\0\\1\\x08\\0\\6\\4\\0\\1" + mac + address + bytes(6) + address
+    sock.send(b"\\xff" * 6 + mac + b"\\x08\\6" + request)
+"""
 
 _numbers = itertools.count(1)
 
@@ -112,6 +123,10 @@ class Host:
         if gateway:
             self.ip("route", "add", "default", "via", gateway, "dev", interface)
         return self
+
+    def announce(self, address: str, interface: str = "eth0") -> None:
+        """Tell the LAN by ARP who has an IPv4 address now, as NetworkManager does (RFC 5227)."""
+        self.run(sys.executable, "-c", _ANNOUNCE, interface, address)
 
     def forwards(self) -> Self:
         """Make it a router."""

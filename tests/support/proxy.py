@@ -54,7 +54,12 @@ async def ours(
     dht, port = free_port(socket.SOCK_DGRAM), http or free_port()
     node = python_node(state, dht, *entries)
     proxy = Proxy(node=node, push=push, state=state)
-    server = HttpServer(ports=[port], routes=lambda: proxy_api.routes(proxy), probe="/proxyList")
+    server = HttpServer(
+        ports=[port],
+        routes=lambda: proxy_api.routes(proxy),
+        quick=lambda _: None,
+        probe="/proxyList",
+    )
     async with running(node), running(proxy), running(server):
         yield Ours(node, proxy, dht, port)
 

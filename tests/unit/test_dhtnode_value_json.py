@@ -47,25 +47,7 @@ anything = st.recursive(
     max_leaves=8,
 )
 members = st.sampled_from(
-    [
-        "id",
-        "cypher",
-        "sig",
-        "seq",
-        "owner",
-        "to",
-        "type",
-        "data",
-        "utype",
-        "prio",
-        "pt",
-        "permanent",
-        "expired",
-        "key",
-        "client_id",
-        "platform",
-        "refresh",
-    ]
+    ["id", "cypher", "sig", "seq", "owner", "to", "type", "data", "utype", "prio", "pt", "key"]
 )
 
 

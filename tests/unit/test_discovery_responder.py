@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanjami.discovery import wire
-from lanjami.discovery.limits import Limits
 from lanjami.discovery.responder import (
     GREETING_GAP_S,
     MULTICAST_GAP_S,
@@ -25,6 +24,7 @@ from lanjami.discovery.responder import (
 )
 from lanjami.discovery.wire import Beacon
 from lanjami.lan import Address, Interface, Ip
+from lanjami.limits import Limits
 
 OURS = Beacon(b"a" * 20, 4222)
 SECOND = Beacon(b"b" * 20, 4223)

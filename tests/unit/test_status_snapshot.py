@@ -7,8 +7,10 @@ import pytest
 
 from lanjami.status.snapshot import (
     Dht,
+    DhtNode,
     Discovery,
     Neighbour,
+    Registrations,
     Service,
     Snapshot,
     table,
@@ -43,6 +45,7 @@ def _snapshot(
         host=host,
         name_server=name_server,
         names=5,
+        registrations=Registrations(accepted=5, refused=2, refused_by={"taken or reserved": 2}),
     )
 
 
@@ -62,9 +65,21 @@ def test_a_box_that_is_well_says_so_first() -> None:
         "  Addresses    10.0.0.5",
         "  Name server  http://10.0.0.5, 5 names",
         "  DHT          3 good and 2 dubious nodes, 17 values, 99 requests sent",
+        "  Names        5 registrations taken, 2 refused (2 taken or reserved)",
         "  Discovery    0 queries, 0 answers, 0 dropped",
         "  Heard        0 nodes, 0 people",
     ]
+
+
+def test_every_node_has_a_line() -> None:
+    first = DhtNode("opendht", "0a" * 20, 4222, 3, 2, 17, 99)
+    second = DhtNode("python", "0b" * 20, 4223, 1, 0, 5, 7)
+    dht = Dht("0a" * 20, 4222, 3, 2, 17, 99, nodes=[first, second])
+    lines = table(msgspec.structs.replace(_snapshot(), dht=dht)).splitlines()
+    at = lines.index("  DHT          3 good and 2 dubious nodes, 17 values, 99 requests sent")
+    assert lines[at + 1] == (
+        "               python: 1 good and 0 dubious nodes, 5 values, 7 requests sent"
+    )
 
 
 def test_a_service_that_is_down_is_shown_with_its_reason() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.discovery.limits import Bucket, Limits
+from lanjami.limits import Bucket, Limits
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:

@@ -1,4 +1,4 @@
-"""Bounded work under a flood: how many datagrams are looked at, from each source and in all."""
+"""Bounded work under a flood: how much is done for each source and in all."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -29,11 +29,12 @@ class Bucket:
 
 @dataclass(slots=True)
 class Limits:
-    """The limits of discovery.
+    """A bucket for each source, and one for all together.
 
-    A stock client asks once when it starts, so 10 a second from one address is plenty also where
-    several clients share it; 3,000 a second in all cost less than half of a Raspberry Pi's core.
-    `sources` bounds the memory: the longest unheard source is forgotten first.
+    `sources` bounds the memory: the longest unheard source is forgotten first. The defaults are
+    for datagrams of discovery: a stock client asks once when it starts, so 10 a second from one
+    address is plenty also where several clients share it; 3,000 a second in all cost less than
+    half of a Raspberry Pi's core.
     """
 
     source_per_s: float = 10.0
@@ -48,7 +49,7 @@ class Limits:
         self._total = Bucket(self.total_per_s, self.total_burst)
 
     def refuse(self, source: Hashable, *, now: float) -> str | None:
-        """None where a datagram from `source` is allowed, else which limit it is over."""
+        """None where one more from `source` is allowed, else which limit it is over."""
         bucket = self._by_source.get(source)
         if bucket is None:
             bucket = Bucket(self.source_per_s, self.source_burst)

@@ -1,0 +1,115 @@
+"""The file of a backup: a ZIP archive with a manifest that has the checksums of all the rest."""
+
+import hashlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+import lanjami
+from lanjami import layout
+from lanjami.backup.manifest import FORMAT, File, Manifest, parse
+from lanjami.errors import HostError
+from lanjami.runtime import disk
+
+LARGEST_MEMBER = 2 << 30  # bytes; a file of nothing but zeros packs well
+_MANIFEST = "manifest.json"
+_LARGEST_MANIFEST = 64 << 10  # bytes
+_CHUNK = 1 << 20  # bytes
+
+
+def collect(
+    folder: Path, *, copy_names: Callable[[Path], None], node_id: Path, config: str
+) -> None:
+    """Put what belongs into a backup into `folder`; raises HostError."""
+    copy_names(folder / layout.NAMES)
+    try:
+        if config:
+            (folder / layout.CONFIG).write_text(config, "utf-8")
+        if node_id.exists():  # a new box may have none yet
+            shutil.copyfile(node_id, folder / layout.NODE_ID)
+    except OSError as error:
+        raise HostError(f"{folder} takes nothing: {error.strerror}") from error
+
+
+def write(path: Path, folder: Path, *, created: str) -> Manifest:
+    """Write a backup of the files in `folder` to `path` (mode 0600), whole or not at all."""
+    files = {}
+    with (
+        disk.made_whole(path) as made,
+        zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        for source in sorted(folder.iterdir()):
+            digest, size = hashlib.sha256(), 0
+            with source.open("rb") as content, archive.open(_member(source.name), "w") as member:
+                while chunk := content.read(_CHUNK):
+                    member.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+            files[source.name] = File(size, digest.hexdigest())
+        manifest = Manifest(FORMAT, lanjami.__version__, created, files)
+        archive.writestr(
+            _member(_MANIFEST), msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        )
+    return manifest
+
+
+def read(path: Path) -> Manifest:
+    """The manifest of the backup at `path`, which is not checked any further; raises HostError."""
+    with _opened(path) as archive:
+        return _manifest(archive)
+
+
+def unpack(path: Path, names: Iterable[str], folder: Path) -> Manifest:
+    """Check the whole backup at `path`, then write those of `names` that are in it to `folder`.
+
+    Raises HostError, and then `folder` may have files that are not to be used.
+    """
+    wanted = set(names)
+    with _opened(path) as archive:
+        manifest = _manifest(archive)
+        for name, told in manifest.files.items():
+            digest, size = hashlib.sha256(), 0
+            with (
+                archive.open(name) as member,
+                (folder / name if name in wanted else Path("/dev/null")).open("wb") as file,
+            ):
+                while chunk := member.read(_CHUNK):
+                    size += len(chunk)
+                    if size > min(told.size, LARGEST_MEMBER):
+                        break
+                    digest.update(chunk)
+                    file.write(chunk)
+            if (size, digest.hexdigest()) != (told.size, told.sha256):
+                raise HostError(f"{path} is damaged: {name} is not what was put into it")
+    return manifest
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, LookupError, RuntimeError) as error:
+        raise HostError(f"{path} is no whole backup: {error}") from error
+    except OSError as error:
+        raise HostError(f"{path} cannot be used: {error.strerror or error}") from error
+
+
+def _manifest(archive: zipfile.ZipFile) -> Manifest:
+    with archive.open(_MANIFEST) as member:
+        try:
+            return parse(member.read(_LARGEST_MANIFEST))
+        except HostError as error:
+            raise HostError(f"{archive.filename} cannot be used: {error}") from error
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)  # with the same time in all, so that equal contents are equal
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o600 << 16  # for who unpacks it with another program
+    return info

@@ -1,0 +1,122 @@
+"""`lanjami backup` and `lanjami restore`: everything that makes a box this box, in one file."""
+
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import click
+
+from lanjami import config, layout
+from lanjami.backup import archive
+from lanjami.backup.keeper import timestamp
+from lanjami.backup.manifest import Manifest
+from lanjami.cli import control, places
+from lanjami.cli.failure import sentences
+from lanjami.errors import ConfigError, HostError
+from lanjami.nameserver.database import Database, check, copy
+from lanjami.runtime import disk
+
+ANSWER_WITHIN_S = 300.0  # of a small box with 100,000 names
+
+_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.command()
+@_file
+@places.state_option
+@places.config_option
+@sentences
+def backup(file: Path, *, state: Path | None, config_file: Path | None) -> None:
+    """Write names, identity and configuration to FILE, also while the box runs.
+
+    Whoever has that file can pass for this box: keep it private.
+    """
+    folders = places.state_folders_to_look_in(state)
+    for folder in folders:
+        if control.ask(folder, "GET", "/status", within_s=ANSWER_WITHIN_S) is not None:
+            with disk.made_whole(file.absolute()) as made:
+                control.fetch(folder, "GET", "/backup", within_s=ANSWER_WITHIN_S, into=made)
+            break
+    else:
+        _back_up_stopped(file, folders, config_file)
+    manifest = archive.unpack(file, [], Path())
+    click.echo(f"{_told(manifest)}, is in {file}")
+
+
+@click.command()
+@_file
+@places.state_option
+@places.config_option
+@sentences
+def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None:
+    """Make this box the one that FILE is a backup of; it has to be stopped.
+
+    The file is checked before anything is changed, and what is replaced is kept.
+    """
+    folders = places.state_folders_to_look_in(state)
+    folder = places.folder_with_names(folders) or folders[0]
+    disk.make_private_folder(folder)
+    with disk.locked(folder / layout.LOCK):
+        disk.finish_exchange(folder)
+        aside = disk.unused(folder, "before-restore")
+        with disk.exchanging(folder, aside=aside.name) as incoming:
+            manifest = archive.unpack(file, (layout.NAMES, layout.NODE_ID, layout.CONFIG), incoming)
+            known = _count_names(file, incoming / layout.NAMES)
+            told = _restore_config(incoming / layout.CONFIG, folder, config_file, file)
+    click.echo(f"{_told(manifest)}, is restored, with {known} names")
+    for sentence in (*told, f"what was in {folder} before is in {aside}"):
+        click.echo(sentence)
+
+
+def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) -> None:
+    folder = places.folder_with_names(folders)
+    if folder is None:
+        raise HostError(f"there is nothing to back up in {' or '.join(map(str, folders))}")
+    _, text = places.read_config(config_file, ())
+    with disk.locked(folder / layout.LOCK):
+        disk.finish_exchange(folder)
+        with disk.scratch(folder) as collected:
+            archive.collect(
+                collected,
+                copy_names=partial(copy, folder / layout.NAMES),
+                node_id=folder / layout.NODE_ID,
+                config=text,
+            )
+            archive.write(file.absolute(), collected, created=timestamp(time.time()))
+
+
+def _count_names(file: Path, names: Path) -> int:
+    """How many names were unpacked; HostError where they are not whole or not for us."""
+    if not names.exists():
+        raise HostError(f"{file} has no names in it")
+    check(names)
+    with closing(Database(names)) as database:
+        return len(database.index)
+
+
+def _restore_config(unpacked: Path, state: Path, chosen: Path | None, file: Path) -> list[str]:
+    """Bring a configuration to its place, keep the one that is there, and say so."""
+    if not unpacked.exists():
+        return []
+    content = unpacked.read_bytes()
+    unpacked.unlink()
+    try:
+        config.parse(content.decode())
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise HostError(f"the configuration in {file} cannot be used: {error}") from error
+    place = chosen or places.config_file() or places.new_config_file(state)
+    before = place.read_bytes() if place.exists() else None
+    if before == content:
+        return []
+    place.parent.mkdir(parents=True, exist_ok=True)
+    disk.write_atomically(place, content, mode=0o644)
+    if before is None:
+        return [f"its configuration is in {place}"]
+    kept = disk.unused(place.parent, f"{place.name}.before-restore")
+    disk.write_atomically(kept, before, mode=0o644)
+    return [f"its configuration is in {place}, and what was there in {kept}"]
+
+
+def _told(manifest: Manifest) -> str:
+    return f"a backup of {manifest.created}, made by lanjami {manifest.version}"

@@ -1,0 +1,117 @@
+"""Opening the names, whatever has happened to them.
+
+A damaged database is set aside, and replaced by the newest good backup with all that can still be
+read of the damaged one and proves itself. A disk that takes nothing is served from a copy in
+memory, for looking up only.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lanjami.errors import HostError, RequestError
+from lanjami.nameserver import record
+from lanjami.nameserver.database import (
+    DamagedError,
+    Database,
+    NewerError,
+    Reader,
+    check,
+    salvage,
+)
+from lanjami.nameserver.record import Record
+from lanjami.runtime import disk, log
+
+_log = log.get(__name__)
+
+Spare = Callable[[Path], str | None]
+
+_ASIDE = "damaged"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The open database; `why_read_only` is "" where names can be registered."""
+
+    database: Database
+    reader: Reader
+    why_read_only: str
+    close: Callable[[], None]
+
+
+def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
+    """Open the database at `path`, which is made where there is none.
+
+    `spare` writes the names of the newest good backup to a file and says which backup it is, or
+    returns None. With `suspect`, everything is read first. Raises HostError where nothing helps.
+    """
+    try:
+        if suspect:
+            check(path)
+        return _opened(path)
+    except DamagedError as error:
+        _replace(path, spare, why=error)
+        return _opened(path)
+    except NewerError:
+        raise
+    except HostError as error:
+        if not path.exists():
+            raise
+        return _copied_to_memory(path, why=error)
+
+
+def set_aside(path: Path) -> list[Path]:
+    """The folders with damaged databases that were set aside and that nobody has removed."""
+    return sorted(path.parent.glob(f"{_ASIDE}-*"))
+
+
+def _opened(path: Path) -> Opened:
+    with ExitStack() as opened:
+        database = opened.enter_context(closing(Database(path)))
+        reader = opened.enter_context(closing(Reader(path)))
+        return Opened(database, reader, "", opened.pop_all().close)
+
+
+def _replace(path: Path, spare: Spare, *, why: HostError) -> None:
+    aside = disk.unused(path.parent, _ASIDE)
+    with disk.exchanging(path.parent, aside=aside.name) as incoming:
+        source = spare(incoming / path.name)
+        with closing(Database(incoming / path.name)) as database:
+            before = len(database.index)
+            for found in _proven(path):
+                with suppress(RequestError):  # there already, or in the way of one that is
+                    database.add([found])
+            read = len(database.index) - before
+    _log.error(
+        "names were damaged",
+        reason=why,
+        restored_from=source or "no backup",
+        read_from_the_damaged=read,
+        kept_in=aside,
+    )
+
+
+def _proven(path: Path) -> Iterator[Record]:
+    for found in salvage(path):
+        with suppress(RequestError):
+            record.verify(found)
+            yield found
+
+
+def _copied_to_memory(path: Path, *, why: HostError) -> Opened:
+    folder = Path(tempfile.mkdtemp(prefix="lanjami-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    with ExitStack() as opened:
+        opened.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            for suffix in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(f"{path}{suffix}", folder / f"{path.name}{suffix}")
+        except OSError as error:
+            raise HostError(f"{path} cannot be read: {error.strerror}") from why
+        copied = _opened(folder / path.name)
+        opened.callback(copied.close)
+        return replace(copied, why_read_only=str(why), close=opened.pop_all().close)

@@ -1,0 +1,379 @@
+"""Backups: made by hand and by the box, restored by hand and by the box."""
+
+import asyncio
+import json
+import sqlite3
+import sys
+import zipfile
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lanjami.backup import archive
+from lanjami.backup.keeper import Keeper
+from lanjami.errors import HostError
+from lanjami.nameserver import record
+from lanjami.nameserver.database import Database, check
+from lanjami.nameserver.names import JamiId, Name
+from lanjami.nameserver.registry import Registry
+from lanjami.runtime import disk
+from tests.support.box import Box
+from tests.support.registrations import account_id, registration
+from tests.support.running import Heard, running
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+
+NAMES = {"alice": 1, "bobby": 2}
+
+
+def _fill(state: Path, *names: str) -> None:
+    state.mkdir(mode=0o700, exist_ok=True)
+    with closing(Database(state / "names.sqlite")) as database:
+        database.add([record.of(registration(n, NAMES[n]), when=1) for n in names])
+
+
+def _names(state: Path) -> list[str]:
+    with closing(Database(state / "names.sqlite")) as database:
+        return [kept.name for kept in database.records()]
+
+
+def _contents(state: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in state.iterdir() if path.name != "lock"}
+
+
+def _back_up(box: Box, file: Path, *more: str) -> None:
+    status, printed, told = box.run("backup", str(file), "--state", str(box.state), *more)
+    assert (status, told) == (0, "")
+    assert printed.startswith("a backup of 20")
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_backup_makes_another_box_this_box(
+    box: Box,
+    tmp_path: Path,
+    is_running: bool,  # noqa: FBT001 - a case
+) -> None:
+    _fill(box.state, *NAMES)
+    config = tmp_path / "lanjami.toml"
+    config.write_text("[names]\nreserved = ['boss']\n")
+    process = box.running("--config", str(config))
+    if not is_running:
+        process.terminate()
+        process.wait(3)
+    file = tmp_path / "box.zip"
+    _back_up(box, file, "--config", str(config))
+    assert file.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(file) as opened:
+        assert set(opened.namelist()) == {
+            *("names.sqlite", "node-id", "lanjami.toml", "manifest.json"),
+        }
+
+    other = tmp_path / "other"
+    placed = tmp_path / "etc" / "lanjami.toml"
+    status, printed, told = box.run(
+        "restore", str(file), "--state", str(other), "--config", str(placed)
+    )
+    assert (status, told) == (0, "")
+    assert "is restored, with 2 names" in printed
+    assert _names(other) == sorted(NAMES)
+    assert (other / "node-id").read_bytes() == (box.state / "node-id").read_bytes()
+    assert placed.read_text() == config.read_text()
+
+
+def test_what_a_restore_replaces_is_kept(box: Box, tmp_path: Path) -> None:
+    _fill(box.state, "alice")
+    (box.state / "node-id").write_text("1" * 40 + "\n")
+    _back_up(box, tmp_path / "box.zip")
+    _fill(box.state, "bobby")
+    (box.state / "node-id").write_text("2" * 40 + "\n")
+    for number in (1, 2):
+        status, printed, _ = box.run(
+            "restore", str(tmp_path / "box.zip"), "--state", str(box.state)
+        )
+        assert status == 0
+        assert f"before-restore-{number}" in printed
+    assert _names(box.state) == ["alice"]
+    before = box.state / "before-restore-1"
+    assert _names(before) == ["alice", "bobby"]
+    assert (before / "node-id").read_text() == "2" * 40 + "\n"
+    assert before.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_restore_is_refused_while_the_box_runs(box: Box, tmp_path: Path) -> None:
+    _fill(box.state, "alice")
+    _back_up(box, tmp_path / "box.zip")
+    box.running()
+    status, _, told = box.run("restore", str(tmp_path / "box.zip"), "--state", str(box.state))
+    assert status == 69
+    assert "lanjami already runs with the state folder" in told
+
+
+def _newer_format(file: Path) -> None:
+    _rewrite(file, {"manifest.json": lambda b: b.replace(b'"format": 1', b'"format": 2')})
+
+
+def _newer_names(file: Path) -> None:
+    with zipfile.ZipFile(file) as opened:
+        opened.extract("names.sqlite", file.parent)
+    with closing(sqlite3.connect(file.parent / "names.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+    folder = file.parent / "packed"
+    folder.mkdir()
+    (file.parent / "names.sqlite").rename(folder / "names.sqlite")
+    archive.write(file, folder, created="2026-11-22T10:00:00Z")
+
+
+def _other_content(file: Path) -> None:
+    _rewrite(file, {"node-id": lambda _: b"0" * 41})
+
+
+def _no_names(file: Path) -> None:
+    folder = file.parent / "packed"
+    folder.mkdir()
+    (folder / "node-id").write_text("1" * 40)
+    archive.write(file, folder, created="2026-11-22T10:00:00Z")
+
+
+def _bad_config(file: Path) -> None:
+    _rewrite(file, {})
+    folder = file.parent / "packed"
+    folder.mkdir()
+    with zipfile.ZipFile(file) as opened:
+        opened.extract("names.sqlite", folder)
+    (folder / "lanjami.toml").write_text("[dht]\nport = 0\n")
+    archive.write(file, folder, created="2026-11-22T10:00:00Z")
+
+
+def _flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def _rewrite(file: Path, changed: dict[str, Callable[[bytes], bytes]]) -> None:
+    with zipfile.ZipFile(file) as opened:
+        contents = {name: opened.read(name) for name in opened.namelist()}
+    with zipfile.ZipFile(file, "w") as opened:
+        for name, content in contents.items():
+            opened.writestr(name, changed.get(name, bytes)(content))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (_newer_format, "was made by a newer lanjami (0.1.0)"),
+        (_newer_names, "of version 99, newer than this lanjami knows"),
+        (_other_content, "node-id is not what was put into it"),
+        (_no_names, "has no names in it"),
+        (_bad_config, "$.dht.port"),
+        (_flipped, "is no whole backup"),
+        (_cut, "is no whole backup"),
+        (Path.unlink, "No such file"),
+    ],
+)
+def test_a_backup_that_is_not_whole_or_not_for_us_changes_nothing(
+    box: Box, tmp_path: Path, spoil: Callable[[Path], None], sentence: str
+) -> None:
+    _fill(box.state, *NAMES)
+    (box.state / "node-id").write_text("1" * 40 + "\n")
+    file = tmp_path / "box.zip"
+    _back_up(box, file)
+    before = _contents(box.state)
+    spoil(file)
+    status, printed, told = box.run("restore", str(file), "--state", str(box.state))
+    assert (status, printed) == (69, "")
+    assert sentence in told
+    assert _contents(box.state) == before
+
+
+def test_a_configuration_that_is_there_is_kept_beside_the_restored_one(
+    box: Box, tmp_path: Path
+) -> None:
+    _fill(box.state, "alice")
+    config = tmp_path / "lanjami.toml"
+    config.write_text("# the one in the backup\n")
+    _back_up(box, tmp_path / "box.zip", "--config", str(config))
+    config.write_text("# a later one\n")
+    status, printed, _ = box.run(
+        *("restore", str(tmp_path / "box.zip"), "--state", str(box.state)),
+        *("--config", str(config)),
+    )
+    assert status == 0
+    assert config.read_text() == "# the one in the backup\n"
+    assert (tmp_path / "lanjami.toml.before-restore-1").read_text() == "# a later one\n"
+    assert "lanjami.toml.before-restore-1" in printed
+
+
+def test_an_interrupted_exchange_is_completed(tmp_path: Path) -> None:
+    for file in ("names", "names-wal", "names-shm", "node-id"):
+        (tmp_path / file).write_text("old")
+    committed = tmp_path / ".incoming-for-before-1"
+    committed.mkdir()
+    (committed / "names").write_text("new")
+    disk.finish_exchange(tmp_path)
+    disk.finish_exchange(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"names", "node-id", "before-1"}
+    assert (tmp_path / "names").read_text() == "new"
+    assert {p.name for p in (tmp_path / "before-1").iterdir()} == {
+        *("names", "names-wal", "names-shm"),
+    }
+
+
+async def test_the_box_makes_a_backup_at_every_start_and_keeps_seven(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    changes = 0
+
+    def collect(collected: Path) -> None:
+        (collected / "names.sqlite").write_text(f"{changes}")
+
+    for _ in range(9):
+        changes += 1
+        async with running(Keeper(folder, collect=collect)) as heard:
+            assert heard.reasons == [""]
+    kept = sorted(path.name for path in folder.iterdir())
+    assert kept == [f"backup-{number:06}.zip" for number in range(3, 10)]
+    assert heard.details[0].startswith("7 kept, the newest of 20")
+    async with running(Keeper(folder, collect=collect)):
+        pass
+    assert sorted(path.name for path in folder.iterdir()) == [*kept[:6], "backup-000010.zip"]
+    assert (folder / "backup-000010.zip").stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_backup_that_cannot_be_made_is_said_and_tried_again(tmp_path: Path) -> None:
+    told = asyncio.Event()
+    well = False
+
+    def collect(collected: Path) -> None:
+        if not well:
+            raise HostError("the disk is full")
+        (collected / "names.sqlite").write_text("names")
+
+    class Listening(Heard):
+        def __call__(self, detail: str, *, reason: str = "") -> None:
+            super().__call__(detail, reason=reason)
+            if len(self.reasons) > 1:
+                told.set()
+
+    heard = Listening()
+    keeper = Keeper(tmp_path / "backups", collect=collect, patience_s=0.5)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(10):
+        task = tasks.create_task(keeper.run(heard))
+        await told.wait()
+        well = True
+        told.clear()
+        await told.wait()
+        task.cancel()
+    assert heard.reasons[0] == ""
+    assert heard.reasons[1] == "no backup can be made: the disk is full"
+    assert heard.details[-1].startswith("1 kept")
+
+
+def _damage(path: Path) -> None:
+    """Overwrite the middle of the database, and the log of what is not yet in it."""
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    path.with_name(f"{path.name}-wal").unlink(missing_ok=True)
+
+
+def _serving(state: Path, keeper: Keeper) -> Registry:
+    return Registry(
+        path=state / "names.sqlite", spare=lambda t: keeper.unpack_newest("names.sqlite", t)
+    )
+
+
+async def test_a_damaged_database_is_replaced_from_the_newest_good_backup(tmp_path: Path) -> None:
+    path = tmp_path / "names.sqlite"
+
+    def collect(collected: Path) -> None:
+        registry.copy_to(collected / "names.sqlite")
+
+    keeper = Keeper(tmp_path / "backups", collect=collect)
+    registry = _serving(tmp_path, keeper)
+    async with running(registry):
+        await registry.register(registration("alice", 1), source="10.0.0.1")
+        async with running(keeper):
+            pass
+    while await asyncio.to_thread((tmp_path / "names.sqlite-wal").exists):
+        await asyncio.sleep(0.01)  # it is closed in a thread of its own
+    (tmp_path / "backups" / "backup-000002.zip").write_bytes(b"a torn backup")
+    await asyncio.to_thread(_damage, path)
+
+    async with running(registry) as heard:
+        found = registry.by_name(Name("alice"))
+        assert found is not None
+        assert found.id == account_id(1)
+        assert "was damaged and replaced from a backup" in heard.reasons[-1]
+        assert "damaged-1" in heard.reasons[-1]
+        with pytest.raises(HostError, match="not known whether this ID has one"):
+            registry.name_of(JamiId("0" * 40))
+        assert registry.by_name(Name("bobby")) is None, "a name that is free can be taken"
+        await registry.register(registration("bobby", 2), source="10.0.0.1")
+    await asyncio.to_thread(check, path)
+    assert (tmp_path / "damaged-1" / "names.sqlite").exists()
+
+    for file in (tmp_path / "damaged-1").iterdir():
+        file.unlink()
+    (tmp_path / "damaged-1").rmdir()
+    async with running(registry) as heard:
+        assert heard.reasons == [""]
+        assert registry.name_of(JamiId("0" * 40)) is None
+        assert registry.known() == 2
+
+
+async def test_what_came_after_the_backup_is_read_from_the_damaged_database(
+    tmp_path: Path,
+) -> None:
+    await asyncio.to_thread(_fill, tmp_path, *NAMES)
+    path = tmp_path / "names.sqlite"
+    content = bytearray(path.read_bytes())
+    index = content.rindex(b"alice")  # in the tree of names, not in the rows
+    content[index : index + 5] = b"\xff" * 5
+    path.write_bytes(content)
+    with pytest.raises(HostError):
+        await asyncio.to_thread(check, path)
+    registry = Registry(path=path)
+    async with asyncio.timeout(10), running(registry) as heard:
+        while not any("was damaged" in reason for reason in heard.reasons):
+            heard.ready.clear()
+            await heard.ready.wait()
+        assert registry.known() == 2
+    await asyncio.to_thread(check, path)
+
+
+async def test_damage_that_a_lookup_meets_is_mended_while_the_box_runs(tmp_path: Path) -> None:
+    await asyncio.to_thread(_fill, tmp_path, *NAMES)
+    path = tmp_path / "names.sqlite"
+    registry = Registry(path=path)
+    async with asyncio.timeout(10), running(registry) as heard:
+        while not any("was damaged" in reason for reason in heard.reasons):
+            if heard.reasons == [""]:
+                await asyncio.to_thread(_damage, path)
+            heard.ready.clear()
+            try:
+                registry.by_name(Name("alice"))
+            except HostError:
+                await heard.ready.wait()
+            await asyncio.sleep(0)
+
+
+def test_the_backups_of_a_running_box_are_in_its_status(box: Box) -> None:
+    box.running()
+    for _ in range(50):
+        _, status = box.status()
+        if "kept" in status["services"]["backups"]["detail"]:
+            break
+    assert status["services"]["backups"]["detail"].startswith("1 kept, the newest of 20")
+    kept = list((box.state / "backups").iterdir())
+    assert [path.name for path in kept] == ["backup-000001.zip"]
+    with zipfile.ZipFile(kept[0]) as opened:
+        manifest = json.loads(opened.read("manifest.json"))
+    assert manifest["format"] == 1
+    assert manifest["files"].keys() >= {"names.sqlite"}

@@ -1,0 +1,166 @@
+"""What the registry refuses for now, and what it does with many at once."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lanjami.errors import HostError, LanjamiError, RequestError
+from lanjami.nameserver.names import Name
+from lanjami.nameserver.registry import SOURCE_BURST, Registry
+from lanjami.runtime.batches import Batches
+from tests.support.registrations import registration
+from tests.support.running import running
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(path=tmp_path / "names.sqlite", reserved=["admin*"], most_names=2)
+
+
+async def test_a_source_that_takes_too_many_names_has_to_wait_and_the_others_do_not(
+    registry: Registry,
+) -> None:
+    alice = registration("alice", 1)
+    async with running(registry):
+        await registry.register(alice, source="10.0.0.1")
+        strangers = (replace(alice, name=Name(f"name-{number}")) for number in range(1000))
+        refused: Exception = RequestError(401, "")
+        verified = -1
+        while isinstance(refused, RequestError):
+            verified += 1
+            with pytest.raises(LanjamiError) as raised:
+                await registry.register(next(strangers), source="10.0.0.1")
+            refused = raised.value
+        assert "too many registrations from 10.0.0.1" in str(refused)
+        assert SOURCE_BURST - 1 <= verified < 1.2 * SOURCE_BURST
+        await registry.register(alice, source="10.0.0.1")  # who lost our answer asks again
+        await registry.register(registration("bobby", 2), source="10.0.0.2")
+
+
+async def test_a_full_box_keeps_what_it_has_and_refuses_for_now(registry: Registry) -> None:
+    async with running(registry):
+        for name, number in (("alice", 1), ("bobby", 2), ("alice", 1)):
+            await registry.register(registration(name, number), source=HERE)
+        with pytest.raises(HostError, match="has the 2 names that it can keep"):
+            await registry.register(registration("carol", 3), source=HERE)
+        assert registry.known() == 2
+
+
+async def test_who_has_a_name_that_was_reserved_later_is_told_that_it_has_it(
+    tmp_path: Path,
+) -> None:
+    path, admin = tmp_path / "names.sqlite", registration("admin-of-it", 1)
+    before, after = Registry(path=path), Registry(path=path, reserved=["admin*"])
+    async with running(before):
+        await before.register(admin, source=HERE)
+    async with running(after):
+        await after.register(admin, source=HERE)
+        with pytest.raises(RequestError, match="the name is reserved"):
+            await after.register(registration("admin-two", 2), source=HERE)
+
+
+async def test_while_it_is_closed_nothing_is_known_and_nothing_is_denied(
+    registry: Registry,
+) -> None:
+    alice = registration("alice", 1)
+    with pytest.raises(HostError):
+        registry.by_name(alice.name)
+    with pytest.raises(HostError):
+        registry.name_of(alice.id)
+    with pytest.raises(HostError):
+        await registry.register(alice, source=HERE)
+
+
+async def test_an_answer_that_may_be_kept_is_told_from_one_that_may_not(
+    tmp_path: Path,
+) -> None:
+    registry = Registry(path=tmp_path / "names.sqlite")
+    async with running(registry):
+        await registry.register(registration("alice", 1), source=HERE)
+        first = registry.revision()
+        await registry.register(registration("bobby", 2), source=HERE)
+        assert registry.revision() == first
+    async with running(registry):
+        assert registry.revision() != first
+
+
+# --- questions in batches ------------------------------------------------------------------------
+
+
+async def test_what_is_asked_while_the_thread_is_busy_is_asked_together() -> None:
+    asked: list[list[int]] = []
+
+    def double(questions: Sequence[int]) -> list[int | Exception]:
+        asked.append(list(questions))
+        return [ValueError(str(n)) if n == 3 else 2 * n for n in questions]
+
+    with ThreadPoolExecutor(1) as thread:
+        batches = Batches(thread, double, most=4, most_waiting=100)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(batches.run())
+            answers = await asyncio.gather(  # noqa: TID251 - errors are results here
+                *(batches.ask(n) for n in range(6)), return_exceptions=True
+            )
+            running.cancel()
+    assert asked == [[0, 1, 2, 3], [4, 5]]
+    assert [str(answer) for answer in answers] == ["0", "2", "4", "3", "8", "10"]
+
+
+async def test_a_failure_of_all_is_told_to_each() -> None:
+    def fail(_: Sequence[int]) -> list[int | Exception]:
+        raise HostError("the disk is gone")
+
+    with ThreadPoolExecutor(1) as thread:
+        batches = Batches(thread, fail, most=4, most_waiting=100)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(batches.run())
+            for _ in range(2):
+                with pytest.raises(HostError, match="the disk is gone"):
+                    await batches.ask(1)
+            running.cancel()
+
+
+async def test_too_many_do_not_wait() -> None:
+    with ThreadPoolExecutor(1) as thread:
+        batches: Batches[int, int] = Batches(thread, lambda _: [], most=4, most_waiting=2)
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(batches.ask(1)) for _ in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(HostError, match="2 others wait already"):
+                await batches.ask(1)
+            for task in waiting:
+                task.cancel()
+
+
+async def test_who_waits_when_it_ends_is_told() -> None:
+    ended = threading.Event()
+
+    def wait(questions: Sequence[int]) -> list[int | Exception]:
+        ended.wait(10)
+        return list(questions)
+
+    told: list[str] = []
+
+    async def ask(batches: Batches[int, int]) -> None:
+        try:
+            await batches.ask(1)
+        except HostError as error:
+            told.append(str(error))
+
+    with ThreadPoolExecutor(1) as thread:
+        batches = Batches(thread, wait, most=1, most_waiting=9)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(batches.run())
+            for _ in range(3):
+                tasks.create_task(ask(batches))
+            await asyncio.sleep(0.05)
+            running.cancel()
+        ended.set()
+    assert told == ["it is being stopped"] * 3
