@@ -18,8 +18,11 @@ from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
 from lanjami.config import Config, Engine
+from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import LOOPBACK, Endpoint
 from lanjami.dhtnode.node import DhtNode, Statistics, is_installed
+from lanjami.dhtnode.proxy_service import Proxy
+from lanjami.dhtnode.push import Pusher
 from lanjami.dhtnode.python_node import PythonNode
 from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
@@ -59,6 +62,12 @@ class App:
         engines = [e for e in config.dht.engines if e != "opendht" or is_installed()]
         self._ports = config.dht.ports(engines or config.dht.engines)
         self._nodes = {engine: self._node(engine) for engine in self._ports}
+        self._pusher = Pusher(is_lan=self._may_push_to)
+        self._proxies = [  # of OpenDHT's binding none can be made: it hides what is signed
+            Proxy(node=node, push=self._pusher.send, state=state)
+            for node in self._nodes.values()
+            if isinstance(node, PythonNode)
+        ]
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
         self._keeper = Keeper(state / layout.BACKUPS, collect=self._collect)
         self._registry = Registry(
@@ -69,7 +78,11 @@ class App:
         self._names_api = Api(self._registry)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
-            routes=self._names_api.routes,
+            also=config.proxy.ports,
+            routes=lambda: [
+                *self._names_api.routes(),
+                *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),
+            ],
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
@@ -84,6 +97,8 @@ class App:
         self._supervisor = Supervisor(
             [
                 *self._nodes.values(),
+                *self._proxies,
+                *([self._pusher] if self._proxies else []),
                 *(self._announcer, self._mdns, self._registry),
                 *(self._keeper, self._http, local),
             ]
@@ -196,6 +211,12 @@ class App:
             entries=lambda: entries,
             changed=self._announcer.nudge,
         )
+
+    def _may_push_to(self, ip: lan.Ip) -> bool:
+        """Whether a phone may have us write there: on the LAN, and not to this machine's own
+        services that only this machine sees."""
+        addresses = [address for interface in self._lan() for address in interface.addresses]
+        return lan.is_local(ip, addresses) and not ip.is_loopback
 
     def _beacons(self) -> list[wire.Beacon]:
         beacons = [node.beacon() for node in self._nodes.values()]

@@ -40,6 +40,15 @@ class Http(Section, frozen=True):
     ports: Annotated[tuple[Port, ...], Meta(min_length=1)] = (80, 8080)
 
 
+class Proxy(Section, frozen=True):
+    default_ports: bool = False
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Those that the proxy has beside the HTTP server's own."""
+        return tuple(range(80, 96)) if self.default_ports else ()
+
+
 class Discovery(Section, frozen=True):
     interval_s: Annotated[float, Meta(ge=1.0, le=3600.0)] = 10.0
     ignored_interfaces: tuple[str, ...] = (
@@ -72,6 +81,7 @@ class Names(Section, frozen=True):
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
+    proxy: Proxy = Proxy()
     discovery: Discovery = Discovery()
     mdns: Mdns = Mdns()
     names: Names = Names()

@@ -15,6 +15,7 @@ _WIDEST_LIST = 4  # addresses shown at the start
 _TITLES = {
     "dhtnode": "bootstrap",
     "dhtnode-python": "bootstrap in Python",
+    "proxy": "proxy for phones",
     "discovery": "discovery",
     "names": "name server",
 }
