@@ -6,6 +6,7 @@ replaced only by its owner, with a higher sequence number (SecureDht::secureType
 type to that, also those that OpenDHT has no rules for.
 """
 
+import base64
 import hashlib
 
 from lanjami.dhtnode import value as values
@@ -28,6 +29,7 @@ _LIFE_S = {
     9: _WEEK_S,  # user profile
 }
 
+_PEM_BEGIN, _PEM_END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _SEQUENCE = 0x30  # DER, X.690: the tags of a certificate's parts
 _VERSION = 0xA0
 _BEFORE_THE_KEY = 5  # serial number, algorithm, issuer, validity, subject: RFC 5280, 4.1
@@ -77,13 +79,13 @@ def _sha1(data: bytes) -> bytes:
 
 
 def _certified_key(certificate: Value) -> bytes | None:
-    """The public key in a certificate (DER, maybe a chain of which the first counts), to the
-    byte; None where there is none. No more is read: clients check certificates themselves."""
+    """The public key in a certificate (maybe a chain, of which the first counts), to the byte;
+    None where there is none. No more is read: clients check certificates themselves."""
     inside = values.content(certificate)
     if isinstance(inside, bytes):
         return None
-    data = inside.body.data
     try:
+        data = _der(inside.body.data)
         at, end = _enter(data, 0, len(data))
         at, end = _enter(data, at, end)
         if data[at] == _VERSION:
@@ -93,6 +95,14 @@ def _certified_key(certificate: Value) -> bytes | None:
         return data[at : _end(data, at, end)] if data[at] == _SEQUENCE else None
     except (IndexError, ValueError):
         return None
+
+
+def _der(data: bytes) -> bytes:
+    """What Jami writes is a byte string of MessagePack with PEM inside, which GnuTLS finds there
+    (Certificate::unpack); OpenDHT also takes plain DER."""
+    _, begin, rest = data.partition(_PEM_BEGIN)
+    text, end, _ = rest.partition(_PEM_END)
+    return base64.b64decode(text) if begin and end else data
 
 
 def _enter(data: bytes, at: int, end: int) -> tuple[int, int]:

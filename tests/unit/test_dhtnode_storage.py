@@ -1,6 +1,7 @@
 """What is kept, for how long, of whom, and what gives way."""
 
 import hashlib
+import ssl
 
 import msgpack
 import pytest
@@ -131,6 +132,21 @@ def test_a_certificate_is_kept_at_the_ids_of_its_key_only() -> None:
     assert policy.admit(KEY, certificate, at(1)) is None
     assert policy.may_replace(certificate, _certificate("alice"))
     assert not policy.may_replace(certificate, _certificate("eve"))
+
+
+def test_a_certificate_is_found_where_jami_writes_it() -> None:
+    """As a byte string of MessagePack, in PEM, the authority's behind its own."""
+    inside = values.content(_certificate("alice"))
+    assert not isinstance(inside, bytes)
+    one = ssl.DER_cert_to_PEM_cert(inside.body.data).encode()
+    pem = one * 2
+    key = hashlib.sha1(public("alice")).digest()
+    for data in (pem, msgpack.packb(pem)):
+        certificate = values.make(1, data, type=policy.CERTIFICATE)
+        assert policy.admit(key, certificate, at(1)) is certificate
+        assert policy.admit(KEY, certificate, at(1)) is None
+    for broken in (one[:-60], one.replace(b"MII", b"%%%"), one[:40] + one[-60:]):
+        assert policy.admit(key, values.make(1, broken, type=policy.CERTIFICATE), at(1)) is None
 
 
 def test_what_is_no_certificate_is_kept_nowhere() -> None:
