@@ -96,10 +96,14 @@ class Debian:
 
 
 @asynccontextmanager
-async def debian(*, port: int, bootstrap: str, network: int = 0) -> AsyncIterator[Debian]:
-    """`bootstrap` is `ip:port` or `[ip]:port`."""
+async def debian(
+    *, port: int, bootstrap: str = "", network: int = 0, proxy: str = ""
+) -> AsyncIterator[Debian]:
+    """`bootstrap` is `ip:port` or `[ip]:port`; with a `proxy`, `ip:port`, it asks that for
+    everything."""
+    entry = ["--proxyclient", proxy] if proxy else ["-b", bootstrap]
     process = await asyncio.create_subprocess_exec(
-        *("dhtnode", "-i", "-p", str(port), "-n", str(network), "-b", bootstrap),
+        *("dhtnode", "-i", "-p", str(port), "-n", str(network), *entry),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,

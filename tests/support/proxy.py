@@ -5,7 +5,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,10 @@ async def ours(
     *entries: int,
     push: Callable[[Notice], None] = lambda _: None,
     http: int | None = None,
+    has_node: bool = True,
 ) -> AsyncIterator[Ours]:
-    """Our proxy; its node looks for others at the `entries`, ports on loopback."""
+    """Our proxy; its node looks for others at the `entries`, ports on loopback. Without
+    `has_node`, that does not run."""
     dht, port = free_port(socket.SOCK_DGRAM), http or free_port()
     node = python_node(state, dht, *entries)
     proxy = Proxy(node=node, push=push, state=state)
@@ -60,7 +62,11 @@ async def ours(
         quick=lambda _: None,
         probe="/proxyList",
     )
-    async with running(node), running(proxy), running(server):
+    async with AsyncExitStack() as opened:
+        if has_node:
+            await opened.enter_async_context(running(node))
+        await opened.enter_async_context(running(proxy))
+        await opened.enter_async_context(running(server))
         yield Ours(node, proxy, dht, port)
 
 
