@@ -11,7 +11,7 @@ import secrets
 import socket
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -44,9 +44,7 @@ TELL_S = 10.0  # between two lines for the status
 class _Delivery:
     notice: Notice
     host: str
-    backoff: Backoff = field(
-        default_factory=lambda: Backoff(first_s=FIRST_RETRY_S, longest_s=LAST_RETRY_S)
-    )
+    backoff: Backoff
     tries: int = 0
 
 
@@ -55,12 +53,14 @@ class _UndeliverableError(Exception):
 
 
 class Pusher:
-    """Sends notices, to endpoints of which `is_lan` says that they are in the local networks."""
+    """Sends notices, to endpoints of which `is_lan` says that they are in the local networks.
+    What fails for now is tried again, first after `retry_s`, then after twice that, and so on."""
 
     name = "push"
 
-    def __init__(self, *, is_lan: Callable[[Ip], bool]) -> None:
+    def __init__(self, *, is_lan: Callable[[Ip], bool], retry_s: float = FIRST_RETRY_S) -> None:
         self._is_lan = is_lan
+        self._retry_s = retry_s
         self._ready: dict[str, deque[_Delivery]] = {}  # by host
         self._later: list[tuple[float, int, _Delivery]] = []  # a heap
         self._counter = 0
@@ -87,7 +87,8 @@ class Pusher:
         elif (host := _host(notice.to.token)) is None:
             self._counts["no HTTP address"] += 1
         else:
-            self._ready.setdefault(host, deque()).append(_Delivery(notice, host))
+            backoff = Backoff(first_s=self._retry_s, longest_s=LAST_RETRY_S)
+            self._ready.setdefault(host, deque()).append(_Delivery(notice, host, backoff))
             self._nudged.set()
 
     async def run(self, ready: Ready) -> None:
