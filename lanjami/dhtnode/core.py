@@ -61,6 +61,7 @@ class DhtCore:
             own_id,
             network=network,
             tables=self.tables,
+            speaks=self._speaks,
             secret=self._secret(),
             unix_minus_now=self._unix_minus_now,
         )
@@ -332,6 +333,9 @@ class DhtCore:
         if to_ping is not None:
             self._upkeep.ping(to_ping, now=now)
         return node
+
+    def _speaks(self, node_id: bytes, version: int) -> bool:
+        return version in self.tables and self._nodes.find(node_id, version=version) is not None
 
     def _may_meet(self, record: Record) -> bool:
         node_id, endpoint = record
