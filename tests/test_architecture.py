@@ -36,6 +36,7 @@ CORE = frozenset(
         "lanjami.dhtnode.fragments",
         "lanjami.dhtnode.hearing",
         "lanjami.dhtnode.heartbeat",
+        "lanjami.dhtnode.inbox",
         "lanjami.dhtnode.listeners",
         "lanjami.dhtnode.messages",
         "lanjami.dhtnode.nodes",

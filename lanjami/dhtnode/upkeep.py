@@ -96,9 +96,13 @@ class Upkeep:
         if now >= self._round_at:
             self._round_at = now + self._between(SOON_S if self._round(now) else LATER_S)
 
-    def is_connected(self, version: int, *, now: float) -> bool:
-        """Whether a good node of the family is known."""
-        return any(node.is_good(now) for node in self._tables[version].nodes())
+    def connected(self, *, now: float) -> set[int]:
+        """The versions of IP in which a good node is known."""
+        return {
+            version
+            for version, table in self._tables.items()
+            if any(node.is_good(now) for node in table.nodes())
+        }
 
     def _join(self, now: float) -> None:
         self._join_at = now + self._join_gap_s
