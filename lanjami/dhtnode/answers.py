@@ -11,11 +11,13 @@ from lanjami.dhtnode import policy, query
 from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint, Record, may_be_told
 from lanjami.dhtnode.listeners import Listener, Listeners
 from lanjami.dhtnode.routing import BUCKET, RoutingTable
-from lanjami.dhtnode.storage import Outcome, Storage
+from lanjami.dhtnode.storage import Outcome, Storage, Stored
 from lanjami.dhtnode.tokens import Tokens
 from lanjami.dhtnode.value import Value
 
 KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, include/opendht/dht.h
+MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
+HANDED_ON = 256  # values at a time
 UPDATE_BYTES = 56 * 1024  # of values in one update: MAX_MESSAGE_VALUE_SIZE
 REPLY_BYTES = 1024 * 1024  # of values in one reply; OpenDHT asks for their ids first
 _NO_KEY = bytes(ID_LENGTH)
@@ -137,9 +139,22 @@ class Answers:
             for update in self._updates(change, listener):
                 yield listener, update
 
-    def is_close(self, key: bytes, version: int, *, now: float) -> bool:
+    def leaving(self, *, now: float) -> list[tuple[bytes, Stored]]:
+        """Others' values that live on for a while at keys that eight nodes are closer to than we
+        are: those should have them, too (Dht::maintainStorage)."""
+        due: list[tuple[bytes, Stored]] = []
+        for key, stored in self.storage:
+            if stored.source and stored.expires_at > now + MAINTAINED_S:
+                known = [v for v, table in self._tables.items() if len(table)]
+                if not any(self.is_close(key, v, keepers=BUCKET, now=now) for v in known):
+                    due.append((key, stored))
+                    if len(due) == HANDED_ON:
+                        break
+        return due
+
+    def is_close(self, key: bytes, version: int, *, keepers: int = KEEPERS, now: float) -> bool:
         """Whether we are among the nodes that keep the values of a key (Dht::onAnnounce)."""
-        closest = self._tables[version].closest(key, count=KEEPERS, now=now)
+        closest = self._tables[version].closest(key, count=keepers, now=now)
         if len(closest) < BUCKET:
             return True
         number = int.from_bytes(key)

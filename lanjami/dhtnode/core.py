@@ -7,7 +7,7 @@ do, if nothing happens before. Times are seconds of one monotonic clock.
 from collections.abc import Callable, Sequence
 
 from lanjami.dhtnode import heartbeat, state
-from lanjami.dhtnode.answers import Answers, Change
+from lanjami.dhtnode.answers import MAINTAINED_S, Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Event
 from lanjami.dhtnode.inbox import Inbox
@@ -63,6 +63,7 @@ class DhtCore:
         self._operations = Operations(tables=self.tables, requests=self._requests, dice=dice)
         self._rotate_at = now
         self._tidy_at = now + TIDY_S
+        self._maintain_at = now + MAINTAINED_S
         self._housekeep_at = now + HOUSEKEEPING_S
         self._inbox = Inbox(
             own_id,
@@ -206,6 +207,11 @@ class DhtCore:
             self._inbox.connected = self._upkeep.connected(now=now)
             for key, value in self._operations.permanent():
                 self._keep(key, value, now)
+        if now >= self._maintain_at:
+            self._maintain_at = now + MAINTAINED_S
+            for key, stored in self.answers.leaving(now=now):
+                created = int(stored.created_at + self._unix_minus_now)
+                self._operations.hand_on(key, stored.value, created=created, now=now)
         gone = self.answers.storage.expire(now=now)
         self._inbox.tell([Change(key, went=(value,)) for key, value in gone], now)
 
