@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 import lanjami
@@ -19,7 +20,7 @@ from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
 from lanjami.config import Config, Engine
 from lanjami.dhtnode import proxy_api
-from lanjami.dhtnode.endpoint import LOOPBACK, Endpoint
+from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.node import DhtNode, Statistics, is_installed
 from lanjami.dhtnode.proxy_service import Proxy
 from lanjami.dhtnode.push import Pusher
@@ -191,25 +192,18 @@ class App:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
 
     def _node(self, engine: Engine) -> DhtNode | PythonNode:
-        """The DHT node of one make; the two look for each other on this machine."""
+        """The DHT node of one make."""
         port, routed = self._ports[engine], self._config.dht.routed
-        others = [other for other in self._ports.values() if other != port]
+        changed = self._announcer.nudge
         if engine == "opendht":
-            return DhtNode(
-                port=port,
-                routed=routed,
-                state=self._state,
-                changed=self._announcer.nudge,
-                entries=others,
-            )
-        entries = [Endpoint(ip, other) for other in others for ip in LOOPBACK]
+            return DhtNode(port=port, routed=routed, state=self._state, changed=changed)
         return PythonNode(
             port=port,
             routed=routed,
             state=self._state,
             lan=self._lan,
-            entries=lambda: entries,
-            changed=self._announcer.nudge,
+            entries=self._entries,
+            changed=changed,
         )
 
     def _may_push_to(self, ip: lan.Ip) -> bool:
@@ -217,6 +211,14 @@ class App:
         services that only this machine sees."""
         addresses = [address for interface in self._lan() for address in interface.addresses]
         return lan.is_local(ip, addresses) and not ip.is_loopback
+
+    def _entries(self) -> list[Endpoint]:
+        """Where the node in Python finds OpenDHT's: at the box's best address on the LAN, IPv4
+        where there is one. Clients are told of that address: loopback would be theirs, and IPv6
+        is for those who speak it."""
+        other = self._nodes["opendht"].beacon() if "opendht" in self._nodes else None
+        addresses = lan.shown(self._lan())[:1]
+        return [Endpoint(ip_address(ip).packed, other.port) for ip in addresses if other]
 
     def _beacons(self) -> list[wire.Beacon]:
         beacons = [node.beacon() for node in self._nodes.values()]

@@ -37,6 +37,7 @@ CORE = frozenset(
         "lanjami.dhtnode.hearing",
         "lanjami.dhtnode.heartbeat",
         "lanjami.dhtnode.info",
+        "lanjami.dhtnode.inbox",
         "lanjami.dhtnode.listeners",
         "lanjami.dhtnode.messages",
         "lanjami.dhtnode.nodes",

@@ -3,20 +3,21 @@
 Facts: OpenDHT src/dht.cpp, onPing … onRefresh, storageChanged.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import policy, query
-from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint
+from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint, Record, may_be_told
 from lanjami.dhtnode.listeners import Listener, Listeners
-from lanjami.dhtnode.nodes import Node
 from lanjami.dhtnode.routing import BUCKET, RoutingTable
-from lanjami.dhtnode.storage import Outcome, Storage
+from lanjami.dhtnode.storage import Outcome, Storage, Stored
 from lanjami.dhtnode.tokens import Tokens
 from lanjami.dhtnode.value import Value
 
 KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, include/opendht/dht.h
+MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
+HANDED_ON = 256  # values at a time
 UPDATE_BYTES = 56 * 1024  # of values in one update: MAX_MESSAGE_VALUE_SIZE
 REPLY_BYTES = 1024 * 1024  # of values in one reply; OpenDHT asks for their ids first
 _NO_KEY = bytes(ID_LENGTH)
@@ -35,8 +36,8 @@ class Change:
 class Answers:
     """Answers queries from what the node knows and keeps.
 
-    `unix_minus_now` is what turns our clock into Unix time, in which nodes tell when a value
-    was made.
+    `speaks` tells whether a node was heard in a family; `unix_minus_now` is what turns our clock
+    into Unix time, in which nodes tell when a value was made.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Answers:
         *,
         network: int,
         tables: Mapping[int, RoutingTable],
+        speaks: Callable[[bytes, int], bool],
         secret: bytes,
         unix_minus_now: float,
     ) -> None:
@@ -52,6 +54,7 @@ class Answers:
         self._own_number = int.from_bytes(own_id)
         self._network = network
         self._tables = tables
+        self._speaks = speaks
         self._unix_minus_now = unix_minus_now
         self.tokens = Tokens(secret)
         self.storage = Storage()
@@ -61,24 +64,22 @@ class Answers:
         return self._reply(asked, source)
 
     def find(self, asked: m.Find, source: Endpoint, *, now: float) -> m.Reply:
-        nodes = self._closest(asked.target, asked.want, source, now)
         return self._reply(
             asked,
             source,
-            nodes=tuple(node.record for node in nodes),
+            nodes=tuple(self._closest(asked.target, asked, source, now)),
             token=self.tokens.make(source),
         )
 
     def get(self, asked: m.Get, source: Endpoint, *, now: float) -> m.Reply | m.Error:
         if asked.key == _NO_KEY:
             return self._error(asked, m.INCOMPLETE, "Get_values with no info_hash")
-        nodes = self._closest(asked.key, asked.want, source, now)
         found = self.storage.at(asked.key, asked.query)
         selected = asked.query.fields()
         return self._reply(
             asked,
             source,
-            nodes=tuple(node.record for node in nodes),
+            nodes=tuple(self._closest(asked.key, asked, source, now)),
             token=self.tokens.make(source),
             values=() if selected else tuple(_at_most(found, REPLY_BYTES)),
             index=query.index(found, selected) if selected and found else None,
@@ -138,9 +139,22 @@ class Answers:
             for update in self._updates(change, listener):
                 yield listener, update
 
-    def is_close(self, key: bytes, version: int, *, now: float) -> bool:
+    def leaving(self, *, now: float) -> list[tuple[bytes, Stored]]:
+        """Others' values that live on for a while at keys that eight nodes are closer to than we
+        are: those should have them, too (Dht::maintainStorage)."""
+        due: list[tuple[bytes, Stored]] = []
+        for key, stored in self.storage:
+            if stored.source and stored.expires_at > now + MAINTAINED_S:
+                known = [v for v, table in self._tables.items() if len(table)]
+                if not any(self.is_close(key, v, keepers=BUCKET, now=now) for v in known):
+                    due.append((key, stored))
+                    if len(due) == HANDED_ON:
+                        break
+        return due
+
+    def is_close(self, key: bytes, version: int, *, keepers: int = KEEPERS, now: float) -> bool:
         """Whether we are among the nodes that keep the values of a key (Dht::onAnnounce)."""
-        closest = self._tables[version].closest(key, count=KEEPERS, now=now)
+        closest = self._tables[version].closest(key, count=keepers, now=now)
         if len(closest) < BUCKET:
             return True
         number = int.from_bytes(key)
@@ -194,10 +208,17 @@ class Answers:
         )
 
     def _closest(
-        self, target: bytes, want: tuple[int, ...], source: Endpoint, now: float
-    ) -> Iterator[Node]:
-        for version in want or (source.version,):
-            yield from self._tables[version].closest(target, now=now)
+        self, target: bytes, asked: m.Find | m.Get, source: Endpoint, now: float
+    ) -> Iterator[Record]:
+        """The nodes to tell an asker of. Those of another family than the one it asks in only
+        where it has spoken to us in that, too: a client without IPv6 that is told of an IPv6
+        node waits for 9 s with everything that it puts (OpenDHT 2.4.12)."""
+        for version in asked.want or (source.version,):
+            if version != source.version and not self._speaks(asked.node_id, version):
+                continue
+            for node in self._tables[version].closest(target, now=now):
+                if may_be_told(node.endpoint, source):
+                    yield node.record
 
     def _reply(self, asked: m.Asked, source: Endpoint, **said: object) -> m.Reply:
         return m.Reply(

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from lanjami.lan import Ip
 
 ID_LENGTH = 20  # HASH_LEN, include/opendht/infohash.h
-LOOPBACK = (bytes([127, 0, 0, 1]), bytes(15) + b"\1")
 _V4_PREFIX = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6's clothes
 _V4_RECORD = ID_LENGTH + 4 + 2
 _V6_RECORD = ID_LENGTH + 16 + 2
@@ -53,7 +52,18 @@ def is_martian(endpoint: Endpoint) -> bool:
 
 def is_loopback(ip: bytes) -> bool:
     """Whether `ip` is the machine's own, which means another machine in each one's mouth."""
-    return ip[0] == 127 if len(ip) == 4 else ip == LOOPBACK[1]
+    return ip[0] == 127 if len(ip) == 4 else ip == bytes(15) + b"\1"
+
+
+def may_be_told(endpoint: Endpoint, to: Endpoint) -> bool:
+    """Whether a node's address means anything to whoever asks from `to`. Loopback stands for our
+    machine in our mouth, but clients see it so only where they ask in the same family, and else
+    look for the node on theirs. IPv6 link-local is for the neighbours on the same link."""
+    if is_loopback(endpoint.ip):
+        return endpoint.version == to.version
+    if endpoint.ip[:2] == b"\xfe\x80" and endpoint.version == 6:
+        return endpoint.scope == to.scope
+    return True
 
 
 def pack_records(records: Iterable[Record]) -> bytes:

@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,24 +58,16 @@ def is_installed() -> bool:
 class DhtNode:
     """A bootstrap node on UDP `port`, IPv4 and IPv6, with its identity in the `state` folder.
 
-    `routed` lets it write to nodes behind routers; `entries` are UDP ports of this machine where
-    other nodes are; `changed` is called when it came or went.
+    `routed` lets it write to nodes behind routers; `changed` is called when it came or went.
     """
 
     name = "dhtnode"
 
     def __init__(
-        self,
-        *,
-        port: int,
-        routed: bool,
-        state: Path,
-        changed: Callable[[], None],
-        entries: Sequence[int] = (),
+        self, *, port: int, routed: bool, state: Path, changed: Callable[[], None]
     ) -> None:
         self._port = port
         self._routed = routed
-        self._entries = entries
         self._state = state
         self._changed = changed
         self._node: Node | None = None
@@ -109,8 +101,7 @@ class DhtNode:
         # -P: a file of the user's in the current folder must not pass for one of Python's
         program = [sys.executable, "-P", "-m", "lanjami.dhtnode.opendht"]
         reach = "routed" if self._routed else "unrouted"
-        entries = map(str, self._entries)
-        return [*program, str(self._port), node_id.hex(), str(os.getpid()), reach, *entries]
+        return [*program, str(self._port), node_id.hex(), str(os.getpid()), reach]
 
     async def _work(self, child: process.Child, node_id: bytes, ready: Ready) -> None:
         loop = asyncio.get_running_loop()

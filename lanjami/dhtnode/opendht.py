@@ -1,10 +1,9 @@
 """The OpenDHT bootstrap node, as a program of its own: `python -m lanjami.dhtnode.opendht`.
 
 OpenDHT aborts the whole process on some errors and can deadlock with Python's lock, so it never
-runs inside the appliance. Arguments: UDP port, node id (40 hex), parent's process id, "routed" or
-"unrouted": whether datagrams may pass a router, and UDP ports of this machine where other nodes
-are. It writes one line when it runs, then for each line on stdin one line of JSON with its
-statistics, and stops at the end of stdin.
+runs inside the appliance. Arguments: UDP port, node id (40 hex), parent's process id, and
+"routed" or "unrouted": whether datagrams may pass a router. It writes one line when it runs, then
+for each line on stdin one line of JSON with its statistics, and stops at the end of stdin.
 
 One thread speaks to the node, and no callback is ever registered: a callback that waits for
 Python's lock while a getter waits for the node's is how it deadlocks.
@@ -14,7 +13,6 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Sequence
 
 import opendht
 
@@ -22,11 +20,10 @@ from lanjami.dhtnode.runner_log import count_nodes, count_values
 from lanjami.runtime.process import end_with_parent
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_LOOPBACK = ("127.0.0.1", "::1")
 _FILES = 64  # the node opens about ten, right after the program's own
 
 
-def main(port: int, node_id: str, *, routed: bool, entries: Sequence[str]) -> None:
+def main(port: int, node_id: str, *, routed: bool) -> None:
     """Run the node until stdin ends."""
     config = opendht.DhtConfig()
     config.setBootstrapMode(True)
@@ -35,9 +32,6 @@ def main(port: int, node_id: str, *, routed: bool, entries: Sequence[str]) -> No
     node.run(port=port, config=config)
     if not routed:
         _keep_behind_the_routers(port)
-    for entry in entries:
-        for host in _LOOPBACK:
-            node.bootstrap(host, entry)
     _say({"node_id": node.getNodeId().toString().decode(), "port": port})
     sent = [0, 0, 0, 0, 0]
     for _ in sys.stdin:
@@ -78,6 +72,6 @@ def _say(message: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[3]))
-    main(int(sys.argv[1]), sys.argv[2], routed=sys.argv[4] == "routed", entries=sys.argv[5:])
+    main(int(sys.argv[1]), sys.argv[2], routed=sys.argv[4] == "routed")
     # An orderly shutdown could deadlock, and a bootstrap node has nothing of its own to hand on.
     os._exit(0)

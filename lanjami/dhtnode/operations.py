@@ -106,6 +106,13 @@ class Operations:
         self._step(key, now)
         return operation
 
+    def hand_on(self, key: bytes, value: Value, *, created: int, now: float) -> None:
+        """Put somebody else's value at the nodes that are closest to its key by now."""
+        for search in self._at(key):
+            if value.id not in search.puts:
+                search.put(Announced(value, permanent=False, created=created, on_done=None))
+                search.step(now)
+
     def listen(
         self, key: bytes, *, there: Sequence[Value], query: Query = EVERYTHING, now: float
     ) -> int:

@@ -94,18 +94,16 @@ class RoutingTable:
     def closest(self, target: bytes, *, count: int = BUCKET, now: float) -> list[Node]:
         """The good nodes closest to `target`, closest first."""
         number = int.from_bytes(target)
-        found: list[Node] = []
         shared = self._shared_bits(number, count)
         while True:
             start, end = self._range(number, shared)
-            found = [
-                node for n in self._numbers[start:end] if (node := self._by_number[n]).is_good(now)
-            ]
-            if shared == 0 or len(found) >= _LOOKED_AT or self._are_enough(found, count):
-                break
+            in_range = [self._by_number[other] for other in self._numbers[start:end]]
+            found = [node for node in in_range if node.is_good(now)]
+            if shared == 0 or len(found) >= count:
+                found.sort(key=lambda node: node.number ^ number)
+                if shared == 0 or len(found) >= _LOOKED_AT or _are_enough(found, count):
+                    return spread(found, count, _address)
             shared -= 1
-        found.sort(key=lambda node: node.number ^ number)
-        return spread(found, count, _address)
 
     def expire(self) -> list[Node]:
         """Drop the nodes that do not answer; returns those to ping for their places."""
@@ -193,16 +191,20 @@ class RoutingTable:
 
     def _shared_bits(self, number: int, count: int) -> int:
         """The longest prefix of `number` that `count` nodes share: all that share it are closer
-        than all that do not."""
-        low, high = 0, _BITS
-        while low < high:
-            middle = (low + high + 1) // 2
-            start, end = self._range(number, middle)
-            if end - start >= count:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        than all that do not. They are beside each other, around the place of `number`."""
+        numbers = self._numbers
+        if len(numbers) < count:
+            return 0
+        at = bisect_left(numbers, number)
+        first, last = max(0, at - count), min(at, len(numbers) - count)
+        differing = min(
+            max(
+                (numbers[one] ^ number).bit_length(),
+                (numbers[one + count - 1] ^ number).bit_length(),
+            )
+            for one in range(first, last + 1)
+        )
+        return _BITS - differing
 
     def _range(self, number: int, shared: int) -> tuple[int, int]:
         free = _BITS - shared
@@ -212,9 +214,13 @@ class RoutingTable:
             bisect_left(self._numbers, first + (1 << free)),
         )
 
-    def _are_enough(self, found: list[Node], count: int) -> bool:
-        by_address = Counter(node.endpoint.ip for node in found)
-        return sum(min(n, CLOSE_PER_ADDRESS) for n in by_address.values()) >= count
+
+def _are_enough(closest: Sequence[Node], count: int) -> bool:
+    """Whether `count` of them are there without many of one address."""
+    if len({node.endpoint.ip for node in closest[:count]}) == count:
+        return True
+    by_address = Counter(node.endpoint.ip for node in closest)
+    return sum(min(n, CLOSE_PER_ADDRESS) for n in by_address.values()) >= count
 
 
 def _address(node: Node) -> bytes:
@@ -223,6 +229,9 @@ def _address(node: Node) -> bytes:
 
 def spread(closest: Sequence[T], count: int, address: Callable[[T], bytes]) -> list[T]:
     """The first `count` of them, few of one address while there are others."""
+    first = closest[:count]
+    if len({address(one) for one in first}) == len(first):
+        return list(first)
     by_address: Counter[bytes] = Counter()
     chosen: list[int] = []
     crowded: list[int] = []

@@ -117,7 +117,7 @@ class Storage:
             self._add(key, Stored(value, created_at, expires_at, source))
             return Outcome.NEW
         if values.same(old.value, value):
-            self.refresh(key, value.id, now=now)
+            self.refresh(key, value.id, now=created_at)
             return Outcome.REFRESHED
         if not policy.may_replace(old.value, value):
             return Outcome.REFUSED
@@ -130,7 +130,7 @@ class Storage:
         stored = self.find(key, id)
         if stored is None:
             return False
-        stored.created_at = now
+        stored.created_at = max(stored.created_at, now)
         stored.expires_at = max(stored.expires_at, now + policy.life_s(stored.value.type))
         self._note(key, stored)
         return True

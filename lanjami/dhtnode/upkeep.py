@@ -56,10 +56,12 @@ class Upkeep:
         return min(self._join_at, self._round_at, self._tick_at)
 
     def join(self, entries: Sequence[Endpoint], *, now: float) -> None:
-        """Ask at these addresses until there are good nodes at them."""
+        """Ask at these addresses until there are good nodes at them; at new ones at once."""
         if tuple(entries) != self._entries:
+            for entry in set(entries) - set(self._entries):
+                self._enter(entry, now)
             self._entries = tuple(entries)
-            self._join_at = now if entries else float("inf")
+            self._join_at = now + JOIN_S[0] if entries else float("inf")
             self._join_gap_s = JOIN_S[0]
 
     def confirm(self, node: Node, *, now: float) -> None:
@@ -94,9 +96,13 @@ class Upkeep:
         if now >= self._round_at:
             self._round_at = now + self._between(SOON_S if self._round(now) else LATER_S)
 
-    def is_connected(self, version: int, *, now: float) -> bool:
-        """Whether a good node of the family is known."""
-        return any(node.is_good(now) for node in self._tables[version].nodes())
+    def connected(self, *, now: float) -> set[int]:
+        """The versions of IP in which a good node is known."""
+        return {
+            version
+            for version, table in self._tables.items()
+            if any(node.is_good(now) for node in table.nodes())
+        }
 
     def _join(self, now: float) -> None:
         self._join_at = now + self._join_gap_s
@@ -108,9 +114,13 @@ class Upkeep:
             if node.is_good(now)
         }
         for entry in self._entries:
-            if entry.version in self._tables and entry[:2] not in there:
-                asked = m.Find(target=self._own_id, want=tuple(self._tables))
-                self._requests.send(Request(asked, entry, None), now=now)
+            if entry[:2] not in there:
+                self._enter(entry, now)
+
+    def _enter(self, entry: Endpoint, now: float) -> None:
+        if entry.version in self._tables:
+            asked = m.Find(target=self._own_id, want=tuple(self._tables))
+            self._requests.send(Request(asked, entry, None), now=now)
 
     def _tick(self, now: float) -> None:
         for table in self._tables.values():

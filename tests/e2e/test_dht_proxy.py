@@ -11,7 +11,6 @@ Client = Callable[..., Awaitable[Jami]]
 
 PROXY = "http://10.77.0.1:80"
 WITHOUT_THE_BOX_S = 6.0
-SETTINGS = ('dht.engines=["python"]',)
 
 
 async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
@@ -19,7 +18,7 @@ async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
     await asyncio.sleep(WITHOUT_THE_BOX_S)
     assert not await phone.is_registered(), "without the box there must be nothing to join"
 
-    appliance = await Appliance(box, *SETTINGS).start()
+    appliance = await Appliance(box).start()
     computer = await client("computer", 3)
     await computer.announced()
     # a client whose proxy is not there looks for it once a minute
@@ -38,7 +37,7 @@ async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
 
 
 async def test_two_phones_meet_and_outlive_a_restart_of_the_box(box: Host, client: Client) -> None:
-    appliance = await Appliance(box, *SETTINGS).start()
+    appliance = await Appliance(box).start()
     alice = await client("alice", 2, proxy=PROXY)
     bob = await client("bob", 3, proxy=PROXY)
     for person in (alice, bob):

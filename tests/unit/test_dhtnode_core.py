@@ -27,6 +27,7 @@ OWN = sha1("box")
 KEY = sha1("key")
 UNIX_TIME = 1_700_000_000.0
 ASKER = at(1)
+ASKER_V6 = Endpoint(b"\xfd" + bytes(14) + b"\2", 4222)
 V6 = Endpoint(b"\xfd" + bytes(14) + b"\1", 4222)
 LINK_LOCAL = Endpoint(b"\xfe\x80" + bytes(13) + b"\7", 4222, 3)
 
@@ -80,6 +81,13 @@ def _put(
 def _befriend(core: DhtCore, name: str, endpoint: Endpoint, *, now: float = 1.0) -> None:
     """Make a node good in the eyes of the core."""
     outgoing = core.on_datagram(packing.pack(m.Ping(**_named(name)))[0], endpoint, now=now)
+    _answer(core, name, endpoint, outgoing, now=now)
+
+
+def _answer(
+    core: DhtCore, name: str, endpoint: Endpoint, outgoing: list[Datagram], *, now: float
+) -> None:
+    """Answer what the core asks a node."""
     while outgoing:
         asked = [one for one in _said(outgoing, endpoint) if isinstance(one, m.Asked)]
         outgoing = []
@@ -101,6 +109,7 @@ def test_find_names_the_closest_good_nodes_of_the_wanted_families() -> None:
     for number in range(12):
         _befriend(core, f"node {number}", at(10 + number))
     _befriend(core, "six", V6)
+    _befriend(core, "asker", ASKER_V6)
     (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY))
     number = int.from_bytes(KEY)
     distances = [int.from_bytes(record.node_id) ^ number for record in reply.nodes]
@@ -108,9 +117,19 @@ def test_find_names_the_closest_good_nodes_of_the_wanted_families() -> None:
     assert distances == sorted(distances)
     assert reply.token
     (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY, want=(6,)))
-    assert reply.nodes == (Record(sha1("six"), V6),)
+    assert {record.endpoint for record in reply.nodes} == {V6, ASKER_V6}
     (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY, want=(4, 6)))
-    assert len(reply.nodes) == 9
+    assert len(reply.nodes) == 10
+
+
+def test_who_never_spoke_ipv6_is_told_of_no_ipv6_node() -> None:
+    core = _core()
+    _befriend(core, "six", V6)
+    for want in ((6,), (4, 6)):
+        (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY, want=want))
+        assert reply.nodes == ()
+    (reply,) = _ask(core, m.Get(**_named("asker"), key=KEY, want=(6,)), ASKER_V6)
+    assert [record.endpoint for record in reply.nodes] == [V6]
 
 
 def test_clients_and_those_who_never_answered_are_named_to_nobody() -> None:
@@ -361,13 +380,17 @@ def test_it_looks_for_others_until_it_finds_some() -> None:
     core = _core()
     assert sum(_joining(core, now) for now in range(1, 120)) > 8
     _befriend(core, "found", at(2), now=130.0)
-    assert sum(_joining(core, now) for now in range(140, 160)) == 0
+    sum(_joining(core, now, answered=True) for now in range(131, 140))
+    assert sum(_joining(core, now, answered=True) for now in range(140, 300)) == 0
 
 
-def _joining(core: DhtCore, now: float) -> bool:
+def _joining(core: DhtCore, now: float, *, answered: bool = False) -> bool:
     """Whether it asks at the address it was given."""
-    said = _said(core.join([at(2)], now=float(now)), at(2))
-    return any(isinstance(one, m.Find) and one.want == (4, 6) for one in said)
+    outgoing = core.join([at(2)], now=float(now))
+    if answered:
+        _answer(core, "found", at(2), outgoing, now=now)
+    asked = [one for one in _said(outgoing, at(2)) if isinstance(one, m.Find)]
+    return any(one.want == (4, 6) and one.target == OWN for one in asked)
 
 
 def test_a_node_that_falls_silent_is_asked_and_given_up() -> None:

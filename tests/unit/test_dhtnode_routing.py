@@ -13,6 +13,7 @@ from lanjami.dhtnode.endpoint import (
     Record,
     is_loopback,
     is_martian,
+    may_be_told,
     pack_records,
     unpack_records,
 )
@@ -260,3 +261,22 @@ def test_records_are_whole_or_none() -> None:
     assert is_loopback(b"\x7f\0\0\1")
     assert not is_loopback(at(1).ip)
     assert str(at(1).address) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("node", "asker", "told"),
+    [
+        (at(1), at(2), True),
+        (at(1), Endpoint(b"\xfd" + bytes(15), 1), True),
+        (Endpoint(b"\x7f\0\0\1", 1), at(2), True),  # the asker puts our address in its place
+        (Endpoint(b"\x7f\0\0\1", 1), Endpoint(b"\xfd" + bytes(15), 1), False),
+        (Endpoint(bytes(15) + b"\1", 1), at(2), False),
+        (Endpoint(b"\xfe\x80" + bytes(14), 1, 3), at(2), False),
+        (Endpoint(b"\xfe\x80" + bytes(14), 1, 3), Endpoint(b"\xfe\x80" + bytes(14), 2, 3), True),
+        (Endpoint(b"\xfe\x80" + bytes(14), 1, 3), Endpoint(b"\xfe\x80" + bytes(14), 2, 4), False),
+    ],
+)
+def test_nobody_is_told_of_an_address_that_is_another_for_them(
+    node: Endpoint, asker: Endpoint, *, told: bool
+) -> None:
+    assert may_be_told(node, asker) is told

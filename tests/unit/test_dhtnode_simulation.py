@@ -121,6 +121,30 @@ def test_a_permanent_value_stays_until_it_is_cancelled() -> None:
     assert carol.values(got) == bob.values(heard) == {}
 
 
+def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
+    """It lives for a week, and who put it is gone: it must not go with the node that kept it."""
+    simulation = Simulation()
+    box = simulation.add()
+    alice = simulation.add(entry=box)
+    simulation.run(5)
+    key, value = sha1("request"), values.make(1, b"trust", type=4)
+    simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
+    simulation.run(5)
+    alice.is_up = False
+    others = [simulation.add(entry=box) for _ in range(40)]
+    simulation.run(1300)
+    box.is_up = False
+    simulation.run(60)
+    reader = others[-1]
+    got = simulation.act(reader, lambda core: core.get(key, now=simulation.now))
+    simulation.run(20)
+    assert reader.values(got) == {1: value}
+    keepers = [one for one in others if one.core.answers.storage.at(key)]
+    assert 8 <= len(keepers) < 20, "at the closest, not everywhere"
+    left_s = keepers[0].core.answers.storage.wake_at - simulation.now
+    assert left_s < 7 * 24 * 3600 - 1000, "it does not live longer by that"
+
+
 def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
     simulation, machines = _joined(20)
     alice, bob = machines[1:3]

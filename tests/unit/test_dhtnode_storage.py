@@ -60,6 +60,7 @@ def test_the_same_again_is_another_life() -> None:
     assert storage.refresh(KEY, 1, now=900.0)
     assert storage.expire(now=1400.0) == []
     assert not storage.refresh(KEY, 2, now=900.0)
+    assert _put(storage, value, now=1000.0, created_at=450.0) is Outcome.REFRESHED, "no longer"
     assert not storage.refresh(sha1("other"), 1, now=900.0)
     assert storage.expire(now=1500.0) == [(KEY, value)]
 
