@@ -12,6 +12,7 @@ from lanjami.lan import Ip
 
 ID_LENGTH = 20  # HASH_LEN, include/opendht/infohash.h
 _V4_PREFIX = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6's clothes
+_SPECIAL = frozenset({127, 0, 0xFE})  # first bytes of loopback and link-local addresses
 _V4_RECORD = ID_LENGTH + 4 + 2
 _V6_RECORD = ID_LENGTH + 16 + 2
 
@@ -59,6 +60,8 @@ def may_be_told(endpoint: Endpoint, to: Endpoint) -> bool:
     """Whether a node's address means anything to whoever asks from `to`. Loopback stands for our
     machine in our mouth, but clients see it so only where they ask in the same family, and else
     look for the node on theirs. IPv6 link-local is for the neighbours on the same link."""
+    if endpoint.ip[0] not in _SPECIAL:  # nearly always
+        return True
     if is_loopback(endpoint.ip):
         return endpoint.version == to.version
     if endpoint.ip[:2] == b"\xfe\x80" and endpoint.version == 6:
@@ -68,7 +71,7 @@ def may_be_told(endpoint: Endpoint, to: Endpoint) -> bool:
 
 def pack_records(records: Iterable[Record]) -> bytes:
     """The records of one family, one behind the other."""
-    return b"".join([r.node_id + r.endpoint.ip + r.endpoint.port.to_bytes(2) for r in records])
+    return b"".join([id + ip + port.to_bytes(2) for id, (ip, port, _) in records])
 
 
 def unpack_records(packed: bytes, *, version: int) -> list[Record] | None:

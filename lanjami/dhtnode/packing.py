@@ -148,11 +148,10 @@ def _want(versions: tuple[int, ...]) -> dict[str, object]:
 
 
 def _records(nodes: Sequence[Record]) -> dict[str, object]:
-    said: dict[str, object] = {}
-    for name, version in (("n4", 4), ("n6", 6)):
-        records = [record for record in nodes if record.endpoint.version == version]
-        if records:
-            said[name] = pack_records(records)
+    four = [record for record in nodes if len(record[1][0]) == 4]
+    said: dict[str, object] = {"n4": pack_records(four)} if four else {}
+    if len(four) < len(nodes):
+        said["n6"] = pack_records([record for record in nodes if len(record[1][0]) == 16])
     return said
 
 

@@ -22,6 +22,7 @@ from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.dhtnode.info import Info, describe
 from lanjami.dhtnode.node import Node, Statistics
+from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
@@ -80,10 +81,10 @@ class PythonNode:
         core = self._core if self._serves else None
         return None if core is None else Beacon(core.own_id, self._port, self._network)
 
-    async def get(self, key: bytes) -> list[Value]:
-        """The values of a key."""
+    async def get(self, key: bytes, query: Query = EVERYTHING) -> list[Value]:
+        """The values of a key that `query` takes."""
         found: dict[int, Value] = {}
-        with self._operation(lambda core, now: core.get(key, now=now)) as events:
+        with self._operation(lambda core, now: core.get(key, query=query, now=now)) as events:
             while True:
                 match await events.get():
                     case Came(_, values):
@@ -98,6 +99,14 @@ class PythonNode:
                 match await events.get():
                     case Done(_, ok):
                         return ok
+
+    @contextmanager
+    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
+        """Put a value again and again, while the context lasts; `Done` when others have it."""
+        with self._operation(
+            lambda core, now: core.put(key, value, permanent=True, now=now)
+        ) as events:
+            yield events
 
     @contextmanager
     def listening(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:

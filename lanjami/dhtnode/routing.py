@@ -101,6 +101,9 @@ class RoutingTable:
             found = [node for node in in_range if node.is_good(now)]
             if shared == 0 or len(found) >= count:
                 found.sort(key=lambda node: node.number ^ number)
+                first = found[:count]
+                if len({node.endpoint.ip for node in first}) == count:  # nearly always
+                    return first
                 if shared == 0 or len(found) >= _LOOKED_AT or _are_enough(found, count):
                     return spread(found, count, _address)
             shared -= 1
@@ -217,8 +220,6 @@ class RoutingTable:
 
 def _are_enough(closest: Sequence[Node], count: int) -> bool:
     """Whether `count` of them are there without many of one address."""
-    if len({node.endpoint.ip for node in closest[:count]}) == count:
-        return True
     by_address = Counter(node.endpoint.ip for node in closest)
     return sum(min(n, CLOSE_PER_ADDRESS) for n in by_address.values()) >= count
 

@@ -187,7 +187,7 @@ def server(version: int, port: int, *, routed: bool) -> socket.socket:
     no router. Raises HostError where the port is taken."""
     with _closed_on_error(socket.socket(_family(version), socket.SOCK_DGRAM)) as sock:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _RECEIVE_BUFFER)
         if not routed and version == 4:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
         elif not routed:  # Linux has no such option here; the first router drops it

@@ -12,8 +12,9 @@ import pytest
 
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.events import Came, Event
+from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.python_node import PythonNode
+from lanjami.dhtnode.query import by_id
 from tests.support.dht_peers import debian, expected, wheel
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
@@ -139,6 +140,17 @@ async def test_we_hear_and_get_what_the_wheel_puts(tmp_path: Path, ip: str) -> N
             assert await _came(events, len(SIZES)) == expected(*SIZES)
         found = {value.id: _data(value) for value in await node.get(sha1(KEY))}
         assert found == expected(*SIZES)
+
+
+async def test_the_wheel_gets_what_we_keep(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as alice:
+        await alice.joined("127.0.0.1", port)
+        with node.keeping(sha1(KEY), values.make(1, expected(600)[1])) as events:
+            async with asyncio.timeout(10):
+                assert isinstance(await events.get(), Done)
+            assert await alice.got(KEY) == expected(600)
+            assert [v.id for v in await node.get(sha1(KEY), by_id(1))] == [1]
+            assert await node.get(sha1(KEY), by_id(2)) == []
 
 
 async def test_two_clients_of_ours_hear_each_other_through_us(tmp_path: Path) -> None:

@@ -164,6 +164,16 @@ def test_an_old_value_lives_for_what_is_left_of_its_life() -> None:
     assert len(core.answers.storage) == 0
 
 
+@pytest.mark.parametrize("ahead_s", [-86_400, -601, 601, 86_400])
+def test_a_client_whose_clock_is_wrong_can_put(ahead_s: int) -> None:
+    core = _core()
+    _put(core, values.make(1, b"x"), created=int(UNIX_TIME) + ahead_s)
+    core.on_timer(now=590.0)
+    assert len(core.answers.storage) == 1
+    core.on_timer(now=602.0)
+    assert len(core.answers.storage) == 0
+
+
 @pytest.mark.parametrize(
     ("message", "code"),
     [
