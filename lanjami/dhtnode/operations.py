@@ -35,6 +35,7 @@ class _Get:
 class _Put:
     key: bytes
     value_id: int
+    permanent: bool
     waits_for: int = 0
     ok: bool = False
 
@@ -62,6 +63,7 @@ class Operations:
         self._counter = 0
         self._gets: dict[int, _Get] = {}
         self._puts: dict[int, _Put] = {}
+        self._putting: dict[tuple[bytes, int], set[int]] = {}  # those of one value
         self._ears: dict[bytes, _Ear] = {}
         self._keys: dict[int, bytes] = {}  # of listens
         self._events: list[Event] = []
@@ -99,10 +101,12 @@ class Operations:
     ) -> int:
         """Put a value at the nodes closest to a key; `permanent`: until it is cancelled."""
         operation = self._number()
-        self._puts[operation] = _Put(key, value.id, waits_for=len(self._tables))
+        self._puts[operation] = _Put(key, value.id, permanent, waits_for=len(self._tables))
+        same = self._putting.setdefault((key, value.id), set())
+        same.add(operation)
+        stays = any(self._puts[other].permanent for other in same)
         for search in self._at(key):
-            on_done = partial(self._put, operation, permanent=permanent)
-            search.put(Announced(value, permanent, created, on_done))
+            search.put(Announced(value, stays, created, [partial(self._put, operation)]))
         self._step(key, now)
         return operation
 
@@ -110,7 +114,7 @@ class Operations:
         """Put somebody else's value at the nodes that are closest to its key by now."""
         for search in self._at(key):
             if value.id not in search.puts:
-                search.put(Announced(value, permanent=False, created=created, on_done=None))
+                search.put(Announced(value, permanent=False, created=created, on_done=[]))
                 search.step(now)
 
     def listen(
@@ -132,10 +136,8 @@ class Operations:
     def cancel(self, operation: int, *, now: float) -> None:
         """End an operation; nothing more is told of it."""
         self._gets.pop(operation, None)
-        put = self._puts.pop(operation, None)
-        if put is not None and all(other.key != put.key for other in self._puts.values()):
-            for search in self._at(put.key):
-                search.forget(put.value_id)
+        if operation in self._puts:
+            self._put_no_more(operation)
         key = self._keys.pop(operation, None)
         if key is not None:
             ear = self._ears[key]
@@ -235,7 +237,20 @@ class Operations:
             del self._gets[operation]
             self._events.append(Done(operation, get.ok))
 
-    def _put(self, operation: int, ok: bool, *, permanent: bool) -> None:  # noqa: FBT001
+    def _put_no_more(self, operation: int) -> None:
+        put = self._puts.pop(operation)
+        same = self._putting[put.key, put.value_id]
+        same.remove(operation)
+        if not same:
+            del self._putting[put.key, put.value_id]
+        if not any(self._puts[other].permanent for other in same):
+            for search in self._at(put.key):
+                if same:
+                    search.let_end(put.value_id)
+                else:
+                    search.forget(put.value_id)
+
+    def _put(self, operation: int, ok: bool) -> None:  # noqa: FBT001 - a callback's
         put = self._puts.get(operation)
         if put is None:
             return
@@ -243,8 +258,8 @@ class Operations:
         put.ok |= ok
         if not put.waits_for:
             self._events.append(Done(operation, put.ok))
-            if not permanent:
-                del self._puts[operation]
+            if not put.permanent:
+                self._put_no_more(operation)
 
     def _tell(self, key: bytes, came: Sequence[Value], went: Sequence[Value]) -> None:
         for operation, query in self._ears[key].queries.items():

@@ -121,15 +121,6 @@ class PythonNode:
         with self._operation(lambda core, now: core.get(key, now=now)) as events:
             yield events
 
-    @contextmanager
-    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
-        """Keep a value at the nodes closest to a key while the context lasts; `Done` when it is
-        there, and when the node went down."""
-        with self._operation(
-            lambda core, now: core.put(key, value, permanent=True, now=now)
-        ) as events:
-            yield events
-
     def info(self) -> Info | None:
         """What clients of the proxy are told of the node, while it is up."""
         core = self._core if self._serves else None

@@ -65,12 +65,13 @@ class Got:
 
 @dataclass(slots=True, eq=False)
 class Announced:
-    """A value to be put at the closest nodes, once or `permanent`ly."""
+    """A value to be put at the closest nodes, once or `permanent`ly; `on_done` are those who wait
+    until it is there."""
 
     value: Value
     permanent: bool
     created: int | None
-    on_done: Callable[[bool], None] | None
+    on_done: list[Callable[[bool], None]]
 
 
 class Search:
@@ -120,6 +121,11 @@ class Search:
         self.gets.append(wanted)
 
     def put(self, announced: Announced) -> None:
+        """Put a value, in the place of one with its id; who waits for that one now waits for
+        this."""
+        old = self.puts.get(announced.value.id)
+        if old is not None:
+            announced.on_done[:0] = old.on_done
         for member in self._members:
             member.kept.pop(announced.value.id, None)
             if (request := member.putting.pop(announced.value.id, None)) is not None:
@@ -129,6 +135,14 @@ class Search:
     def forget(self, value_id: int) -> None:
         """Put a value no more; it goes when its time is over."""
         self.puts.pop(value_id, None)
+
+    def let_end(self, value_id: int) -> None:
+        """Nobody wants a value for longer: put it no more once nobody waits for it."""
+        announced = self.puts.get(value_id)
+        if announced is not None:
+            announced.permanent = False
+            if not announced.on_done:
+                self.forget(value_id)
 
     def offer(self, node: Node) -> bool:
         """Take in a node, where it is close enough to matter."""
@@ -265,8 +279,8 @@ class Search:
     def _done(self, announced: Announced, *, ok: bool) -> None:
         if not announced.permanent:
             self.forget(announced.value.id)
-        if announced.on_done is not None:
-            on_done, announced.on_done = announced.on_done, None
+        waiting, announced.on_done = announced.on_done, []
+        for on_done in waiting:
             on_done(ok)
 
     def _put(self, member: Member, announced: Announced, now: float) -> None:

@@ -121,6 +121,46 @@ def test_a_permanent_value_stays_until_it_is_cancelled() -> None:
     assert carol.values(got) == bob.values(heard) == {}
 
 
+def test_everybody_who_puts_one_value_at_once_hears_that_it_is_there() -> None:
+    simulation, (_, alice, *_) = _joined(8)
+    key, value = sha1("key"), encrypted(5)
+    puts = [
+        simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
+        for _ in range(16)
+    ]
+    simulation.run(5)
+    assert [alice.done(put) for put in puts] == [True] * 16
+
+
+def test_what_somebody_keeps_is_kept_whatever_others_do_with_it() -> None:
+    """The same value, put once more and by a second who keeps it for a while."""
+    simulation, (_, alice, _, carol, *_) = _joined(8)
+    key, value = sha1("key"), encrypted(5)
+
+    def put(id: int, *, permanent: bool) -> int:
+        return simulation.act(
+            alice,
+            lambda core: core.put(key, encrypted(id), permanent=permanent, now=simulation.now),
+        )
+
+    def found() -> dict[int, values.Value]:
+        simulation.run(1500)
+        got = simulation.act(carol, lambda core: core.get(key, now=simulation.now))
+        simulation.run(5)
+        return carol.values(got)
+
+    first, other = put(5, permanent=True), put(6, permanent=True)
+    put(5, permanent=False)
+    second = put(5, permanent=True)
+    assert found() == {5: value, 6: encrypted(6)}
+    alice.core.cancel(first, now=simulation.now)
+    assert found() == {5: value, 6: encrypted(6)}
+    alice.core.cancel(second, now=simulation.now)
+    assert found() == {6: encrypted(6)}, "though the other one is kept at the same key"
+    alice.core.cancel(other, now=simulation.now)
+    assert found() == {}
+
+
 def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
     """It lives for a week, and who put it is gone: it must not go with the node that kept it."""
     simulation = Simulation()
