@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 CONNECTIONS = 16
 ASK_S = 2.0
+KEYS = 50  # of each connection
 PUTS = 200
 LISTENS = 5000
 OPENING = 64  # at once
@@ -37,19 +38,19 @@ async def ask(host: str, port: int) -> None:
         counts: list[int] = []
 
         async def ask_on(
-            kind: str = kind, until: float = until, counts: list[int] = counts
+            first: int, kind: str = kind, until: float = until, counts: list[int] = counts
         ) -> None:
             stream, asked = await asyncio.open_connection(host, port), 0
             while time.monotonic() < until:
-                stream[1].write(kinds[kind](asked % 500))
+                stream[1].write(kinds[kind](first + asked % KEYS))
                 await _answer(stream)
                 asked += 1
             counts.append(asked)
             stream[1].close()
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(CONNECTIONS):
-                tasks.create_task(ask_on())
+            for number in range(CONNECTIONS):
+                tasks.create_task(ask_on(number * KEYS))
         rates[kind] = sum(counts) / ASK_S
     _say({"rates": rates, "latency_ms": await _latency(host, port)})
 

@@ -21,10 +21,10 @@ HOW = f"""\
 A box and a client that speaks for many phones, on a switch; the other proxy is Debian's dhtnode
 in the box's place, with a second node beside it, as a proxy with no other node serves nobody.
 Requests go over {phones.CONNECTIONS} connections that stay, for {phones.ASK_S:g} s of each kind,
-a get and a put each for one of 500 keys with one small value. The latency is from a put until a
-listener has the line, the median of {phones.PUTS}. {phones.LISTENS:,} listens are opened
-{phones.OPENING} at once, and the memory is that of the proxy's process, per listen. Medians of
-{ROUNDS} rounds."""
+a get and a put each for one of {phones.KEYS} keys of the connection's own, with one small value.
+The latency is from a put until a listener has the line, the median of {phones.PUTS}.
+{phones.LISTENS:,} listens are opened {phones.OPENING} at once, and the memory is that of the
+proxy's process, per listen. Medians of {ROUNDS} rounds."""
 
 _KINDS = {"info": "Node infos", "get": "Gets", "put": "Puts"}
 
@@ -79,8 +79,10 @@ async def _start_box(server: Host) -> int:
 
 
 async def _start_debian(server: Host) -> int:
-    proxy = server.start("dhtnode", "-s", "-p", "4222", "--proxyserver", "80", output="proxy")
-    server.start("dhtnode", "-s", "-p", "4223", "-b", "127.0.0.1:4222", output="second")
+    server.start("dhtnode", "-s", "-p", "4223", output="second")
+    await asyncio.sleep(1)
+    entry = ("-b", "127.0.0.1:4223")
+    proxy = server.start("dhtnode", "-s", "-p", "4222", *entry, "--proxyserver", "80")
     await asyncio.sleep(3)
     return proxy.pid
 
