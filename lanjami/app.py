@@ -141,6 +141,7 @@ class App:
                 refused=self._names_api.refused.total(),
                 refused_by=dict(self._names_api.refused),
             ),
+            proxy=self._proxy_status(),
         )
 
     @contextlib.contextmanager
@@ -235,6 +236,17 @@ class App:
     def _name_server(self, addresses: list[str]) -> str:
         port = self._http.port()
         return "" if port is None or not addresses else lan.http_url(addresses[0], port)
+
+    def _proxy_status(self) -> status.Proxy | None:
+        for proxy in self._proxies:
+            return status.Proxy(
+                listens=len(proxy.streams),
+                values=proxy.orders.permanent,
+                subscriptions=proxy.orders.subscriptions,
+                unreachable=proxy.orders.undeliverable,
+                pushes=self._pusher.counts(),
+            )
+        return None
 
     def _dht(self) -> status.Dht:
         nodes = [self._dht_node(engine) for engine in self._nodes]

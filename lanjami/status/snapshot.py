@@ -85,6 +85,18 @@ class Registrations(msgspec.Struct, frozen=True):
     refused_by: dict[str, int]
 
 
+class Proxy(msgspec.Struct, frozen=True):
+    """`listens` are open now, `values` and `subscriptions` kept for clients that are away;
+    `unreachable` of the latter wait for Google's or Apple's push. `pushes` counts what became of
+    pushes since the start."""
+
+    listens: int
+    values: int
+    subscriptions: int
+    unreachable: int
+    pushes: dict[str, int]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -98,6 +110,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     name_server: str
     names: int
     registrations: Registrations
+    proxy: Proxy | None = None
 
 
 def table(snapshot: Snapshot) -> str:
@@ -178,7 +191,11 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str)
             other = f"  (or {http_url(snapshot.host, http_port)})" if snapshot.host else ""
             yield f"  Name server                         {url}{other}"
         yield "Android: Advanced > DHT; iPhone: Connectivity & configuration > DHT."
-        yield "On phones, switch Use DHT proxy off, too."
+        if snapshot.proxy is not None and http_port is not None:
+            yield f"On phones, too: DHT proxy address  http://{host_port(addresses[0], http_port)}"
+            yield "  and no proxy list; or switch Use DHT proxy off."
+        else:
+            yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
     yield ""
     yield f"{command} status shows how it is doing; Ctrl+C stops it."

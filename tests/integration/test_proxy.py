@@ -191,6 +191,18 @@ async def test_what_is_refused(
         assert (await us.ask("GET", "/node/stats")).lines[0]["listenCount"] == 0
 
 
+async def test_it_serves_on_more_ports_and_says_which_are_taken(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as other:
+        taken = other.getsockname()[1]
+        more = [free_port(), free_port(), taken]
+        async with ours(tmp_path, also=more) as box:
+            for port in (box.http, *more[:2]):
+                async with client(port) as us:
+                    assert (await us.ask("GET", "/")).lines[0]["public_ip"] == "127.0.0.1"
+                    assert (await us.ask("GET", "/proxyList")).lines == [f"http://127.0.0.1:{port}"]
+            assert f"TCP port {taken}" in box.http_reasons[-1]
+
+
 async def test_a_forged_value_is_not_put(tmp_path: Path) -> None:
     forged = json.loads(write(signed("alice", 7, data=b"signed"))) | {"data": "Zm9yZ2Vk"}
     async with ours(tmp_path) as box, client(box.http) as us:

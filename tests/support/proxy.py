@@ -4,7 +4,7 @@ says what it gets."""
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ class Ours:
     proxy: Proxy
     dht: int
     http: int
+    http_reasons: list[str]  # what the HTTP server has to complain of
 
 
 def python_node(state: Path, port: int, *entries: int) -> PythonNode:
@@ -49,6 +50,7 @@ async def ours(
     *entries: int,
     push: Callable[[Notice], None] = lambda _: None,
     http: int | None = None,
+    also: Sequence[int] = (),
     has_node: bool = True,
 ) -> AsyncIterator[Ours]:
     """Our proxy; its node looks for others at the `entries`, ports on loopback. Without
@@ -58,6 +60,7 @@ async def ours(
     proxy = Proxy(node=node, push=push, state=state)
     server = HttpServer(
         ports=[port],
+        also=also,
         routes=lambda: proxy_api.routes(proxy),
         quick=lambda _: None,
         probe="/proxyList",
@@ -66,8 +69,8 @@ async def ours(
         if has_node:
             await opened.enter_async_context(running(node))
         await opened.enter_async_context(running(proxy))
-        await opened.enter_async_context(running(server))
-        yield Ours(node, proxy, dht, port)
+        heard = await opened.enter_async_context(running(server))
+        yield Ours(node, proxy, dht, port, heard.reasons)
 
 
 @asynccontextmanager

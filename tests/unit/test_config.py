@@ -46,6 +46,12 @@ def test_every_node_has_a_port_of_its_own(port: int, ports: list[int]) -> None:
     assert dht.ports(["python"]) == {"python": port}
 
 
+def test_the_proxy_has_the_ports_that_clients_try_only_where_it_is_told_to() -> None:
+    assert Config().proxy.ports == ()
+    ports = parse("[proxy]\ndefault_ports = true").proxy.ports
+    assert (ports[0], ports[-1], len(ports)) == (80, 95, 16)
+
+
 def test_an_integer_will_do_for_seconds() -> None:
     assert parse("[discovery]\ninterval_s = 30").discovery.interval_s == 30.0
 

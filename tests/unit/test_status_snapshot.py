@@ -10,6 +10,7 @@ from lanjami.status.snapshot import (
     DhtNode,
     Discovery,
     Neighbour,
+    Proxy,
     Registrations,
     Service,
     Snapshot,
@@ -135,6 +136,14 @@ def test_the_welcome_tells_how_to_set_a_client_up() -> None:
     assert (
         "  Name server                         http://10.0.0.5  (or http://lanjami.local)" in said
     )
+
+
+def test_a_phone_is_told_of_the_proxy_where_there_is_one() -> None:
+    snapshot = _snapshot()
+    assert "switch Use DHT proxy off, too." in welcome(snapshot, port=4222, http_port=80)
+    proxied = msgspec.structs.replace(snapshot, proxy=Proxy(0, 0, 0, 0, {}))
+    assert "DHT proxy address  http://10.0.0.5:80\n" in welcome(proxied, port=4222, http_port=80)
+    assert "switch Use DHT proxy off, too." in welcome(proxied, port=4222, http_port=None)
 
 
 def test_other_ports_are_told() -> None:
