@@ -107,19 +107,19 @@ class Search:
     def is_idle(self) -> bool:
         return not (self.gets or self.puts or self.is_listening)
 
-    def nodes(self) -> list[Node]:
-        """The closest nodes, as far as they are known."""
-        return [member.node for member in spread(self._members, CLOSEST, _address)]
-
     def has(self, node_id: bytes) -> bool:
         """Whether a node is among those that are asked."""
         return any(member.node.node_id == node_id for member in self._members)
 
     def get(self, wanted: Got) -> None:
-        """Call `step` when everything is said."""
+        """Get the values, or the nodes; here and below, `step` is to be called then."""
         self.gets.append(wanted)
 
     def put(self, announced: Announced) -> None:
+        """Put a value from now on, instead of what else was put with its id."""
+        former = self.puts.pop(announced.value.id, None)
+        if former is not None:
+            self._done(former, ok=False)
         for member in self._members:
             member.kept.pop(announced.value.id, None)
             if (request := member.putting.pop(announced.value.id, None)) is not None:
