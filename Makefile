@@ -30,7 +30,7 @@ e2e: $(VENV)/dev.stamp
 	@$(RUN)/pytest tests/e2e
 
 bench: $(VENV)/dev.stamp
-	@scripts/lab-packages
+	@scripts/lab-packages bench
 	@$(RUN)/python -m tests.bench
 
 $(VENV)/run.stamp: scripts/setup requirements/run.txt pyproject.toml

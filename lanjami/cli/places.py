@@ -9,6 +9,7 @@ import click
 
 from lanjami import config, layout
 from lanjami.errors import ConfigError
+from lanjami.runtime import disk
 
 SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
 SYSTEM_STATE = Path("/var/lib/lanjami")
@@ -73,7 +74,7 @@ def state_folders_to_look_in(folder: Path | None) -> list[Path]:
 
 def folder_with_names(folders: list[Path]) -> Path | None:
     """The first of the state folders that has names; None where none has."""
-    return next((folder for folder in folders if is_there(folder / layout.NAMES)), None)
+    return next((folder for folder in folders if _has_names(folder)), None)
 
 
 def own_command() -> str:
@@ -87,6 +88,10 @@ def _user_config() -> Path:
 
 def _user_state() -> Path:
     return _xdg("XDG_STATE_HOME", ".local/state") / "lanjami"
+
+
+def _has_names(folder: Path) -> bool:
+    return is_there(folder / layout.NAMES) or disk.is_exchange_unfinished(folder)
 
 
 def is_there(file: Path) -> bool:

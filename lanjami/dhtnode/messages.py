@@ -13,7 +13,6 @@ from lanjami.dhtnode.value import Value
 UNAUTHORIZED = 401  # a wrong token; DhtProtocolException, include/opendht/network_engine.h
 NOT_FOUND = 404  # refresh of a value that is not stored
 INCOMPLETE = 203  # NON_AUTHORITATIVE_INFORMATION: a query that lacks something
-UNKNOWN_TRANSACTION = 422
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,10 +73,6 @@ class Operations:
     def wake_at(self) -> float:
         return min(self._timers[0][0] if self._timers else float("inf"), self._expire_at)
 
-    @property
-    def searches(self) -> int:
-        return len(self._searches)
-
     def take(self) -> list[Event]:
         """What happened, once."""
         events, self._events = self._events, []

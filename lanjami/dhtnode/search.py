@@ -15,6 +15,7 @@ from functools import partial
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import policy
+from lanjami.dhtnode import value as values
 from lanjami.dhtnode.nodes import NEVER, SILENT_S, Node
 from lanjami.dhtnode.requests import Answer, Request, Requests
 from lanjami.dhtnode.routing import spread
@@ -108,24 +109,22 @@ class Search:
     def is_idle(self) -> bool:
         return not (self.gets or self.puts or self.is_listening)
 
-    def nodes(self) -> list[Node]:
-        """The closest nodes, as far as they are known."""
-        return [member.node for member in spread(self._members, CLOSEST, _address)]
-
     def has(self, node_id: bytes) -> bool:
         """Whether a node is among those that are asked."""
         return any(member.node.node_id == node_id for member in self._members)
 
     def get(self, wanted: Got) -> None:
-        """Call `step` when everything is said."""
+        """Get the values, or the nodes; here and below, `step` is to be called then."""
         self.gets.append(wanted)
 
     def put(self, announced: Announced) -> None:
-        """Put a value, in the place of one with its id; who waits for that one now waits for
-        this."""
-        old = self.puts.get(announced.value.id)
-        if old is not None:
-            announced.on_done[:0] = old.on_done
+        """Put a value from now on, instead of what else was put with its id. Where that is the
+        same, who waits for it waits on."""
+        former = self.puts.pop(announced.value.id, None)
+        if former is not None and values.same(former.value, announced.value):
+            announced.on_done[:0] = former.on_done
+        elif former is not None:
+            self._done(former, ok=False)
         for member in self._members:
             member.kept.pop(announced.value.id, None)
             if (request := member.putting.pop(announced.value.id, None)) is not None:

@@ -73,10 +73,6 @@ class Storage:
         return self._cost
 
     @property
-    def keys(self) -> int:
-        return len(self._by_key)
-
-    @property
     def wake_at(self) -> float:
         """When the next value goes, or earlier."""
         return self._expiry[0][0] if self._expiry else float("inf")
@@ -134,10 +130,6 @@ class Storage:
         stored.expires_at = max(stored.expires_at, now + policy.life_s(stored.value.type))
         self._note(key, stored)
         return True
-
-    def remove(self, key: bytes, id: int) -> Value | None:
-        """Forget a value; returns it where it was there."""
-        return self._remove(key, id).value if self.find(key, id) is not None else None
 
     def expire(self, *, now: float) -> list[tuple[bytes, Value]]:
         """Forget what is over and what there is no room for; returns it."""

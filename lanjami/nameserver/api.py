@@ -2,9 +2,11 @@
 
 What a status does to a client (jami-daemon src/jamidht/namedirectory.cpp): 404 for its own ID
 makes it forget its name, 400 and 404 for a name mean invalid and free, any other 4xx to a
-registration means "already taken", and 5xx means "try again later".
+registration means "already taken", and 5xx means "try again later". All of it, for who writes
+another client or server, is in openapi.json beside this module, which the box serves too.
 """
 
+import importlib.resources
 import re
 from collections import Counter
 from typing import Protocol, TypeVar
@@ -25,6 +27,9 @@ _T = TypeVar("_T")
 # A client's name server may be given with a path; a slash at the end changes nothing.
 _PREFIX, _SLASH = "/{prefix:(?:.*/)?}", "{slash:/?}"
 
+# Read with the module, for a route is made and answered on the event loop.
+_DESCRIPTION = importlib.resources.files(__package__).joinpath("openapi.json").read_bytes()
+
 
 _QUICK = re.compile("/name/([a-z0-9_-]{3,32})|/addr/([0-9a-f]{40})")
 MOST_ANSWERS = 4096  # kept ready, of 2 kB each
@@ -44,7 +49,8 @@ class Names(Protocol):
 
 class Api:
     """Answers the three requests that clients make, and the others of the public reference
-    server; counts registrations, in `registered` and by the reason in `refused`."""
+    server, and describes them; counts registrations, in `registered` and by the reason in
+    `refused`."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -55,13 +61,15 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.get(f"{_PREFIX}name/{{name}}{_SLASH}", self._look_up_name),
             web.get(f"{_PREFIX}name/{{name}}/publickey{_SLASH}", self._key_of_name),
             web.get(f"{_PREFIX}name/{{name}}/signature{_SLASH}", self._signature_of_name),
             web.get(f"{_PREFIX}name/{{name}}/owner{_SLASH}", self._owner_of_name),
+            # after the longer: "name/name/owner" is the owner of "name", not "owner" at a prefix
+            web.get(f"{_PREFIX}name/{{name}}{_SLASH}", self._look_up_name),
             web.get(f"{_PREFIX}addr/{{id}}{_SLASH}", self._look_up_id),
             web.get(f"{_PREFIX}addr/{{id}}/publickey{_SLASH}", self._key_of_id),
             web.post(f"{_PREFIX}name/{{name}}{_SLASH}", self._register),
+            web.get("/openapi.json", _describe),
         ]
 
     def quick(self, target: str) -> Answer | None:
@@ -144,6 +152,10 @@ class Api:
 
     def _named(self, request: web.Request) -> Record:
         return _there(self._names.by_name(parse_name(request.match_info["name"])), "name")
+
+
+async def _describe(_request: web.Request) -> web.Response:
+    return web.Response(body=_DESCRIPTION, content_type="application/json")
 
 
 def _id(request: web.Request) -> JamiId:

@@ -272,16 +272,19 @@ def check(path: Path) -> None:
 
 
 def salvage(path: Path) -> Iterator[Record]:
-    """What can be read of a damaged database, from both of its ends; some may come twice, and
-    what comes may be wrong."""
+    """What can be read of a damaged database of any version, from both of its ends; some may come
+    twice, and what comes may be wrong."""
     for order in ("", " DESC"):
         with (
             suppress(HostError, msgspec.ValidationError),
             closing(_connect(path, options="mode=ro")) as connection,
             _translated(),
         ):
-            for row in connection.execute(f"{_SELECT} ORDER BY rowid{order}"):
-                yield msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Record)
+            rows = connection.execute(f"SELECT * FROM names ORDER BY rowid{order}")  # noqa: S608 - no text of a client
+            columns = [column[0] for column in rows.description]
+            for row in rows:
+                found = dict(zip(columns, row, strict=True))
+                yield msgspec.convert({"signed": found.get("name"), **found}, Record)
 
 
 def _connect(

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -30,6 +30,7 @@ CHECK_EVERY_S = 10.0
 LOOK_AGAIN_S = 1.0
 READ_ALL_EVERY_S = 24 * 3600.0
 ANSWER_WITHIN_S = 5.0
+CLOSED_WITHIN_S = 1.0  # when it is stopped; a box has 2.5 s for all
 MOST_NAMES = 200_000  # 400 MB on the disk and 60 MB of memory
 MOST_IN_A_COMMIT = 256
 MOST_WAITING = 1_000
@@ -71,6 +72,7 @@ class Registry:
         self._most_names = most_names
         self._clock = clock
         self._serving: _Serving | None = None
+        self._closing: Future[None] | None = None
         self._openings = 0
         self._damage: list[Path] = []
         self._trouble = asyncio.Event()
@@ -81,6 +83,8 @@ class Registry:
     async def run(self, ready: Ready) -> None:
         suspect = False
         while True:
+            if self._closing is not None:  # SQLite removes its log by name: not that of the next
+                await asyncio.wait([asyncio.wrap_future(self._closing)])
             thread = ThreadPoolExecutor(1, thread_name_prefix="names")
             try:
                 names = await _on(
@@ -96,7 +100,10 @@ class Registry:
                     _log.info("the disk takes names again")
                 finally:
                     self._serving = None
-                    thread.submit(names.close)
+                    self._closing = thread.submit(names.close)
+                    await asyncio.wait(
+                        [asyncio.wrap_future(self._closing)], timeout=CLOSED_WITHIN_S
+                    )
             finally:
                 thread.shutdown(wait=False)  # a disk that hangs must not hold up the others
 

@@ -117,6 +117,11 @@ def exchanging(folder: Path, *, aside: str) -> Iterator[Path]:
     finish_exchange(folder)
 
 
+def is_exchange_unfinished(folder: Path) -> bool:
+    """Whether an exchange was interrupted: a file that is to be in `folder` may not be there."""
+    return any(folder.glob(f"{_COMMITTED}*"))
+
+
 def finish_exchange(folder: Path) -> None:
     """Complete an exchange that a power cut interrupted; nothing where there was none."""
     try:

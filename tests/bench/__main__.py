@@ -1,4 +1,4 @@
-"""Measures the appliance on networks of namespaces: `python -m tests.bench [NAME ...]`.
+"""Measures the appliance, mostly on networks of namespaces: `python -m tests.bench [NAME ...]`.
 
 Without names all is measured, and docs/benchmarks.md is written. Needs root on Linux.
 """
@@ -12,16 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import footprint, joining, late_box, machine, proxying, queries, scene
+from tests.bench import (
+    footprint,
+    joining,
+    late_box,
+    machine,
+    many_names,
+    names,
+    proxying,
+    queries,
+    scene,
+)
 from tests.bench.table import Row, markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 INTRODUCTION = f"""\
 Written by `make bench`. All hosts are network namespaces on one machine, joined by virtual
-cables. Values are medians of {scene.ROUNDS} rounds, with the lowest and the highest round in
-brackets. "Ratio" is that of the two medians, and an aim that is a ratio means the one in its
-own row."""
+cables; names are looked up and registered on its loopback interface. Values are medians of
+{scene.ROUNDS} rounds, with the lowest and the highest round in brackets. "Ratio" is that of the
+two medians, and an aim that is a ratio means the one in its own row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,12 @@ MEASUREMENTS = (
     Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
     Measurement("proxy", "Phones", proxying.HOW, proxying.measure),
     Measurement("idle", "An idle box", footprint.HOW, footprint.measure),
+    Measurement("lookups", "Looking names up", names.LOOKUPS_HOW, names.measure_lookups),
+    Measurement(
+        "register", "Registering names", names.REGISTRATIONS_HOW, names.measure_registrations
+    ),
+    Measurement("crowd", "Looking up while others register", names.CROWD_HOW, names.measure_crowd),
+    Measurement("many", "Many names", many_names.HOW, many_names.measure),
 )
 
 

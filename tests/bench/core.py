@@ -16,7 +16,7 @@ from tests.support.dht_simulation import Machine, Simulation
 from tests.support.dht_values import at, sha1
 
 CLIENTS = 2000
-ROUNDS = 500
+ROUNDS = 100
 QUERIES = 20_000
 
 

@@ -19,17 +19,14 @@ class Samples:
     def median(self) -> float:
         return statistics.median(self.values)
 
-    @property
-    def worst(self) -> float:
-        return max(self.values)
-
     def shown(self, value: float) -> str:
         return f"{value:,.{self.digits}f} {self.unit}".strip()
 
     def __str__(self) -> str:
         if len(self.values) == 1:
             return self.shown(self.values[0])
-        low, high = (f"{edge:,.{self.digits}f}" for edge in (min(self.values), self.worst))
+        edges = min(self.values), max(self.values)
+        low, high = (f"{edge:,.{self.digits}f}" for edge in edges)
         return f"{self.shown(self.median)} ({low} to {high})"
 
 
@@ -43,10 +40,15 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a row should stay within: its median, its worst round or its ratio of medians."""
+    """What a row should not exceed, or not fall short of where it is a `least`: its median, its
+    worst round or its ratio of medians."""
 
-    at_most: float
+    bound: float
     of: str = "median"  # "median", "worst" or "ratio"
+    least: bool = False
+
+    def allows(self, value: float) -> bool:
+        return value >= self.bound if self.least else value <= self.bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,11 @@ class Row:
             return None
         match self.aim.of:
             case "ratio":
-                return self.ratio is not None and self.ratio <= self.aim.at_most
+                return self.ratio is not None and self.aim.allows(self.ratio)
             case "worst":
-                return self.measured.worst <= self.aim.at_most
+                return all(self.aim.allows(value) for value in self.measured.values)
             case _:
-                return self.measured.median <= self.aim.at_most
+                return self.aim.allows(self.measured.median)
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -102,7 +104,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _aim(row: Row) -> str:
     if row.aim is None:
         return ""
+    bound = f"at {'least' if row.aim.least else 'most'} {row.aim.bound:g}"
     if row.aim.of == "ratio":
-        return f"ratio at most {row.aim.at_most:g}"
+        return f"ratio {bound}"
     always = "always " if row.aim.of == "worst" else ""
-    return f"{always}at most {row.aim.at_most:g} {row.measured.unit}".strip()
+    return f"{always}{bound} {row.measured.unit}".strip()

@@ -21,7 +21,4 @@ def _no_blocked_loop() -> Iterator[BlockBuster]:
 def box(tmp_path: Path) -> Iterator[Box]:
     box = Box(tmp_path)
     yield box
-    for process in box.started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    box.end()

@@ -301,8 +301,9 @@ async def test_a_damaged_database_is_replaced_from_the_newest_good_backup(tmp_pa
         await registry.register(registration("alice", 1), source="10.0.0.1")
         async with running(keeper):
             pass
-    while await asyncio.to_thread((tmp_path / "names.sqlite-wal").exists):
-        await asyncio.sleep(0.01)  # it is closed in a thread of its own
+    async with asyncio.timeout(5):
+        while await asyncio.to_thread((tmp_path / "names.sqlite-wal").exists):
+            await asyncio.sleep(0.01)  # it is closed in a thread of its own
     (tmp_path / "backups" / "backup-000002.zip").write_bytes(b"a torn backup")
     await asyncio.to_thread(_damage, path)
 

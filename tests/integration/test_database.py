@@ -116,6 +116,18 @@ def test_what_can_be_read_of_a_damaged_database_is_read_from_both_ends(path: Pat
     assert list(salvage(path)) == []
 
 
+def test_a_database_of_the_first_version_can_be_read_where_it_is_damaged(path: Path) -> None:
+    records = [_record(f"name-{number}", number) for number in range(12)]
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(schema()[0])
+        for one in records:
+            row = (one.name, one.id, one.owner, one.publickey, one.signature, one.registered)
+            database.execute("INSERT INTO names VALUES (?, ?, ?, ?, ?, ?)", row)
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    assert set(salvage(path)) == set(records)
+
+
 def test_records_are_added_all_or_none(path: Path) -> None:
     with closing(Database(path)) as database:
         database.add([_record("alice", 1)])

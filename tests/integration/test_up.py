@@ -1,25 +1,20 @@
 """`lanjami up` and `lanjami status` as programs, on the loopback interface only."""
 
-import asyncio
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.support.appliance import LANJAMI, opendht_child
 from tests.support.box import Box
 from tests.support.ports import free_port
-from tests.support.registrations import account_id, body, key
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -222,58 +217,3 @@ def test_systemd_is_told(box: Box, tmp_path: Path) -> None:
         while b"STOPPING=1" not in told:
             told = sock.recv(4096)
         assert process.wait(3) == 0
-
-
-async def test_no_acknowledged_name_is_lost_when_the_box_is_killed(box: Box) -> None:
-    """Killed again and again while two hundred register; what was acknowledged is there."""
-    names = {f"name-{number}": number for number in range(200)}
-    for number in names.values():
-        key(number)
-    acknowledged: set[str] = set()
-    waiting = list(names)
-    kills = 0
-    async with aiohttp.ClientSession() as session:
-        while waiting:
-            process = box.running()
-            done = await _register(session, box.http, names, waiting[:25], process)
-            kills += 1
-            acknowledged |= done
-            waiting = [name for name in waiting if name not in done]
-        box.running()
-        for name, number in names.items():
-            async with session.get(f"http://127.0.0.1:{box.http}/name/{name}") as answer:
-                found = await answer.json()
-            assert found["addr"] == account_id(number), name
-    assert acknowledged == set(names)
-    assert kills >= 8
-    with closing(sqlite3.connect(box.state / "names.sqlite")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-async def _register(
-    session: aiohttp.ClientSession,
-    port: int,
-    names: dict[str, int],
-    wanted: list[str],
-    process: "subprocess.Popen[str]",
-) -> set[str]:
-    """Register the wanted names at once and kill the box when half of them are acknowledged."""
-    done: set[str] = set()
-
-    async def ask(name: str) -> None:
-        url = f"http://127.0.0.1:{port}/name/{name}"
-        try:
-            async with session.post(url, json=body(name, names[name])) as answer:
-                if answer.status == 200:
-                    done.add(name)
-        except aiohttp.ClientError:
-            return
-        if len(done) == max(1, len(wanted) // 2):
-            process.kill()
-
-    async with asyncio.TaskGroup() as tasks:
-        for name in wanted:
-            tasks.create_task(ask(name))
-    process.kill()
-    process.wait()
-    return done

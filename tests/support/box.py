@@ -25,13 +25,17 @@ class Box:
     def state(self) -> Path:
         return self.folder / "state"
 
+    def command(self, *more: str) -> list[str]:
+        """What `up` starts."""
+        return [
+            *(*LANJAMI, "up", "--state", str(self.state)),
+            *("--set", 'discovery.ignored_interfaces=["*"]'),
+            *("--set", f"dht.port={self.dht}", "--set", f"http.ports=[{self.http}]", *more),
+        ]
+
     def up(self, *more: str, **environment: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [
-                *(*LANJAMI, "up", "--state", str(self.state)),
-                *("--set", 'discovery.ignored_interfaces=["*"]'),
-                *("--set", f"dht.port={self.dht}", "--set", f"http.ports=[{self.http}]", *more),
-            ],
+            self.command(*more),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -73,3 +77,10 @@ class Box:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("lanjami 0.1.0 is running")
         return process
+
+    def end(self) -> None:
+        """Kill all that was started and still runs."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()

@@ -65,6 +65,20 @@ def test_nobody_is_found_where_nobody_is() -> None:
     assert alone.done(got) is False
 
 
+def test_a_put_that_another_one_replaces_is_told_so() -> None:
+    simulation, (_, alice, bob, *_) = _joined(8)
+    key, first, second = sha1("key"), signed("alice", seq=1), signed("alice", seq=2)
+    now = simulation.now
+    former = alice.core.put(key, first, now=now)
+    latter = simulation.act(alice, lambda core: core.put(key, second, now=now))
+    assert simulation.run(10, lambda: alice.done(latter) is not None)
+    assert alice.done(former) is False
+    assert alice.done(latter)
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert bob.values(got) == {1: second}
+
+
 def test_an_edit_reaches_who_listens_and_who_gets() -> None:
     simulation, (box, alice, bob, *_) = _joined(8)
     key = sha1("profile")

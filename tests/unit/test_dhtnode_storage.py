@@ -37,7 +37,7 @@ def test_a_value_is_kept_for_the_life_of_its_type() -> None:
         assert storage.wake_at == life_s
         assert storage.expire(now=life_s - 1) == []
         assert storage.expire(now=life_s) == [(KEY, value)]
-        assert len(storage) == storage.cost == storage.keys == 0
+        assert len(storage) == storage.cost == 0
     assert policy.life_s(77) == 600
 
 
@@ -209,8 +209,6 @@ def test_values_are_asked_for_by_query() -> None:
     assert len(storage.at(KEY, EVERYTHING)) == 2
     assert storage.at(sha1("other")) == []
     assert [(key, stored.value.id) for key, stored in storage] == [(KEY, 1), (KEY, 2)]
-    assert storage.remove(KEY, 1) is not None
-    assert storage.remove(KEY, 1) is None
 
 
 class Kept(RuleBasedStateMachine):
@@ -241,11 +239,6 @@ class Kept(RuleBasedStateMachine):
     def refresh(self, key: int, id: int) -> None:
         there = self.storage.find(sha1(str(key)), id) is not None
         assert self.storage.refresh(sha1(str(key)), id, now=self.now) is there
-
-    @rule(key=st.integers(1, 3), id=st.integers(1, 5))
-    def remove(self, key: int, id: int) -> None:
-        there = self.storage.find(sha1(str(key)), id) is not None
-        assert (self.storage.remove(sha1(str(key)), id) is not None) is there
 
     @rule(seconds=st.sampled_from([1.0, 61.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
