@@ -36,6 +36,14 @@ async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
     await appliance.healthy()
 
 
+async def test_a_phone_finds_the_proxy_on_whichever_default_port(box: Host, client: Client) -> None:
+    """As it does where the LAN's DNS says that dhtproxy.jami.net is the box."""
+    await Appliance(box, "proxy.default_ports=true").start()
+    phone = await client("phone", 2, proxy="10.77.0.1:[80-95]")
+    await phone.registered()
+    await phone.announced()
+
+
 async def test_two_phones_meet_and_outlive_a_restart_of_the_box(box: Host, client: Client) -> None:
     appliance = await Appliance(box).start()
     alice = await client("alice", 2, proxy=PROXY)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode import value as values
@@ -201,6 +202,16 @@ async def test_it_serves_on_more_ports_and_says_which_are_taken(tmp_path: Path) 
                     assert (await us.ask("GET", "/")).lines[0]["public_ip"] == "127.0.0.1"
                     assert (await us.ask("GET", "/proxyList")).lines == [f"http://127.0.0.1:{port}"]
             assert f"TCP port {taken}" in box.http_reasons[-1]
+
+
+async def test_a_browser_that_asks_is_given_a_page(tmp_path: Path) -> None:
+    async def page(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="a page")
+
+    async with ours(tmp_path, page=page) as box, client(box.http) as us:
+        assert (await us.ask("GET", "/", accept="text/html,*/*;q=0.8")).lines == ["a page"]
+        assert "node_id" in (await us.ask("GET", "/")).lines[0]
+        assert "node_id" in (await us.ask("GET", "/node/info", accept="text/html")).lines[0]
 
 
 async def test_a_forged_value_is_not_put(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ says what it gets."""
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
@@ -51,6 +52,7 @@ async def ours(
     push: Callable[[Notice], None] = lambda _: None,
     http: int | None = None,
     also: Sequence[int] = (),
+    page: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None,
     has_node: bool = True,
 ) -> AsyncIterator[Ours]:
     """Our proxy; its node looks for others at the `entries`, ports on loopback. Without
@@ -61,7 +63,7 @@ async def ours(
     server = HttpServer(
         ports=[port],
         also=also,
-        routes=lambda: proxy_api.routes(proxy),
+        routes=lambda: proxy_api.routes(proxy, page=page),
         quick=lambda _: None,
         probe="/proxyList",
     )
@@ -115,10 +117,19 @@ class Client:
         self._url = f"http://127.0.0.1:{port}"
 
     async def ask(
-        self, method: str, path: str, body: object = None, *, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        accept: str = "*/*",
     ) -> Said:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        async with self._session.request(method, self._url + path, data=data) as answer:
+        headers = {"Accept": accept}
+        async with self._session.request(
+            method, self._url + path, data=data, headers=headers
+        ) as answer:
             lines = (await answer.read()).splitlines()
             return Said(answer.status, dict(answer.headers), [_json(line) for line in lines])
 
