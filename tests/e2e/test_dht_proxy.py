@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.support.appliance import Appliance
 from tests.support.jami import FOUND, REGISTERED, Jami, befriend, write_both_ways
 from tests.support.lab import Host
@@ -44,7 +46,10 @@ async def test_a_phone_finds_the_proxy_on_whichever_default_port(box: Host, clie
     await phone.announced()
 
 
-async def test_two_phones_meet_and_outlive_a_restart_of_the_box(box: Host, client: Client) -> None:
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+async def test_two_phones_meet_and_outlive_a_restart_of_the_box(
+    box: Host, client: Client, end: str
+) -> None:
     appliance = await Appliance(box).start()
     alice = await client("alice", 2, proxy=PROXY)
     bob = await client("bob", 3, proxy=PROXY)
@@ -54,7 +59,10 @@ async def test_two_phones_meet_and_outlive_a_restart_of_the_box(box: Host, clien
     conversation = await befriend(alice, bob)
     await write_both_ways(alice, bob, conversation, "before")
 
-    assert appliance.stop() == 0
+    if end == "stopped":
+        assert appliance.stop() == 0
+    else:
+        appliance.kill()
     await appliance.start()
     for person in (alice, bob):
         await person.registered(within_s=90)
