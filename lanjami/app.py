@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 import lanjami
@@ -17,8 +18,13 @@ from lanjami import lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
-from lanjami.config import Config
-from lanjami.dhtnode.node import DhtNode, Statistics
+from lanjami.config import Config, Engine
+from lanjami.dhtnode import proxy_api
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.node import DhtNode, Statistics, is_installed
+from lanjami.dhtnode.proxy_service import Proxy
+from lanjami.dhtnode.push import Pusher
+from lanjami.dhtnode.python_node import PythonNode
 from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
@@ -54,12 +60,15 @@ class App:
         self._announcer = Announcer(
             interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
         )
-        self._dhtnode = DhtNode(
-            port=config.dht.port,
-            routed=config.dht.routed,
-            state=state,
-            changed=self._announcer.nudge,
-        )
+        engines = [e for e in config.dht.engines if e != "opendht" or is_installed()]
+        self._ports = config.dht.ports(engines or config.dht.engines)
+        self._nodes = {engine: self._node(engine) for engine in self._ports}
+        self._pusher = Pusher(is_lan=self._may_push_to)
+        self._proxies = [  # of OpenDHT's binding none can be made: it hides what is signed
+            Proxy(node=node, push=self._pusher.send, state=state)
+            for node in self._nodes.values()
+            if isinstance(node, PythonNode)
+        ]
         self._mdns = Mdns(host=config.mdns.host, lan=self._lan, facts=self._facts)
         self._keeper = Keeper(state / layout.BACKUPS, collect=self._collect)
         self._registry = Registry(
@@ -70,7 +79,11 @@ class App:
         self._names_api = Api(self._registry)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
-            routes=self._names_api.routes,
+            also=config.proxy.ports,
+            routes=lambda: [
+                *self._names_api.routes(),
+                *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),
+            ],
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
@@ -84,7 +97,10 @@ class App:
         )
         self._supervisor = Supervisor(
             [
-                *(self._dhtnode, self._announcer, self._mdns, self._registry),
+                *self._nodes.values(),
+                *self._proxies,
+                *([self._pusher] if self._proxies else []),
+                *(self._announcer, self._mdns, self._registry),
                 *(self._keeper, self._http, local),
             ]
         )
@@ -125,6 +141,7 @@ class App:
                 refused=self._names_api.refused.total(),
                 refused_by=dict(self._names_api.refused),
             ),
+            proxy=self._proxy_status(),
         )
 
     @contextlib.contextmanager
@@ -133,7 +150,8 @@ class App:
         disk.make_private_folder(self._state)
         with disk.locked(self._state / layout.LOCK):
             disk.finish_exchange(self._state)
-            net.require_udp(self._config.dht.port)
+            for port in self._ports.values():
+                net.require_udp(port)
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)
             for sock in sockets:
@@ -174,15 +192,44 @@ class App:
     def _lan(self) -> tuple[lan.Interface, ...]:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
 
+    def _node(self, engine: Engine) -> DhtNode | PythonNode:
+        """The DHT node of one make."""
+        port, routed = self._ports[engine], self._config.dht.routed
+        changed = self._announcer.nudge
+        if engine == "opendht":
+            return DhtNode(port=port, routed=routed, state=self._state, changed=changed)
+        return PythonNode(
+            port=port,
+            routed=routed,
+            state=self._state,
+            lan=self._lan,
+            entries=self._entries,
+            changed=changed,
+        )
+
+    def _may_push_to(self, ip: lan.Ip) -> bool:
+        """Whether a phone may have us write there: on the LAN, and not to this machine's own
+        services that only this machine sees."""
+        addresses = [address for interface in self._lan() for address in interface.addresses]
+        return lan.is_local(ip, addresses) and not ip.is_loopback
+
+    def _entries(self) -> list[Endpoint]:
+        """Where the node in Python finds OpenDHT's: at the box's best address on the LAN, IPv4
+        where there is one. Clients are told of that address: loopback would be theirs, and IPv6
+        is for those who speak it."""
+        other = self._nodes["opendht"].beacon() if "opendht" in self._nodes else None
+        addresses = lan.shown(self._lan())[:1]
+        return [Endpoint(ip_address(ip).packed, other.port) for ip in addresses if other]
+
     def _beacons(self) -> list[wire.Beacon]:
-        beacon = self._dhtnode.beacon()
-        return [] if beacon is None else [beacon]
+        beacons = [node.beacon() for node in self._nodes.values()]
+        return [beacon for beacon in beacons if beacon is not None]
 
     def _facts(self) -> Facts:
-        node = self._dhtnode.node()
+        beacons = self._beacons()
         return Facts(
             version=lanjami.__version__,
-            dht_port=None if node is None else node.port,
+            dht_port=beacons[0].port if beacons else None,
             http_port=self._http.port(),
         )
 
@@ -190,12 +237,37 @@ class App:
         port = self._http.port()
         return "" if port is None or not addresses else lan.http_url(addresses[0], port)
 
+    def _proxy_status(self) -> status.Proxy | None:
+        for proxy in self._proxies:
+            return status.Proxy(
+                listens=len(proxy.streams),
+                values=proxy.orders.permanent,
+                subscriptions=proxy.orders.subscriptions,
+                unreachable=proxy.orders.undeliverable,
+                pushes=self._pusher.counts(),
+            )
+        return None
+
     def _dht(self) -> status.Dht:
-        node = self._dhtnode.node()
-        counts = Statistics() if node is None else node.statistics
+        nodes = [self._dht_node(engine) for engine in self._nodes]
+        first = nodes[0]
         return status.Dht(
+            node_id=first.node_id,
+            port=first.port,
+            good=first.good,
+            dubious=first.dubious,
+            values=first.values,
+            messages=first.messages,
+            nodes=nodes,
+        )
+
+    def _dht_node(self, engine: Engine) -> status.DhtNode:
+        node = self._nodes[engine].node()
+        counts = Statistics() if node is None else node.statistics
+        return status.DhtNode(
+            engine=engine,
             node_id="" if node is None else node.node_id.hex(),
-            port=self._config.dht.port,
+            port=self._ports[engine],
             good=counts.good,
             dubious=counts.dubious,
             values=counts.values,

@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,7 +12,9 @@ from msgspec import Meta
 from lanjami.errors import ConfigError
 from lanjami.nameserver.names import RESERVED
 
-Port = Annotated[int, Meta(ge=1, le=65535)]
+LAST_PORT = 65535
+Port = Annotated[int, Meta(ge=1, le=LAST_PORT)]
+Engine = Literal["opendht", "python"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,10 +24,29 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Dht(Section, frozen=True):
     port: Port = 4222  # what clients try where a bootstrap is given without a port
     routed: bool = False
+    engines: Annotated[tuple[Engine, ...], Meta(min_length=1)] = ("opendht", "python")
+
+    def __post_init__(self) -> None:
+        if len(set(self.engines)) < len(self.engines):
+            raise ValueError("the same engine twice in `engines`")
+
+    def ports(self, engines: Sequence[Engine]) -> dict[Engine, int]:
+        """The UDP port of each: `port`, the next, and so on (backwards, at the end of ports)."""
+        step = 1 if self.port + len(engines) - 1 <= LAST_PORT else -1
+        return {engine: self.port + step * number for number, engine in enumerate(engines)}
 
 
 class Http(Section, frozen=True):
     ports: Annotated[tuple[Port, ...], Meta(min_length=1)] = (80, 8080)
+
+
+class Proxy(Section, frozen=True):
+    default_ports: bool = False
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Those that the proxy has beside the HTTP server's own."""
+        return tuple(range(80, 96)) if self.default_ports else ()
 
 
 class Discovery(Section, frozen=True):
@@ -60,6 +81,7 @@ class Names(Section, frozen=True):
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
+    proxy: Proxy = Proxy()
     discovery: Discovery = Discovery()
     mdns: Mdns = Mdns()
     names: Names = Names()

@@ -4,6 +4,9 @@ LOCK = "lock"  # held by the box that runs with this folder
 CONTROL = "control.sock"  # where `lanjami` asks the box that runs
 NAMES = "names.sqlite"
 NODE_ID = "node-id"
+PYTHON_NODE_ID = "python-node-id"
+PYTHON_NODE_STATE = "python-node-state"  # nodes and values over a restart; not in backups
+PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in backups
 BACKUPS = "backups"
 
 CONFIG = "lanjami.toml"  # in a backup

@@ -28,8 +28,37 @@ CORE = frozenset(
         "lanjami.discovery.neighbours",
         "lanjami.discovery.responder",
         "lanjami.discovery.records",
+        "lanjami.dhtnode.admission",
+        "lanjami.dhtnode.answers",
+        "lanjami.dhtnode.core",
+        "lanjami.dhtnode.endpoint",
+        "lanjami.dhtnode.events",
+        "lanjami.dhtnode.fragments",
+        "lanjami.dhtnode.hearing",
         "lanjami.dhtnode.heartbeat",
+        "lanjami.dhtnode.info",
+        "lanjami.dhtnode.inbox",
+        "lanjami.dhtnode.listeners",
+        "lanjami.dhtnode.messages",
+        "lanjami.dhtnode.nodes",
+        "lanjami.dhtnode.operations",
+        "lanjami.dhtnode.packing",
+        "lanjami.dhtnode.policy",
+        "lanjami.dhtnode.proxy",
+        "lanjami.dhtnode.proxy_state",
+        "lanjami.dhtnode.query",
+        "lanjami.dhtnode.requests",
+        "lanjami.dhtnode.routing",
         "lanjami.dhtnode.runner_log",
+        "lanjami.dhtnode.search",
+        "lanjami.dhtnode.state",
+        "lanjami.dhtnode.storage",
+        "lanjami.dhtnode.tokens",
+        "lanjami.dhtnode.upkeep",
+        "lanjami.dhtnode.value",
+        "lanjami.dhtnode.value_json",
+        "lanjami.dhtnode.webpush",
+        "lanjami.dhtnode.wire",
         "lanjami.nameserver.index",
         "lanjami.nameserver.names",
         "lanjami.nameserver.record",
@@ -61,9 +90,16 @@ SHELL = frozenset(
         "lanjami.backup.keeper",
         "lanjami.discovery.announcer",
         "lanjami.discovery.mdns",
+        "lanjami.dhtnode.beat",
         "lanjami.dhtnode.identity",
         "lanjami.dhtnode.node",
         "lanjami.dhtnode.opendht",
+        "lanjami.dhtnode.proxy_api",
+        "lanjami.dhtnode.proxy_service",
+        "lanjami.dhtnode.push",
+        "lanjami.dhtnode.python_node",
+        "lanjami.dhtnode.streams",
+        "lanjami.dhtnode.udp",
         "lanjami.nameserver.admin",
         "lanjami.nameserver.admin_api",
         "lanjami.nameserver.database",
@@ -135,6 +171,7 @@ HOMES = {
     "systemd": "lanjami.runtime.notify",
     "sqlite3": "lanjami.nameserver.database",
 }
+HTTP_CLIENT = "lanjami.dhtnode.push"  # the one module that writes to other machines' HTTP servers
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\s+[\w*\"]")
 SQL_HOME = "lanjami.nameserver.database"
 HTTP_HOMES = frozenset({"lanjami.runtime.httpd", "lanjami.runtime.handler"})
@@ -314,12 +351,15 @@ def sql_has_one_home(module: Module) -> Iterator[str]:
 
 def http_has_its_places(module: Module) -> Iterator[str]:
     last = module.name.rpartition(".")[2]
-    allowed = module.name in HTTP_HOMES or last == "api" or last.endswith("_api")
-    if "aiohttp" in module.top_imports and not allowed:
+    serves = module.name in HTTP_HOMES or last == "api" or last.endswith("_api")
+    if "aiohttp" in module.top_imports and not serves and module.name != HTTP_CLIENT:
         yield (
             f"{module.name} imports aiohttp: only runtime/httpd.py, its handler.py and the "
-            "api.py files speak HTTP, so that nothing else sees requests"
+            f"api.py files speak HTTP, so that nothing else sees requests, and {HTTP_CLIENT}, "
+            "so that nothing else makes them"
         )
+    if module.name == HTTP_CLIENT and "aiohttp.web" in module.imports:
+        yield f"{module.name} imports aiohttp.web: it asks, and serves nobody"
 
 
 def program_and_image_are_apart(module: Module) -> Iterator[str]:
@@ -480,6 +520,8 @@ def _breaches(module: Module) -> set[str]:
         ("lanjami.app", "x = 'DELETE FROM names'", "sql_has_one_home"),
         ("lanjami.app", "from aiohttp import web", "http_has_its_places"),
         ("lanjami.runtime.net", "import aiohttp", "http_has_its_places"),
+        ("lanjami.dhtnode.proxy_service", "import aiohttp", "http_has_its_places"),
+        ("lanjami.dhtnode.push", "from aiohttp import web", "http_has_its_places"),
         ("lanjami.app", "from image import plan", "program_and_image_are_apart"),
         ("lanjami.app", "import tests.support.lab", "program_and_image_are_apart"),
         ("image.build", "from lanjami.config import Config", "program_and_image_are_apart"),
@@ -536,6 +578,7 @@ def test_a_package_with_content_is_seen(name: str, source: str) -> None:
         ("lanjami.dhtnode.node", "from lanjami.discovery.wire import Beacon\nimport asyncio"),
         ("lanjami.nameserver.api", "from aiohttp import web\nfrom . import registry"),
         ("lanjami.dhtnode.proxy_api", "from aiohttp import web"),
+        ("lanjami.dhtnode.push", "import aiohttp\nfrom aiohttp.abc import AbstractResolver"),
         ("lanjami.runtime.httpd", "from aiohttp import web\nfrom lanjami.errors import HostError"),
         ("lanjami.runtime.log", "x = 'a fault of lanjami itself'  # and of a name"),
         ("lanjami.nameserver.database", "import sqlite3\nx = 'SELECT name FROM names'"),

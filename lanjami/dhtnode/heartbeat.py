@@ -15,7 +15,13 @@ import msgpack
 from lanjami.errors import WireError
 
 _VALUE_ID = 1
+_OWN = 12  # bytes of the node's id that a heartbeat's key begins with
 _AF_INET = 2  # the family of nodes wanted in replies, as OpenDHT writes it
+
+
+def is_ours(key: bytes, *, node_id: bytes) -> bool:
+    """Whether a key is that of a heartbeat of the node `node_id`."""
+    return key.startswith(node_id[:_OWN])
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +37,10 @@ class Reply:
 class Heartbeat:
     """The queries of one asker to the node `node_id`; `asker_id` is 20 random bytes."""
 
-    def __init__(self, *, asker_id: bytes, node_id: bytes) -> None:
+    def __init__(self, *, asker_id: bytes, node_id: bytes, network: int = 0) -> None:
+        self._network = {"n": network} if network else {}
         self._asker_id = asker_id
-        self._key = node_id[:12] + asker_id[:8]
+        self._key = node_id[:_OWN] + asker_id[:8]
         self._content = b"lanjami heartbeat " + asker_id
 
     def get(self, transaction: int) -> bytes:
@@ -73,6 +80,7 @@ class Heartbeat:
         packed: bytes = msgpack.packb(
             {
                 "a": {"id": self._asker_id, **arguments},
+                **self._network,
                 "q": name,
                 "s": True,
                 "t": transaction,

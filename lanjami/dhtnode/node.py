@@ -14,19 +14,15 @@ import msgspec
 
 import lanjami
 from lanjami import layout
-from lanjami.dhtnode import identity
-from lanjami.dhtnode.heartbeat import Heartbeat, Reply
+from lanjami.dhtnode import beat, identity
+from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.discovery.wire import Beacon
-from lanjami.errors import HostError, WireError
-from lanjami.runtime import log, net, process
+from lanjami.errors import HostError
+from lanjami.runtime import net, process
 from lanjami.runtime.service import Ready, together
-
-_log = log.get(__name__)
 
 START_S = 15.0  # a Raspberry Pi Zero 2 W under load needs several
 BEAT_EVERY_S = 1.0
-BEAT_WITHIN_S = 3.0  # a beat that takes longer is a hang, or a flood
-RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
 OVERLOADED_S = 30.0  # a flooded child that still speaks to us may miss beats for so long
 STATISTICS_EVERY_BEATS = 2
 STATISTICS_WITHIN_S = 4.0
@@ -52,6 +48,11 @@ class Node:
     node_id: bytes
     port: int
     statistics: Statistics
+
+
+def is_installed() -> bool:
+    """Whether OpenDHT is there to be run."""
+    return importlib.util.find_spec("opendht") is not None
 
 
 class DhtNode:
@@ -80,7 +81,7 @@ class DhtNode:
         return None if self._node is None else Beacon(self._node.node_id, self._port)
 
     async def run(self, ready: Ready) -> None:
-        if importlib.util.find_spec("opendht") is None:
+        if not is_installed():
             raise HostError(
                 f"OpenDHT is not installed: its wheels are for 64-bit Linux with glibc 2.34 or "
                 f"newer and for macOS 15, not for this machine ({os.uname().machine}); "
@@ -108,7 +109,7 @@ class DhtNode:
         heartbeat = Heartbeat(asker_id=secrets.token_bytes(20), node_id=node_id)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            _connect(sock, self._port)
+            beat.connect(sock, self._port)
             statistics = Statistics()
             beats = 0
             beaten_at = loop.time()
@@ -116,10 +117,10 @@ class DhtNode:
                 started_at = loop.time()
                 late = ""
                 try:
-                    await _beat(sock, heartbeat, node_id)
+                    await beat.beat(sock, heartbeat, node_id)
                     beaten_at = loop.time()
                 except TimeoutError:
-                    late = f"no value came back within {BEAT_WITHIN_S:g} s"
+                    late = f"no value came back within {beat.WITHIN_S:g} s"
                     if self._node is None or loop.time() - beaten_at > OVERLOADED_S:
                         raise HostError(f"the OpenDHT node hangs: {late}") from None
                 if late or beats % STATISTICS_EVERY_BEATS == 0:
@@ -136,52 +137,6 @@ class DhtNode:
         self._node = node
         if came_or_went:
             self._changed()
-
-
-async def _beat(sock: socket.socket, heartbeat: Heartbeat, node_id: bytes) -> None:
-    """Put a value and get it back; TimeoutError where that does not succeed in time."""
-    async with asyncio.timeout(BEAT_WITHIN_S):
-        transaction = secrets.randbits(30)
-        opened = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
-        if opened.node_id != node_id:
-            raise HostError("another DHT node answers on our port")
-        put = heartbeat.put(transaction + 1, token=opened.token)
-        await _exchange(sock, heartbeat, transaction + 1, put)
-        while True:
-            transaction += 2
-            got = await _exchange(sock, heartbeat, transaction, heartbeat.get(transaction))
-            if got.has_value:
-                return
-            await asyncio.sleep(RESEND_S)
-
-
-async def _exchange(
-    sock: socket.socket, heartbeat: Heartbeat, transaction: int, query: bytes
-) -> Reply:
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            async with asyncio.timeout(RESEND_S):
-                await loop.sock_sendall(sock, query)
-                while True:
-                    try:
-                        reply = heartbeat.parse(await loop.sock_recv(sock, net.LARGEST_DATAGRAM))
-                    except WireError as error:
-                        _log.debug("not a reply", reason=error)
-                        continue
-                    if reply.transaction == transaction:
-                        return reply
-        except TimeoutError:
-            continue
-        except ConnectionRefusedError:  # nobody has the port for now; `watch` may know why
-            await asyncio.sleep(RESEND_S)
-
-
-def _connect(sock: socket.socket, port: int) -> None:
-    try:
-        sock.connect(("127.0.0.1", port))
-    except OSError as error:
-        raise HostError(f"the loopback interface cannot be used: {error.strerror}") from error
 
 
 async def _statistics(child: process.Child, within_s: float) -> Statistics:

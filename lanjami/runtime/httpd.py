@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from lanjami.runtime.service import Ready, together
 
 _log = log.get(__name__)
 
-LARGEST_BODY = 16 * 1024  # bytes
+LARGEST_BODY = 144 * 1024  # bytes: 64 KiB in base64, with a key and a signature
 REQUEST_WITHIN_S = 10.0  # from the opening, or the answer before, to its last byte
 STOP_S = 0.15  # for what is being answered; the library may take it twice
 ENDED_WITHIN_S = 0.05  # for what was cancelled then
@@ -34,7 +34,8 @@ Routes = Callable[[], Sequence[web.AbstractRouteDef]]
 
 class HttpServer:
     """Serves on the first of `ports` that is free, and looks through the socket whether it answers
-    `probe`, a path: what `quick` answers at once, and `routes` for all the rest.
+    `probe`, a path: what `quick` answers at once, and `routes` for all the rest. It serves on all
+    of `also`, too; one that is taken is missed, and said.
 
     A client has `request_within_s` for each request; streams may be answered for ever.
     """
@@ -48,9 +49,11 @@ class HttpServer:
         routes: Routes,
         probe: str,
         quick: Quick,
+        also: Sequence[int] = (),
         request_within_s: float = REQUEST_WITHIN_S,
     ) -> None:
         self._ports = ports
+        self._also = also
         self._routes = routes
         self._probe = probe
         self._quick = quick
@@ -63,6 +66,8 @@ class HttpServer:
 
     async def run(self, ready: Ready) -> None:
         port, listeners = await asyncio.to_thread(listen_on_first, self._ports)
+        others, missed = await asyncio.to_thread(_listen_on_all, set(self._also) - {port})
+        listeners += others
         connections = Connections(most=places(), patience_s=self._request_within_s)
         async with contextlib.AsyncExitStack() as opened:
             for listener in listeners:
@@ -78,14 +83,14 @@ class HttpServer:
                 protocols=lambda guest: Handler(server, handlers, guest),
                 connections=connections,
             )
-            await together(lane.run(), self._watch(port, ready))
+            await together(lane.run(), self._watch(port, missed, ready))
 
-    async def _watch(self, port: int, ready: Ready) -> None:
+    async def _watch(self, port: int, missed: str, ready: Ready) -> None:
         try:
             while True:
                 await check(port, self._probe)
                 self._port = port
-                ready(f"TCP {port}, answers through the socket")
+                ready(f"TCP {port}, answers through the socket", reason=missed)
                 await asyncio.sleep(CHECK_EVERY_S)
         finally:
             self._port = None
@@ -126,6 +131,17 @@ def listen_on_first(ports: Sequence[int]) -> tuple[int, list[socket.socket]]:
         except HostError as error:
             reasons.append(str(error))
     raise HostError("; ".join(reasons))
+
+
+def _listen_on_all(ports: Iterable[int]) -> tuple[list[socket.socket], str]:
+    """The listening sockets on those of `ports` that are free, and why on others there are none."""
+    sockets, reasons = [], []
+    for port in sorted(ports):
+        try:
+            sockets += net.listen(port)
+        except HostError as error:
+            reasons.append(str(error))
+    return sockets, "; ".join(reasons)
 
 
 def _listen_privately(path: Path) -> socket.socket:

@@ -182,6 +182,25 @@ def sole_receiver(version: int, port: int) -> socket.socket | None:
         return sock
 
 
+def server(version: int, port: int, *, routed: bool) -> socket.socket:
+    """A socket on `port` of every address of one family. Unless `routed`, what it sends passes
+    no router. Raises HostError where the port is taken."""
+    with _closed_on_error(socket.socket(_family(version), socket.SOCK_DGRAM)) as sock:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * _RECEIVE_BUFFER)
+        if not routed and version == 4:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+        elif not routed:  # Linux has no such option here; the first router drops it
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+        _bind(sock, port, "UDP")
+        return sock
+
+
+def versions() -> list[int]:
+    """The versions of IP that this machine speaks."""
+    return [4 if family == socket.AF_INET else 6 for family in _families()]
+
+
 def receive(sock: socket.socket) -> Received | None:
     """The next datagram, without waiting; None when there is none."""
     try:

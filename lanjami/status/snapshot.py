@@ -12,7 +12,13 @@ from lanjami.lan import host_port, http_url
 _WIDEST_LIST = 4  # addresses shown at the start
 
 # What a person is told of the services that matter to a client.
-_TITLES = {"dhtnode": "bootstrap", "discovery": "discovery", "names": "name server"}
+_TITLES = {
+    "dhtnode": "bootstrap",
+    "dhtnode-python": "bootstrap in Python",
+    "proxy": "proxy for phones",
+    "discovery": "discovery",
+    "names": "name server",
+}
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -24,8 +30,20 @@ class Service(msgspec.Struct, frozen=True):
     failures: int
 
 
+class DhtNode(msgspec.Struct, frozen=True):
+    """A node by its `engine`; `node_id` is "" and the counts are 0 while it is down."""
+
+    engine: str
+    node_id: str
+    port: int
+    good: int
+    dubious: int
+    values: int
+    messages: int
+
+
 class Dht(msgspec.Struct, frozen=True):
-    """The bootstrap node; `node_id` is "" and the counts are 0 while it is down."""
+    """The first of the nodes, as in `DhtNode`, and `nodes`, all of them."""
 
     node_id: str
     port: int
@@ -33,6 +51,7 @@ class Dht(msgspec.Struct, frozen=True):
     dubious: int
     values: int
     messages: int
+    nodes: list[DhtNode] = []
 
 
 class Neighbour(msgspec.Struct, frozen=True):
@@ -66,6 +85,18 @@ class Registrations(msgspec.Struct, frozen=True):
     refused_by: dict[str, int]
 
 
+class Proxy(msgspec.Struct, frozen=True):
+    """`listens` are open now, `values` and `subscriptions` kept for clients that are away;
+    `unreachable` of the latter wait for Google's or Apple's push. `pushes` counts what became of
+    pushes since the start."""
+
+    listens: int
+    values: int
+    subscriptions: int
+    unreachable: int
+    pushes: dict[str, int]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -79,6 +110,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     name_server: str
     names: int
     registrations: Registrations
+    proxy: Proxy | None = None
 
 
 def table(snapshot: Snapshot) -> str:
@@ -102,10 +134,9 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
     yield ""
     yield f"  Addresses    {', '.join(snapshot.addresses) or 'none'}"
     yield f"  Name server  {snapshot.name_server or 'none'}, {snapshot.names} names"
-    yield (
-        f"  DHT          {dht.good} good and {dht.dubious} dubious nodes, {dht.values} values, "
-        f"{dht.messages} requests sent"
-    )
+    yield f"  DHT          {_counts(dht)}"
+    for node in dht.nodes[1:]:
+        yield f"               {node.engine}: {_counts(node)}"
     registrations = snapshot.registrations
     yield (
         f"  Names        {registrations.accepted} registrations taken, {registrations.refused} "
@@ -119,6 +150,13 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
     people = [n.name or n.id for n in discovery.neighbours if n.kind == "jami"]
     yield f"  Heard        {nodes} nodes, {len(people)} people" + "".join(
         f"\n               {person}" for person in people[:10]
+    )
+
+
+def _counts(node: Dht | DhtNode) -> str:
+    return (
+        f"{node.good} good and {node.dubious} dubious nodes, {node.values} values, "
+        f"{node.messages} requests sent"
     )
 
 
@@ -153,7 +191,11 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str)
             other = f"  (or {http_url(snapshot.host, http_port)})" if snapshot.host else ""
             yield f"  Name server                         {url}{other}"
         yield "Android: Advanced > DHT; iPhone: Connectivity & configuration > DHT."
-        yield "On phones, switch Use DHT proxy off, too."
+        if snapshot.proxy is not None and http_port is not None:
+            yield f"On phones, too: DHT proxy address  http://{host_port(addresses[0], http_port)}"
+            yield "  and no proxy list; or switch Use DHT proxy off."
+        else:
+            yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
     yield ""
     yield f"{command} status shows how it is doing; Ctrl+C stops it."

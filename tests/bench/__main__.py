@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import footprint, joining, late_box, machine, many_names, names, queries, scene
+from tests.bench import (
+    footprint,
+    joining,
+    late_box,
+    machine,
+    many_names,
+    names,
+    proxying,
+    queries,
+    scene,
+)
 from tests.bench.table import Row, markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -37,6 +47,7 @@ MEASUREMENTS = (
     Measurement("late", "The box starts after the client", late_box.HOW, late_box.measure),
     Measurement("latency", "The answer to a query", queries.LATENCY_HOW, queries.measure_latency),
     Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
+    Measurement("proxy", "Phones", proxying.HOW, proxying.measure),
     Measurement("idle", "An idle box", footprint.HOW, footprint.measure),
     Measurement("lookups", "Looking names up", names.LOOKUPS_HOW, names.measure_lookups),
     Measurement(

@@ -50,11 +50,18 @@ async def client(lab: Lab, switch: Switch) -> AsyncIterator[Callable[..., Awaita
         net: str = "10.77.0",
         discovery: bool = True,
         bootstrap: str = "",
+        proxy: str = "",
     ) -> Jami:
         host = lab.host(name).without_ipv6()
         # IPv4 discovery in clients needs a default route; the gateway need not exist
         host.plug(on, f"{net}.{number}/24", gateway=f"{net}.254")
-        jami = Jami(host, name_server=f"http://{net}.1", discovery=discovery, bootstrap=bootstrap)
+        jami = Jami(
+            host,
+            name_server=f"http://{net}.1",
+            discovery=discovery,
+            bootstrap=bootstrap,
+            proxy=proxy,
+        )
         made.append(jami)
         await jami.start()
         return await jami.add_account()

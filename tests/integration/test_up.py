@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +62,50 @@ def test_the_status_tells_all_and_ends_with_its_meaning(box: Box) -> None:
     assert process.wait(3) == 0
     assert box.status() == (3, {})
     assert box.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_both_nodes_serve(box: Box) -> None:
+    box.running()
+    nodes = _nodes(box, until=lambda nodes: all(node["node_id"] for node in nodes))
+    assert [(node["engine"], node["port"]) for node in nodes] == [
+        ("opendht", box.dht),
+        ("python", box.dht + 1),
+    ]
+    assert nodes[0]["node_id"] != nodes[1]["node_id"]
+    _, status = box.status()
+    assert status["dht"]["node_id"] == nodes[0]["node_id"]
+
+
+def test_the_node_in_python_serves_alone(box: Box) -> None:
+    process = box.up("--set", 'dht.engines=["python"]')
+    assert process.stdout is not None
+    process.stdout.readline()
+    (node,) = _nodes(box, until=lambda nodes: bool(nodes[0]["node_id"]))
+    assert node["port"] == box.dht
+    with pytest.raises(AssertionError, match="no OpenDHT child"):
+        opendht_child(process.pid)
+
+
+def test_without_opendht_the_node_in_python_has_its_port(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['opendht'] = None")
+    process = box.up(PYTHONPATH=str(tmp_path))
+    assert process.stdout is not None
+    process.stdout.readline()
+    (node,) = _nodes(box, until=lambda nodes: bool(nodes[0]["node_id"]))
+    assert (node["engine"], node["port"]) == ("python", box.dht)
+
+
+def _nodes(
+    box: Box, *, until: Callable[[list[dict[str, Any]]], bool], within_s: float = 15.0
+) -> list[dict[str, Any]]:
+    """The DHT nodes in the status, once they are as they should be."""
+    deadline = time.monotonic() + within_s
+    while True:
+        nodes: list[dict[str, Any]] = box.status()[1]["dht"]["nodes"]
+        if until(nodes):
+            return nodes
+        assert time.monotonic() < deadline, nodes
+        time.sleep(0.1)
 
 
 def test_a_second_box_on_the_same_state_is_refused(box: Box) -> None:

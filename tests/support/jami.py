@@ -28,7 +28,8 @@ class Signal:
 
 
 class Jami:
-    """A client with one account. `discovery` and `bootstrap` are the settings of the account."""
+    """A client with one account. `discovery`, `bootstrap` and `proxy` are its settings; with a
+    proxy, the other two are not used."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Jami:
         name_server: str = "",
         discovery: bool = True,
         bootstrap: str = "",
+        proxy: str = "",
     ) -> None:
         self._host = host
         self._settings = {
@@ -46,6 +48,10 @@ class Jami:
             "Account.accountDiscovery": "true",
             "Account.accountPublish": "true",
             "Account.hostname": bootstrap,
+            "Account.proxyEnabled": str(bool(proxy)).lower(),
+            "Account.proxyServer": proxy,
+            "Account.proxyListEnabled": "false",  # since 2024; before, an empty URL says it
+            "Account.dhtProxyListUrl": "",
             "Account.upnpEnabled": "false",
             "Account.archivePassword": "",
             "RingNS.uri": name_server,

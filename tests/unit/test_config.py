@@ -37,6 +37,21 @@ def test_a_file_needs_only_what_differs() -> None:
     assert parse("[dht]\nport = 4223") == Config(dht=Dht(port=4223))
 
 
+@pytest.mark.parametrize(
+    ("port", "ports"), [(4222, [4222, 4223]), (65534, [65534, 65535]), (65535, [65535, 65534])]
+)
+def test_every_node_has_a_port_of_its_own(port: int, ports: list[int]) -> None:
+    dht = Dht(port=port)
+    assert list(dht.ports(dht.engines).values()) == ports
+    assert dht.ports(["python"]) == {"python": port}
+
+
+def test_the_proxy_has_the_ports_that_clients_try_only_where_it_is_told_to() -> None:
+    assert Config().proxy.ports == ()
+    ports = parse("[proxy]\ndefault_ports = true").proxy.ports
+    assert (ports[0], ports[-1], len(ports)) == (80, 95, 16)
+
+
 def test_an_integer_will_do_for_seconds() -> None:
     assert parse("[discovery]\ninterval_s = 30").discovery.interval_s == 30.0
 
@@ -56,6 +71,9 @@ def test_an_integer_will_do_for_seconds() -> None:
         ("[dht]\nport = 100000000000000000000000000", "`$.dht.port`"),
         ("[dht]\nport = 1979-05-27", "`$.dht.port`"),
         ("dht = 4222", "`$.dht`"),
+        ("[dht]\nengines = []", "`$.dht.engines`"),
+        ("[dht]\nengines = ['kad']", "`$.dht.engines[0]`"),
+        ("[dht]\nengines = ['python', 'python']", "`$.dht`"),
         ("[http]\nports = 80", "`$.http.ports`"),
         ("[http]\nports = []", "`$.http.ports`"),
         ("[http]\nports = [80, 0]", "`$.http.ports[1]`"),

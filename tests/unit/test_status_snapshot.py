@@ -7,8 +7,10 @@ import pytest
 
 from lanjami.status.snapshot import (
     Dht,
+    DhtNode,
     Discovery,
     Neighbour,
+    Proxy,
     Registrations,
     Service,
     Snapshot,
@@ -70,6 +72,17 @@ def test_a_box_that_is_well_says_so_first() -> None:
     ]
 
 
+def test_every_node_has_a_line() -> None:
+    first = DhtNode("opendht", "0a" * 20, 4222, 3, 2, 17, 99)
+    second = DhtNode("python", "0b" * 20, 4223, 1, 0, 5, 7)
+    dht = Dht("0a" * 20, 4222, 3, 2, 17, 99, nodes=[first, second])
+    lines = table(msgspec.structs.replace(_snapshot(), dht=dht)).splitlines()
+    at = lines.index("  DHT          3 good and 2 dubious nodes, 17 values, 99 requests sent")
+    assert lines[at + 1] == (
+        "               python: 1 good and 0 dubious nodes, 5 values, 7 requests sent"
+    )
+
+
 def test_a_service_that_is_down_is_shown_with_its_reason() -> None:
     services = {"dhtnode": DOWN, "discovery": WORSE, "names": STARTING}
     lines = table(_snapshot(services=services, healthy=False)).splitlines()
@@ -123,6 +136,14 @@ def test_the_welcome_tells_how_to_set_a_client_up() -> None:
     assert (
         "  Name server                         http://10.0.0.5  (or http://lanjami.local)" in said
     )
+
+
+def test_a_phone_is_told_of_the_proxy_where_there_is_one() -> None:
+    snapshot = _snapshot()
+    assert "switch Use DHT proxy off, too." in welcome(snapshot, port=4222, http_port=80)
+    proxied = msgspec.structs.replace(snapshot, proxy=Proxy(0, 0, 0, 0, {}))
+    assert "DHT proxy address  http://10.0.0.5:80\n" in welcome(proxied, port=4222, http_port=80)
+    assert "switch Use DHT proxy off, too." in welcome(proxied, port=4222, http_port=None)
 
 
 def test_other_ports_are_told() -> None:

@@ -1,0 +1,87 @@
+"""How many datagrams and queries are looked at, from each source and in all.
+
+The numbers are OpenDHT's (8,192 queries a second, an eighth of them from one address). Unlike
+there, a source at its limit costs the others nothing: what it sends too much is dropped before
+it is parsed, and where many together use up the total, those that ask little are still served.
+"""
+
+from collections import OrderedDict
+
+TOTAL_PER_S = 8 * 1024.0  # MAX_REQUESTS_PER_SEC, src/dht.cpp
+SOURCE_PER_S = TOTAL_PER_S / 8  # fromDhtConfig
+DATAGRAMS_PER_S = 8 * 1024.0  # of one source, with the parts of values
+FORGET_S = 2.0  # after which a silent source has its whole quota again
+MOST_SOURCES = 16 * 1024
+MODEST_PER_S = 64.0  # up to which a source is served from the reserve
+GREEDY_S = 2.0  # for so long a source is not modest after it asked for more
+RESERVE_PER_S = SOURCE_PER_S
+
+
+class Quota:
+    """`rate` a second, and as much at once."""
+
+    __slots__ = ("_at", "_left", "_rate")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = self._left = rate
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        if now > self._at:
+            self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+            self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+class _Source:
+    __slots__ = ("at", "datagrams", "greedy_until", "modest", "queries")
+
+    def __init__(self, now: float) -> None:
+        self.at = now
+        self.datagrams = Quota(DATAGRAMS_PER_S, now)
+        self.queries = Quota(SOURCE_PER_S, now)
+        self.modest = Quota(MODEST_PER_S, now)
+        self.greedy_until = now
+
+
+class Admission:
+    """The limits of a node. A source is an address; ports are free."""
+
+    def __init__(self, *, now: float) -> None:
+        self._sources: OrderedDict[bytes, _Source] = OrderedDict()  # longest silent first
+        self._total = Quota(TOTAL_PER_S, now)
+        self._reserve = Quota(RESERVE_PER_S, now)
+
+    def refuse_datagram(self, ip: bytes, *, now: float) -> str | None:
+        """None where a datagram may be parsed, else which limit it is over."""
+        source = self._sources.get(ip)
+        if source is None:
+            source = self._sources[ip] = _Source(now)
+            self._forget(now)
+        else:
+            self._sources.move_to_end(ip)
+        source.at = now
+        return None if source.datagrams.take(now) else "source limit"
+
+    def refuse_query(self, ip: bytes, *, now: float) -> str | None:
+        """None where the query in an admitted datagram is served, else the limit it is over."""
+        source = self._sources[ip]
+        if not source.modest.take(now):
+            source.greedy_until = now + GREEDY_S
+        if not source.queries.take(now):
+            return "source limit"
+        if self._total.take(now):
+            return None
+        if now >= source.greedy_until and self._reserve.take(now):
+            return None
+        return "total limit"
+
+    def _forget(self, now: float) -> None:
+        while self._sources:
+            ip, source = next(iter(self._sources.items()))
+            if len(self._sources) <= MOST_SOURCES and now - source.at < FORGET_S:
+                return
+            del self._sources[ip]

@@ -1,0 +1,249 @@
+"""The serving half of a node: what it answers, keeps, and tells those who listen.
+
+Facts: OpenDHT src/dht.cpp, onPing … onRefresh, storageChanged.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import policy, query
+from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint, Record, may_be_told
+from lanjami.dhtnode.listeners import Listener, Listeners
+from lanjami.dhtnode.routing import BUCKET, RoutingTable
+from lanjami.dhtnode.storage import Outcome, Storage, Stored
+from lanjami.dhtnode.tokens import Tokens
+from lanjami.dhtnode.value import Value
+
+KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, include/opendht/dht.h
+MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
+HANDED_ON = 256  # values at a time
+UPDATE_BYTES = 56 * 1024  # of values in one update: MAX_MESSAGE_VALUE_SIZE
+REPLY_BYTES = 1024 * 1024  # of values in one reply; OpenDHT asks for their ids first
+_NO_KEY = bytes(ID_LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened at a key: values that came, ids of those refreshed, values that went."""
+
+    key: bytes
+    came: tuple[Value, ...] = ()
+    refreshed: tuple[int, ...] = ()
+    went: tuple[Value, ...] = ()
+
+
+class Answers:
+    """Answers queries from what the node knows and keeps.
+
+    `speaks` tells whether a node was heard in a family; `unix_minus_now` is what turns our clock
+    into Unix time, in which nodes tell when a value was made.
+    """
+
+    def __init__(
+        self,
+        own_id: bytes,
+        *,
+        network: int,
+        tables: Mapping[int, RoutingTable],
+        speaks: Callable[[bytes, int], bool],
+        secret: bytes,
+        unix_minus_now: float,
+    ) -> None:
+        self._own_id = own_id
+        self._own_number = int.from_bytes(own_id)
+        self._network = network
+        self._tables = tables
+        self._speaks = speaks
+        self._unix_minus_now = unix_minus_now
+        self.tokens = Tokens(secret)
+        self.storage = Storage()
+        self.listeners = Listeners()
+
+    def ping(self, asked: m.Ping, source: Endpoint) -> m.Reply:
+        return self._reply(asked, source)
+
+    def find(self, asked: m.Find, source: Endpoint, *, now: float) -> m.Reply:
+        return self._reply(
+            asked,
+            source,
+            nodes=tuple(self._closest(asked.target, asked, source, now)),
+            token=self.tokens.make(source),
+        )
+
+    def get(self, asked: m.Get, source: Endpoint, *, now: float) -> m.Reply | m.Error:
+        if asked.key == _NO_KEY:
+            return self._error(asked, m.INCOMPLETE, "Get_values with no info_hash")
+        found = self.storage.at(asked.key, asked.query)
+        selected = asked.query.fields()
+        return self._reply(
+            asked,
+            source,
+            nodes=tuple(self._closest(asked.key, asked, source, now)),
+            token=self.tokens.make(source),
+            values=() if selected else tuple(_at_most(found, REPLY_BYTES)),
+            index=query.index(found, selected) if selected and found else None,
+        )
+
+    def put(
+        self, asked: m.Put, source: Endpoint, *, now: float
+    ) -> tuple[list[m.Reply | m.Error], list[Change]]:
+        """A reply for each value, also where it was not stored: so that whoever put it does not
+        look for another node that would."""
+        if asked.key == _NO_KEY:
+            return [self._error(asked, m.INCOMPLETE, "Put with no info_hash")], []
+        if not self.tokens.is_good(asked.token, source):
+            return [self._error(asked, m.UNAUTHORIZED, "Put with incorrect token")], []
+        if any(value.id == 0 for value in asked.values):
+            return [self._error(asked, m.INCOMPLETE, "Put with invalid ID")], []
+        changes: list[Change] = []
+        if self.is_close(asked.key, source.version, now=now):
+            created_at = now if asked.created is None else asked.created - self._unix_minus_now
+            for value in asked.values:
+                changes += self._store(asked.key, value, source, created_at, now)
+        return [self._reply(asked, source, value_id=value.id) for value in asked.values], changes
+
+    def refresh(
+        self, asked: m.Refresh, source: Endpoint, *, now: float
+    ) -> tuple[m.Reply | m.Error, list[Change]]:
+        if not self.tokens.is_good(asked.token, source):
+            return self._error(asked, m.UNAUTHORIZED, "Put with incorrect token"), []
+        if not self.storage.refresh(asked.key, asked.value_id, now=now):
+            text = "Access operation for unknown storage"
+            return self._error(asked, m.NOT_FOUND, text), []
+        change = Change(asked.key, refreshed=(asked.value_id,))
+        return self._reply(asked, source, value_id=asked.value_id), [change]
+
+    def listen(
+        self, asked: m.Listen, source: Endpoint, *, now: float
+    ) -> tuple[m.Reply | m.Error, list[m.Update]]:
+        """The reply, and what the listener is told at once: the values that are there."""
+        if asked.key == _NO_KEY:
+            return self._error(asked, m.INCOMPLETE, "Listen with no info_hash"), []
+        if not self.tokens.is_good(asked.token, source):
+            return self._error(asked, m.UNAUTHORIZED, "Listen with incorrect token"), []
+        listener = Listener(asked.node_id, source, asked.socket, asked.query, now)
+        reply = self._reply(asked, source, token=self.tokens.make(source))
+        if not self.listeners.add(asked.key, listener):
+            return reply, []
+        there = Change(asked.key, came=tuple(self.storage.at(asked.key)))
+        return reply, list(self._updates(there, listener))
+
+    def confirm(self, asked: m.Update, source: Endpoint) -> m.Reply:
+        """The answer to what we are told as a listener."""
+        return self._reply(asked, source)
+
+    def tell(self, change: Change, *, now: float) -> Iterator[tuple[Listener, m.Update]]:
+        """What is told to whom, now that something has changed."""
+        for listener in self.listeners.at(change.key, now=now):
+            for update in self._updates(change, listener):
+                yield listener, update
+
+    def leaving(self, *, now: float) -> list[tuple[bytes, Stored]]:
+        """Others' values that live on for a while at keys that eight nodes are closer to than we
+        are: those should have them, too (Dht::maintainStorage)."""
+        due: list[tuple[bytes, Stored]] = []
+        for key, stored in self.storage:
+            if stored.source and stored.expires_at > now + MAINTAINED_S:
+                known = [v for v, table in self._tables.items() if len(table)]
+                if not any(self.is_close(key, v, keepers=BUCKET, now=now) for v in known):
+                    due.append((key, stored))
+                    if len(due) == HANDED_ON:
+                        break
+        return due
+
+    def is_close(self, key: bytes, version: int, *, keepers: int = KEEPERS, now: float) -> bool:
+        """Whether we are among the nodes that keep the values of a key (Dht::onAnnounce)."""
+        closest = self._tables[version].closest(key, count=keepers, now=now)
+        if len(closest) < BUCKET:
+            return True
+        number = int.from_bytes(key)
+        return self._own_number ^ number <= closest[-1].number ^ number
+
+    def _store(
+        self, key: bytes, value: Value, source: Endpoint, created_at: float, now: float
+    ) -> list[Change]:
+        if created_at + policy.life_s(value.type) <= now:
+            created_at = now  # nobody puts what is over: it is the clocks that differ
+        known = self.storage.find(key, value.id) is not None
+        admitted = value if known else policy.admit(key, value, source)
+        if admitted is None:
+            return []
+        outcome = self.storage.put(key, admitted, source=source.ip, created_at=created_at, now=now)
+        match outcome:
+            case Outcome.NEW | Outcome.CHANGED:
+                return [Change(key, came=(admitted,))]
+            case Outcome.REFRESHED:
+                return [Change(key, refreshed=(value.id,))]
+            case Outcome.REFUSED:
+                return []
+
+    def _updates(self, change: Change, listener: Listener) -> Iterator[m.Update]:
+        came = [value for value in change.came if listener.query.takes(value)]
+        while came:
+            some = list(_at_most(came, UPDATE_BYTES)) or came[:1]
+            came = came[len(some) :]
+            yield self._update(change, listener, values=tuple(some))
+        went = tuple(value.id for value in change.went if listener.query.takes(value))
+        if change.refreshed or went:
+            yield self._update(change, listener, refreshed=change.refreshed, expired=went)
+
+    def _update(
+        self,
+        change: Change,
+        listener: Listener,
+        *,
+        values: tuple[Value, ...] = (),
+        refreshed: tuple[int, ...] = (),
+        expired: tuple[int, ...] = (),
+    ) -> m.Update:
+        return m.Update(
+            transaction=0,
+            network=self._network,
+            node_id=self._own_id,
+            socket=listener.socket,
+            key=change.key,
+            token=self.tokens.make(listener.endpoint),
+            values=values,
+            refreshed=refreshed,
+            expired=expired,
+        )
+
+    def _closest(
+        self, target: bytes, asked: m.Find | m.Get, source: Endpoint, now: float
+    ) -> Iterator[Record]:
+        """The nodes to tell an asker of. Those of another family than the one it asks in only
+        where it has spoken to us in that, too: a client without IPv6 that is told of an IPv6
+        node waits for 9 s with everything that it puts (OpenDHT 2.4.12)."""
+        for version in asked.want or (source.version,):
+            if version != source.version and not self._speaks(asked.node_id, version):
+                continue
+            for node in self._tables[version].closest(target, now=now):
+                if may_be_told(node.endpoint, source):
+                    yield node.record
+
+    def _reply(self, asked: m.Asked, source: Endpoint, **said: object) -> m.Reply:
+        return m.Reply(
+            transaction=asked.transaction,
+            network=self._network,
+            node_id=self._own_id,
+            seen_as=source.ip,
+            **said,  # type: ignore[arg-type]
+        )
+
+    def _error(self, asked: m.Asked, code: int, text: str) -> m.Error:
+        return m.Error(
+            transaction=asked.transaction,
+            network=self._network,
+            code=code,
+            text=text,
+            node_id=self._own_id,
+        )
+
+
+def _at_most(values: Iterable[Value], size: int) -> Iterator[Value]:
+    for value in values:
+        size -= len(value.packed)
+        if size < 0:
+            return
+        yield value

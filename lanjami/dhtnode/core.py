@@ -1,0 +1,219 @@
+"""A whole DHT node, without a world: datagrams and time go in, datagrams and a time come out.
+
+`on_datagram` and `on_timer` return what to send; `wake_at` says when `on_timer` has something to
+do, if nothing happens before. Times are seconds of one monotonic clock.
+"""
+
+from collections.abc import Callable, Sequence
+
+from lanjami.dhtnode import heartbeat, state
+from lanjami.dhtnode.answers import MAINTAINED_S, Answers, Change
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Event
+from lanjami.dhtnode.inbox import Inbox
+from lanjami.dhtnode.nodes import Nodes
+from lanjami.dhtnode.operations import Operations
+from lanjami.dhtnode.query import EVERYTHING, Query
+from lanjami.dhtnode.requests import Datagram, Requests
+from lanjami.dhtnode.routing import Dice, RoutingTable
+from lanjami.dhtnode.storage import Outcome
+from lanjami.dhtnode.tokens import LONGEST_S, SHORTEST_S
+from lanjami.dhtnode.upkeep import Upkeep
+from lanjami.dhtnode.value import Value
+
+HOUSEKEEPING_S = 1.0
+TIDY_S = 60.0
+
+
+class DhtCore:
+    """The node with the id `own_id` in a network (0 is Jami's).
+
+    `is_local` tells the addresses that may be spoken to; all others are neither heard nor ever
+    written to. `dice` is the node's randomness, `unix_time` the time of day at `now`.
+    """
+
+    def __init__(
+        self,
+        own_id: bytes,
+        *,
+        is_local: Callable[[Endpoint], bool],
+        dice: Dice,
+        now: float,
+        unix_time: float,
+        network: int = 0,
+        versions: Sequence[int] = (4, 6),
+    ) -> None:
+        self.own_id = own_id
+        self._dice = dice
+        self._unix_minus_now = unix_time - now
+        self.tables = {version: RoutingTable(own_id) for version in versions}
+        self._nodes = Nodes()
+        self._requests = Requests(own_id, network=network, dice=dice)
+        self.answers = Answers(
+            own_id,
+            network=network,
+            tables=self.tables,
+            speaks=self._speaks,
+            secret=self._secret(),
+            unix_minus_now=self._unix_minus_now,
+        )
+        self._upkeep = Upkeep(
+            own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
+        )
+        self._operations = Operations(tables=self.tables, requests=self._requests, dice=dice)
+        self._rotate_at = now
+        self._tidy_at = now + TIDY_S
+        self._maintain_at = now + MAINTAINED_S
+        self._housekeep_at = now + HOUSEKEEPING_S
+        self._inbox = Inbox(
+            own_id,
+            network=network,
+            is_local=is_local,
+            tables=self.tables,
+            nodes=self._nodes,
+            requests=self._requests,
+            answers=self.answers,
+            operations=self._operations,
+            upkeep=self._upkeep,
+            now=now,
+        )
+        self.asked = self._inbox.asked
+        self.dropped = self._inbox.dropped
+
+    @property
+    def sent(self) -> int:
+        """Queries of our own."""
+        return self._requests.sent
+
+    @property
+    def pending(self) -> int:
+        """Queries of our own that are not answered yet."""
+        return len(self._requests)
+
+    @property
+    def wake_at(self) -> float:
+        return min(
+            self._requests.wake_at,
+            self._upkeep.wake_at,
+            self._operations.wake_at,
+            self._housekeep_at,
+        )
+
+    # --- what this node wants for itself ---------------------------------------------------------
+
+    def get(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
+        """Find the values of a key; returns the number of the operation. Here and below, what
+        there is to send comes from `on_timer`, and what is found from `take_events`."""
+        there = self.answers.storage.at(key, query)
+        return self._operations.get(key, there=there, query=query, now=now)
+
+    def put(self, key: bytes, value: Value, *, permanent: bool = False, now: float) -> int:
+        """Put a value at the nodes closest to a key, and keep it here."""
+        self._keep(key, value, now)
+        return self._operations.put(key, value, permanent=permanent, created=None, now=now)
+
+    def listen(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
+        """Hear what comes to and goes from a key, until `cancel`."""
+        there = self.answers.storage.at(key)
+        return self._operations.listen(key, there=there, query=query, now=now)
+
+    def cancel(self, operation: int, *, now: float) -> None:
+        """End an operation."""
+        self._operations.cancel(operation, now=now)
+
+    def take_events(self) -> list[Event]:
+        """What became of the operations, once."""
+        return self._operations.take()
+
+    # --- over a restart --------------------------------------------------------------------------
+
+    def state(self, *, now: float) -> bytes:
+        """What to give to `recall` when this node comes back."""
+        good = [
+            node.record
+            for table in self.tables.values()
+            for node in table.nodes()
+            if node.is_good(now)
+        ]
+        kept = [
+            (key, stored)
+            for key, stored in self.answers.storage
+            if not heartbeat.is_ours(key, node_id=self.own_id)
+        ]
+        return state.pack(good, kept, unix_minus_now=self._unix_minus_now)
+
+    def recall(self, data: bytes, *, now: float) -> None:
+        """Keep what a former self kept, and look whether the nodes it knew are still there.
+        Raises WireError where `data` is damaged."""
+        nodes, kept = state.unpack(data)
+        for record in nodes:
+            endpoint = record.endpoint
+            if endpoint.version in self.tables and self._inbox.may_meet(record):
+                node = self._nodes.told_of(record)
+                self.tables[endpoint.version].insert(node, replied=False, heard=False, now=now)
+                self._upkeep.confirm(node, now=now)
+        for one in kept:
+            self.answers.storage.put(
+                one.key,
+                one.value,
+                source=one.source,
+                created_at=one.created - self._unix_minus_now,
+                expires_at=one.expires - self._unix_minus_now,
+                now=now,
+            )
+
+    # --- datagrams and time ----------------------------------------------------------------------
+
+    def join(self, entries: Sequence[Endpoint], *, now: float) -> list[Datagram]:
+        """Look for other nodes at these addresses, until some are found."""
+        self._upkeep.join(entries, now=now)
+        return self.on_timer(now=now)
+
+    def on_timer(self, *, now: float) -> list[Datagram]:
+        """What is due at `now`."""
+        self._requests.on_timer(now=now)
+        self._upkeep.on_timer(now=now)
+        self._operations.on_timer(now=now)
+        if now >= self._housekeep_at:
+            self._housekeep_at = now + HOUSEKEEPING_S
+            self._housekeep(now)
+        return self._requests.take()
+
+    def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> list[Datagram]:
+        """The answers to a datagram, and what follows from it."""
+        self._inbox.on_datagram(data, source, now=now)
+        return self._requests.take()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _speaks(self, node_id: bytes, version: int) -> bool:
+        return version in self.tables and self._nodes.find(node_id, version=version) is not None
+
+    def _keep(self, key: bytes, value: Value, now: float) -> None:
+        """Store a value of our own, or give it another life."""
+        outcome = self.answers.storage.put(key, value, source=b"", created_at=now, now=now)
+        if outcome in (Outcome.NEW, Outcome.CHANGED):
+            self._inbox.tell([Change(key, came=(value,))], now)
+
+    def _housekeep(self, now: float) -> None:
+        self._inbox.fragments.expire(now=now)
+        if now >= self._rotate_at:
+            self.answers.tokens.rotate(self._secret())
+            self._rotate_at = now + SHORTEST_S + (LONGEST_S - SHORTEST_S) * self._dice.random()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_S
+            self.answers.listeners.expire(now=now)
+            self._operations.forget_idle()
+            self._inbox.connected = self._upkeep.connected(now=now)
+            for key, value in self._operations.permanent():
+                self._keep(key, value, now)
+        if now >= self._maintain_at:
+            self._maintain_at = now + MAINTAINED_S
+            for key, stored in self.answers.leaving(now=now):
+                created = int(stored.created_at + self._unix_minus_now)
+                self._operations.hand_on(key, stored.value, created=created, now=now)
+        gone = self.answers.storage.expire(now=now)
+        self._inbox.tell([Change(key, went=(value,)) for key, value in gone], now)
+
+    def _secret(self) -> bytes:
+        return self._dice.getrandbits(256).to_bytes(32)

@@ -1,0 +1,237 @@
+"""What comes in: who may speak, what is answered, and whom it makes us know.
+
+A datagram is refused as early and as cheaply as it can be: by its address, by the limits of its
+source, by its form, by its network.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import wire
+from lanjami.dhtnode.admission import Admission
+from lanjami.dhtnode.answers import Answers, Change
+from lanjami.dhtnode.endpoint import Endpoint, Record, is_loopback, is_martian
+from lanjami.dhtnode.fragments import Fragments
+from lanjami.dhtnode.nodes import Node, Nodes
+from lanjami.dhtnode.operations import Operations
+from lanjami.dhtnode.requests import Answer, Request, Requests
+from lanjami.dhtnode.routing import RoutingTable
+from lanjami.dhtnode.upkeep import Upkeep
+from lanjami.errors import WireError
+
+
+class Inbox:
+    """Takes datagrams, and has the others do what follows; what is to be sent is in `requests`.
+
+    `asked` counts the queries that were served, `dropped` the datagrams that were not, by
+    reason.
+    """
+
+    def __init__(
+        self,
+        own_id: bytes,
+        *,
+        network: int,
+        is_local: Callable[[Endpoint], bool],
+        tables: Mapping[int, RoutingTable],
+        nodes: Nodes,
+        requests: Requests,
+        answers: Answers,
+        operations: Operations,
+        upkeep: Upkeep,
+        now: float,
+    ) -> None:
+        self._own_id = own_id
+        self._network = network
+        self._is_local = is_local
+        self._tables = tables
+        self._nodes = nodes
+        self._requests = requests
+        self._answers = answers
+        self._operations = operations
+        self._upkeep = upkeep
+        self._admission = Admission(now=now)
+        self.fragments = Fragments()
+        self.connected: set[int] = set()  # the versions in which we have met somebody
+        self.asked: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> None:
+        """Answer a datagram, and do what follows from it."""
+        refusal = self._refuse(source, now)
+        if refusal is not None:
+            self.dropped[refusal] += 1
+            return
+        try:
+            message = wire.parse(data)
+        except WireError:
+            self.dropped["malformed"] += 1
+            return
+        if message.network != self._network:
+            self.dropped["of another network"] += 1
+            return
+        self._on_message(message, source, now)
+
+    def _refuse(self, source: Endpoint, now: float) -> str | None:
+        if source.version not in self._tables or is_martian(source):
+            return "impossible address"
+        if not self._is_local(source):
+            return "not local"
+        return self._admission.refuse_datagram(source.ip, now=now)
+
+    def _on_message(self, message: m.Message, source: Endpoint, now: float) -> None:
+        match message:
+            case m.Parts():
+                whole = self.fragments.on_parts(source, message, now=now)
+                if whole is not None:
+                    self._on_whole(whole, source, now)
+            case m.Asked():
+                refusal = self._admission.refuse_query(source.ip, now=now)
+                if refusal is not None:
+                    self.dropped[refusal] += 1
+                    return
+                self._on_bearing(message, source, now, asked=False)
+            case m.Reply():
+                request = self._awaited(message, source)
+                if request is None:
+                    self.dropped["not asked for"] += 1
+                    return
+                self._on_bearing(message, source, now, asked=True)
+            case m.Error():
+                self._on_error(message, source, now)
+
+    def _on_bearing(self, message: m.Spoken, source: Endpoint, now: float, *, asked: bool) -> None:
+        if message.node_id == self._own_id:
+            self.dropped["from ourselves"] += 1
+            return
+        whole: m.Spoken | None = message
+        if isinstance(message, m.Put | m.Update | m.Reply) and message.missing:
+            whole = self.fragments.on_message(source, message, asked=asked, now=now)
+        if whole is not None:
+            self._on_whole(whole, source, now)
+
+    def _on_whole(self, message: m.Spoken, source: Endpoint, now: float) -> None:
+        if isinstance(message, m.Reply):
+            request = self._awaited(message, source)
+            if request is not None:
+                self._on_reply(message, request, source, now)
+            return
+        node = self._nodes.speaking(message.node_id, source, now=now)
+        node.heard(now)
+        self._on_query(message, source, now)
+        if not message.is_client:
+            self._meet(node, replied=False, now=now)
+
+    def _on_query(self, message: m.Spoken, source: Endpoint, now: float) -> None:
+        answers, requests = self._answers, self._requests
+        self.asked[type(message).__name__.lower()] += 1
+        match message:
+            case m.Ping():
+                requests.reply(answers.ping(message, source), source)
+            case m.Find():
+                requests.reply(answers.find(message, source, now=now), source)
+            case m.Get():
+                requests.reply(answers.get(message, source, now=now), source)
+            case m.Put():
+                replies, changes = answers.put(message, source, now=now)
+                for reply in replies:
+                    requests.reply(reply, source)
+                self.tell(changes, now)
+            case m.Refresh():
+                said, changes = answers.refresh(message, source, now=now)
+                requests.reply(said, source)
+                self.tell(changes, now)
+            case m.Listen():
+                said, updates = answers.listen(message, source, now=now)
+                requests.reply(said, source)
+                for update in updates:
+                    self._update(message.node_id, source, update, now)
+            case m.Update():
+                requests.reply(answers.confirm(message, source), source)
+                self._operations.on_update(message, now=now)
+
+    def _on_reply(self, message: m.Reply, request: Request, source: Endpoint, now: float) -> None:
+        self._requests.finish(request)
+        node = request.node or self._nodes.speaking(message.node_id, source, now=now)
+        is_news = not node.is_good(now)
+        node.replied(now)
+        if not message.is_client:
+            self._meet(node, replied=True, now=now)
+            if is_news:
+                self._welcome(node, now)
+        told = [self._told_of(record, source, now) for record in message.nodes]
+        request.on_reply(Answer(node, message, [one for one in told if one is not None], now))
+
+    def _on_error(self, message: m.Error, source: Endpoint, now: float) -> None:
+        request = self._requests.awaited(message.transaction, source, message.node_id)
+        if request is None:
+            self.dropped["not asked for"] += 1
+            return
+        self._requests.finish(request)
+        if request.node is not None:
+            request.node.replied(now)
+            if message.code == m.UNAUTHORIZED:
+                request.node.refused()
+        request.on_error(message, now)
+
+    def _awaited(self, message: m.Reply, source: Endpoint) -> Request | None:
+        return self._requests.awaited(message.transaction, source, message.node_id)
+
+    def _meet(self, node: Node, *, replied: bool, now: float) -> None:
+        known = self._nodes.find(node.node_id, version=node.endpoint.version)
+        if known is not node:
+            if known is not None:  # somebody else with its id, or it moved
+                self._upkeep.settle(known, node, now=now)
+            return
+        table = self._tables[node.endpoint.version]
+        to_ping = table.insert(node, replied=replied, heard=True, now=now)
+        if to_ping is not None:
+            self._upkeep.ping(to_ping, now=now)
+        if not node.is_good(now):
+            self._upkeep.confirm(node, now=now)
+
+    def _welcome(self, node: Node, now: float) -> None:
+        """A node turned out to be there."""
+        version = node.endpoint.version
+        self._operations.offer(node, now=now)
+        if version not in self.connected:
+            self.connected.add(version)
+            self._operations.look_around(self._own_id, version, now=now)
+
+    def _told_of(self, record: Record, source: Endpoint, now: float) -> Node | None:
+        node_id, endpoint = record
+        if is_loopback(endpoint.ip) and endpoint.version == source.version:
+            endpoint = Endpoint(source.ip, endpoint.port, source.scope)  # deserializeNodes
+        elif endpoint.version == 6 and endpoint.address.is_link_local:
+            endpoint = endpoint._replace(scope=source.scope)
+        table = self._tables.get(endpoint.version)
+        record = Record(node_id, endpoint)
+        if table is None or not self.may_meet(record):
+            return None
+        node = self._nodes.told_of(record)
+        to_ping = table.insert(node, replied=False, heard=False, now=now)
+        if to_ping is not None:
+            self._upkeep.ping(to_ping, now=now)
+        return node
+
+    def may_meet(self, record: Record) -> bool:
+        """Whether a node that we are told of may be written to."""
+        node_id, endpoint = record
+        if node_id == self._own_id or not any(node_id) or is_martian(endpoint):
+            return False
+        if not self._is_local(endpoint):
+            self.dropped["told of a node that is not local"] += 1
+            return False
+        return True
+
+    def tell(self, changes: Sequence[Change], now: float) -> None:
+        """Tell all who listen, others and ourselves, what has changed in our storage."""
+        for change in changes:
+            self._operations.on_change(change.key, change.came, change.went, now=now)
+            for listener, update in self._answers.tell(change, now=now):
+                self._update(listener.node_id, listener.endpoint, update, now)
+
+    def _update(self, node_id: bytes, to: Endpoint, update: m.Update, now: float) -> None:
+        node = self._nodes.speaking(node_id, to, now=now)
+        self._requests.send(Request(update, to, node), now=now)

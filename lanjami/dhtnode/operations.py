@@ -1,0 +1,315 @@
+"""What this node wants of the DHT for itself: get, put and listen, over both families.
+
+Each operation has a number, and what becomes of it is told by events, which the caller takes.
+"""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import value as values
+from lanjami.dhtnode.events import Came, Done, Event, Went
+from lanjami.dhtnode.hearing import Hearing, is_credible
+from lanjami.dhtnode.nodes import Node
+from lanjami.dhtnode.query import EVERYTHING, Query
+from lanjami.dhtnode.requests import Requests
+from lanjami.dhtnode.routing import Dice, RoutingTable
+from lanjami.dhtnode.search import KNOWN, Announced, Got, Search
+from lanjami.dhtnode.value import Value
+
+EXPIRE_S = 5.0  # between two looks at what we heard
+OURSELVES = b""  # as a teller: our own storage
+
+
+@dataclass(slots=True)
+class _Get:
+    query: Query
+    found: dict[int, Value] = field(default_factory=dict)
+    waits_for: int = 0
+    ok: bool = False
+
+
+@dataclass(slots=True)
+class _Put:
+    key: bytes
+    value_id: int
+    permanent: bool
+    waits_for: int = 0
+    ok: bool = False
+
+
+@dataclass(slots=True)
+class _Ear:
+    """Those who listen at a key, with what they want to hear."""
+
+    hearing: Hearing = field(default_factory=Hearing)
+    queries: dict[int, Query] = field(default_factory=dict)
+
+
+class Operations:
+    """The operations, and the searches they share."""
+
+    def __init__(
+        self, *, tables: Mapping[int, RoutingTable], requests: Requests, dice: Dice
+    ) -> None:
+        self._tables = tables
+        self._requests = requests
+        self._dice = dice
+        self._searches: dict[tuple[bytes, int], Search] = {}
+        self._by_socket: dict[int, Search] = {}
+        self._timers: list[tuple[float, int, Search]] = []
+        self._counter = 0
+        self._gets: dict[int, _Get] = {}
+        self._puts: dict[int, _Put] = {}
+        self._putting: dict[tuple[bytes, int], set[int]] = {}  # those of one value
+        self._ears: dict[bytes, _Ear] = {}
+        self._keys: dict[int, bytes] = {}  # of listens
+        self._events: list[Event] = []
+        self._expire_at = float("inf")
+
+    @property
+    def wake_at(self) -> float:
+        return min(self._timers[0][0] if self._timers else float("inf"), self._expire_at)
+
+    def take(self) -> list[Event]:
+        """What happened, once."""
+        events, self._events = self._events, []
+        return events
+
+    def get(
+        self, key: bytes, *, there: Sequence[Value], query: Query = EVERYTHING, now: float
+    ) -> int:
+        """Find the values of a key; `there` are those that we keep ourselves."""
+        operation = self._number()
+        get = self._gets[operation] = _Get(query, waits_for=len(self._tables))
+        self._found(operation, there)
+        for search in self._at(key):
+            wanted = Got(now, partial(self._found, operation), partial(self._got, operation))
+            search.get(wanted)
+        if get.waits_for:
+            self._step(key, now)
+        return operation
+
+    def put(
+        self, key: bytes, value: Value, *, permanent: bool, created: int | None, now: float
+    ) -> int:
+        """Put a value at the nodes closest to a key; `permanent`: until it is cancelled."""
+        operation = self._number()
+        self._puts[operation] = _Put(key, value.id, permanent, waits_for=len(self._tables))
+        same = self._putting.setdefault((key, value.id), set())
+        same.add(operation)
+        stays = any(self._puts[other].permanent for other in same)
+        for search in self._at(key):
+            search.put(Announced(value, stays, created, [partial(self._put, operation)]))
+        self._step(key, now)
+        return operation
+
+    def hand_on(self, key: bytes, value: Value, *, created: int, now: float) -> None:
+        """Put somebody else's value at the nodes that are closest to its key by now."""
+        for search in self._at(key):
+            if value.id not in search.puts:
+                search.put(Announced(value, permanent=False, created=created, on_done=[]))
+                search.step(now)
+
+    def listen(
+        self, key: bytes, *, there: Sequence[Value], query: Query = EVERYTHING, now: float
+    ) -> int:
+        """Hear what comes to and goes from a key until it is cancelled."""
+        operation = self._number()
+        ear = self._ears.setdefault(key, _Ear())
+        ear.hearing.came(there, OURSELVES, now=now)
+        ear.queries[operation] = query
+        self._keys[operation] = key
+        self._expire_at = min(self._expire_at, now + EXPIRE_S)
+        self._say(Came, operation, query, ear.hearing.values())
+        for search in self._at(key):
+            search.is_listening = True
+        self._step(key, now)
+        return operation
+
+    def cancel(self, operation: int, *, now: float) -> None:
+        """End an operation; nothing more is told of it."""
+        self._gets.pop(operation, None)
+        if operation in self._puts:
+            self._put_no_more(operation)
+        key = self._keys.pop(operation, None)
+        if key is not None:
+            ear = self._ears[key]
+            del ear.queries[operation]
+            if not ear.queries:
+                del self._ears[key]
+                for search in self._at(key):
+                    search.is_listening = False
+
+    def look_around(self, own_id: bytes, version: int, *, now: float) -> None:
+        """Get to know the nodes close to us (Dht::confirmNodes)."""
+        search = self._search(own_id, version)
+        if not search.gets:
+            search.get(Got(now, None, lambda ok: None))
+            search.step(now)
+
+    def offer(self, node: Node, *, now: float) -> None:
+        """A node turned out to be there: searches that it is close to take it in."""
+        for (_, version), search in self._searches.items():
+            if version == node.endpoint.version and not search.is_idle and search.offer(node):
+                search.step(now)
+
+    def on_update(self, update: m.Update, *, now: float) -> None:
+        """What a node tells that we listen at."""
+        search = self._by_socket.get(update.socket)
+        if search is None or search.key not in self._ears or not search.has(update.node_id):
+            return
+        hearing = self._ears[search.key].hearing
+        came = hearing.came(update.values, update.node_id, now=now)
+        hearing.refreshed(update.refreshed, now=now)
+        self._tell(search.key, came, hearing.went(update.expired, update.node_id))
+
+    def on_change(
+        self, key: bytes, came: Sequence[Value], went: Sequence[Value], *, now: float
+    ) -> None:
+        """Something changed in our own storage."""
+        ear = self._ears.get(key)
+        if ear is not None:
+            news = ear.hearing.came(came, OURSELVES, now=now)
+            self._tell(key, news, ear.hearing.went((v.id for v in went), OURSELVES))
+
+    def on_timer(self, *, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            due, _, search = heapq.heappop(self._timers)
+            if search.timer_at == due:
+                search.timer_at = float("inf")
+                if search.wake_at <= now:
+                    search.step(now)
+                else:
+                    self._stepped(search)
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRE_S if self._ears else float("inf")
+            for key, ear in self._ears.items():
+                self._tell(key, (), ear.hearing.expire(now=now))
+
+    def permanent(self) -> list[tuple[bytes, Value]]:
+        """The values that are put until they are cancelled."""
+        kept = {
+            (key, announced.value.id): (key, announced.value)
+            for (key, _), search in self._searches.items()
+            for announced in search.puts.values()
+            if announced.permanent
+        }
+        return list(kept.values())
+
+    def forget_idle(self) -> None:
+        """Drop the searches that nobody needs."""
+        for at, search in list(self._searches.items()):
+            if search.is_idle:
+                del self._searches[at]
+                del self._by_socket[search.socket]
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _found(self, operation: int, told: Iterable[Value]) -> None:
+        get = self._gets.get(operation)
+        if get is None:
+            return
+        news = []
+        for value in told:
+            known = get.found.get(value.id)
+            if not get.query.takes(value) or not is_credible(value):
+                continue
+            if known is None or (known.seq < value.seq and not values.same(known, value)):
+                get.found[value.id] = value
+                news.append(value)
+        if news:
+            self._events.append(Came(operation, tuple(news)))
+
+    def _got(self, operation: int, ok: bool) -> None:  # noqa: FBT001 - a callback's
+        get = self._gets.get(operation)
+        if get is None:
+            return
+        get.waits_for -= 1
+        get.ok |= ok
+        if not get.waits_for:
+            del self._gets[operation]
+            self._events.append(Done(operation, get.ok))
+
+    def _put_no_more(self, operation: int) -> None:
+        put = self._puts.pop(operation)
+        same = self._putting[put.key, put.value_id]
+        same.remove(operation)
+        if not same:
+            del self._putting[put.key, put.value_id]
+        if not any(self._puts[other].permanent for other in same):
+            for search in self._at(put.key):
+                if same:
+                    search.let_end(put.value_id)
+                else:
+                    search.forget(put.value_id)
+
+    def _put(self, operation: int, ok: bool) -> None:  # noqa: FBT001 - a callback's
+        put = self._puts.get(operation)
+        if put is None:
+            return
+        put.waits_for -= 1
+        put.ok |= ok
+        if not put.waits_for:
+            self._events.append(Done(operation, put.ok))
+            if not put.permanent:
+                self._put_no_more(operation)
+
+    def _tell(self, key: bytes, came: Sequence[Value], went: Sequence[Value]) -> None:
+        for operation, query in self._ears[key].queries.items():
+            self._say(Came, operation, query, came)
+            self._say(Went, operation, query, went)
+
+    def _say(
+        self, kind: type[Came] | type[Went], operation: int, query: Query, of: Sequence[Value]
+    ) -> None:
+        taken = tuple(value for value in of if query.takes(value))
+        if taken:
+            self._events.append(kind(operation, taken))
+
+    def _at(self, key: bytes) -> list[Search]:
+        return [self._search(key, version) for version in self._tables]
+
+    def _step(self, key: bytes, now: float) -> None:
+        for search in self._at(key):
+            search.step(now)
+
+    def _search(self, key: bytes, version: int) -> Search:
+        search = self._searches.get((key, version))
+        if search is None:
+            socket = self._dice.getrandbits(32)
+            while socket in self._by_socket or socket == 0:
+                socket = self._dice.getrandbits(32)
+            search = Search(
+                key,
+                socket=socket,
+                requests=self._requests,
+                known=partial(self._known, version),
+                stepped=self._stepped,
+            )
+            self._searches[key, version] = search
+            self._by_socket[socket] = search
+        return search
+
+    def _known(self, version: int, key: bytes, now: float) -> list[Node]:
+        """Nodes to begin with: the closest good ones, else any that may be there."""
+        table = self._tables[version]
+        good = table.closest(key, count=KNOWN, now=now)
+        if len(good) >= KNOWN:
+            return good
+        number = int.from_bytes(key)
+        others = [node for node in table.nodes() if not node.is_expired and node not in good]
+        return good + sorted(others, key=lambda node: node.number ^ number)[: KNOWN - len(good)]
+
+    def _stepped(self, search: Search) -> None:
+        """See to it that a timer is there no later than a search wants to be woken."""
+        if search.wake_at < search.timer_at:
+            search.timer_at = search.wake_at
+            self._counter += 1
+            heapq.heappush(self._timers, (search.wake_at, self._counter, search))
+
+    def _number(self) -> int:
+        self._counter += 1
+        return self._counter

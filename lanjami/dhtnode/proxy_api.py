@@ -1,0 +1,272 @@
+"""The DHT proxy's HTTP interface, as Jami clients of 2023 and of 2026 use it.
+
+Facts: OpenDHT src/dht_proxy_server.cpp, createRestRouter and what it names; src/http.cpp and
+src/dht_proxy_client.cpp for what clients make of an answer. A client that listens takes a stream
+that ends as HTTP says for the answer to all it asked, and never asks again. So where a stream has
+to end, it ends with what is no chunk: every client then looks whether the proxy is there, and
+listens anew.
+"""
+
+import asyncio
+import hashlib
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from lanjami.dhtnode import info, webpush
+from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint
+from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.proxy import PLATFORMS, UNIFIED_PUSH, pong
+from lanjami.dhtnode.proxy_service import Proxy
+from lanjami.dhtnode.value_json import PushAddress, read, read_push_address, write
+from lanjami.errors import HostError, RequestError
+from lanjami.lan import http_url
+
+_KEY = "/key/{key:[^/]+}"
+_LEGACY_KEY = "/{key:[0-9a-fA-F]{40}}"  # no other word, as the front serves others, too
+
+_NO_CHUNK = b"lanjami ends this stream\r\n"
+
+# A phone that left without a word: noticed within six minutes, and not asked so often that its
+# radio stays on. A client sets its own, 120 s (DhtProxyClient::listenKeepIdle).
+_KEEPALIVE = {"TCP_KEEPIDLE": 240, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 4}
+
+_HEADERS = {"Access-Control-Allow-Origin": "*"}
+_CORS = {
+    "Access-Control-Allow-Methods": "OPTIONS, GET, POST, LISTEN",
+    "Access-Control-Allow-Headers": "content-type",
+    "Access-Control-Max-Age": "86400",
+}
+
+_Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def routes(proxy: Proxy, *, page: _Handle | None = None) -> list[web.RouteDef]:
+    """All that clients ask of a proxy. A browser that asks `/` gets `page`, where there is one."""
+    api = _Api(proxy)
+
+    async def root(request: web.Request) -> web.StreamResponse:
+        if page is not None and is_browser(request.headers.get("Accept", "")):
+            return await page(request)
+        return await api.node_info(request)
+
+    handlers = {
+        ("GET", "/"): root,
+        ("GET", "/node/info"): api.node_info,
+        ("GET", "/node/stats"): api.statistics,
+        ("POST", "/node/pingPush"): api.ping_push,
+        ("GET", "/proxyList"): api.proxy_list,
+        ("GET", f"{_KEY}/listen"): api.listen,
+        ("OPTIONS", f"{_KEY}/listen"): api.options,
+        ("GET", f"{_KEY}/options"): api.options,
+    }
+    for path in (_KEY, _LEGACY_KEY):
+        handlers |= {
+            ("GET", path): api.get,
+            ("POST", path): api.put,
+            ("OPTIONS", path): api.options,
+            ("SUBSCRIBE", path): api.subscribe,
+            ("UNSUBSCRIBE", path): api.unsubscribe,
+        }
+    return [web.route(*where, _answered(handle)) for where, handle in handlers.items()]
+
+
+def is_browser(accept: str) -> bool:
+    """Whether who accepts this is a person's browser: it wants HTML by name, which no client of
+    a proxy does."""
+    return "text/html" in accept.lower()
+
+
+def parse_key(text: str) -> bytes:
+    """A key as clients write it: 40 hex digits, or any text, which stands for its SHA-1."""
+    try:
+        key = bytes.fromhex(text[: 2 * ID_LENGTH]) if text[: 2 * ID_LENGTH].isalnum() else b""
+    except ValueError:
+        key = b""
+    if len(key) == ID_LENGTH and any(key):
+        return key
+    return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+
+
+class _Api:
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._started_at = time.time()
+        self._requests: Counter[str] = Counter()
+        self._counted_since = self._started_at
+
+    async def node_info(self, request: web.Request) -> web.StreamResponse:
+        found = self._proxy.info()
+        return _json(info.as_json(found, public_ip=str(_source(request).address)))
+
+    async def statistics(self, _: web.Request) -> web.StreamResponse:
+        proxy, now = self._proxy, time.time()
+        pushes = {
+            f"{'unified' if platform == UNIFIED_PUSH else platform}Push": {
+                "highPriorityCount": proxy.pushes[platform, True],
+                "normalPriorityCount": proxy.pushes[platform, False],
+            }
+            for platform in PLATFORMS
+        }
+        node = info.as_json(proxy.info(), public_ip="")
+        del node["public_ip"]
+        return _json(
+            {
+                "listenCount": len(proxy.streams),
+                "putCount": proxy.orders.keys,
+                "totalPermanentPuts": proxy.orders.permanent,
+                "pushListenersCount": proxy.orders.subscribers,
+                "serverStartTime": int(self._started_at),
+                "lastUpdated": int(now),
+                **pushes,
+                "requestRate": self._requests.total() / max(1.0, now - self._counted_since),
+                "nodeInfo": node,
+            }
+        )
+
+    async def proxy_list(self, request: web.Request) -> web.StreamResponse:
+        """Ourselves, under the address that the client reached; see the parser of such lists,
+        jami-daemon src/jamidht/jamiaccount.cpp, getDhtProxyServer."""
+        assert request.transport is not None
+        host, port, *_ = request.transport.get_extra_info("sockname")
+        ip = ip_address(host.partition("%")[0])
+        if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        text = http_url(str(ip), port) + "\n"
+        return web.Response(text=text, content_type="text/plain", headers=_HEADERS)
+
+    async def options(self, _: web.Request) -> web.StreamResponse:
+        return web.Response(content_type="application/json", headers=_HEADERS | _CORS)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        self._requests["get"] += 1
+        with self._proxy.node.getting(_key(request)) as events:
+            return await _values(request, events)
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
+        self._requests["put"] += 1
+        body = await request.read()
+        if not body:
+            raise RequestError(400, "Missing parameters")
+        value = await self._proxy.put(_key(request), read(body), source=_source(request))
+        return web.Response(body=write(value), content_type="application/json", headers=_HEADERS)
+
+    async def listen(self, request: web.Request) -> web.StreamResponse:
+        self._requests["listen"] += 1
+        transport, source = request.transport, _source(request)
+        assert transport is not None
+        with (
+            self._proxy.node.listening(_key(request)) as events,
+            self._proxy.streams.opened(transport, events, source=source.ip) as stream,
+        ):
+            response = _stream()
+            await response.prepare(request)
+            _notice_who_leaves(transport)
+            loop = asyncio.get_running_loop()
+            try:
+                while not isinstance(event := await events.get(), Done):
+                    stream.writing_since = loop.time()
+                    await response.write(_lines(event))
+                    stream.writing_since = float("inf")
+            finally:
+                if not transport.is_closing():
+                    transport.write(_NO_CHUNK)
+                    transport.close()
+        return response
+
+    async def subscribe(self, request: web.Request) -> web.StreamResponse:
+        self._requests["subscribe"] += 1
+        push = await _push_address(request)
+        is_new = self._proxy.subscribe(_key(request), push, source=_source(request))
+        if is_new or push.refresh:
+            return _json({})
+        with self._proxy.node.getting(_key(request)) as events:
+            return await _values(request, events)
+
+    async def unsubscribe(self, request: web.Request) -> web.StreamResponse:
+        self._requests["unsubscribe"] += 1
+        self._proxy.unsubscribe(_key(request), read_push_address(await request.read()))
+        return web.Response(content_type="application/json", headers=_HEADERS)
+
+    async def ping_push(self, request: web.Request) -> web.StreamResponse:
+        self._requests["pingPush"] += 1
+        self._proxy.send(pong(await _push_address(request)))
+        return _json({})
+
+
+def _answered(handle: _Handle) -> _Handle:
+    """Every refusal in the form that a proxy's clients know."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except RequestError as error:
+            return _json({"err": str(error)}, status=error.status)
+        except HostError as error:
+            return _json({"err": str(error)}, status=503)
+
+    return answer
+
+
+async def _values(request: web.Request, events: "asyncio.Queue[Event]") -> web.StreamResponse:
+    """Values as they are found, to the end of the search."""
+    response = _stream()
+    await response.prepare(request)
+    while not isinstance(event := await events.get(), Done):
+        await response.write(_lines(event))
+    await response.write_eof()
+    return response
+
+
+def _lines(event: Event) -> bytes:
+    assert not isinstance(event, Done)
+    expired = not isinstance(event, Came)
+    return b"".join([write(value, expired=expired) for value in event.values])
+
+
+def _stream() -> web.StreamResponse:
+    response = web.StreamResponse(headers={**_HEADERS, "Content-Type": "application/json"})
+    response.enable_chunked_encoding()
+    return response
+
+
+def _notice_who_leaves(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):  # macOS names the first one differently
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _key(request: web.Request) -> bytes:
+    return parse_key(request.match_info["key"])
+
+
+def _source(request: web.Request) -> Endpoint:
+    """Where the client is, IPv4 also where it came to a socket for both families."""
+    transport = request.transport
+    if transport is None:
+        raise RequestError(400, "the client is gone")
+    host, port, *_ = transport.get_extra_info("peername")
+    ip = ip_address(host.partition("%")[0])
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return Endpoint(ip.packed, port)
+
+
+async def _push_address(request: web.Request) -> PushAddress:
+    push = read_push_address(await request.read())
+    if push.platform == UNIFIED_PUSH:
+        webpush.parse_topic(push.topic)
+    return push
+
+
+def _json(body: dict[str, Any], *, status: int = 200) -> web.Response:
+    text = msgspec.json.encode(body) + b"\n"
+    return web.Response(body=text, status=status, content_type="application/json", headers=_HEADERS)

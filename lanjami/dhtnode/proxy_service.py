@@ -1,0 +1,253 @@
+"""The service behind the DHT proxy: does for its clients what they ask, and what they asked when
+they were last here.
+
+A client that is connected holds a stream; `proxy_api` writes it. For the others there are orders
+(see `proxy`): one task each, which the node wakes when something happens.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from lanjami import layout
+from lanjami.dhtnode import policy, proxy_state, value_json
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Came, Done, Event, Went
+from lanjami.dhtnode.info import Info
+from lanjami.dhtnode.proxy import (
+    Begin,
+    Decision,
+    End,
+    Notice,
+    Order,
+    Orders,
+    Permanent,
+    Subscription,
+    notice,
+)
+from lanjami.dhtnode.streams import Streams
+from lanjami.dhtnode.value import Value
+from lanjami.dhtnode.value_json import PushAddress, Put
+from lanjami.errors import HostError, RequestError, WireError
+from lanjami.runtime import disk, log
+from lanjami.runtime.service import Ready, together
+
+_log = log.get(__name__)
+
+SWEEP_S = 1.0
+SAVE_EVERY_S = 60.0
+RETRY_S = 2.0  # ... and up to twice as long, while the node is down
+INFO_S = 1.0  # for which an answer about the node is good
+
+
+class Node(Protocol):
+    """The DHT node behind the proxy. Each context gives the events of its operation while it
+    lasts, and `Done` when the node goes down; entering one raises HostError while it is down,
+    as `put` does."""
+
+    def info(self) -> Info | None: ...
+    def getting(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
+    def listening(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
+    def keeping(
+        self, key: bytes, value: Value
+    ) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
+    async def put(self, key: bytes, value: Value) -> bool: ...
+
+
+class Proxy:
+    """Serves clients from `node`, and hands their notices to `push`; orders are kept in the
+    `state` folder."""
+
+    name = "proxy"
+
+    def __init__(self, *, node: Node, push: Callable[[Notice], None], state: Path) -> None:
+        self.node = node
+        self.orders = Orders()
+        self.streams = Streams()
+        self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
+        self._push = push
+        self._file = state / layout.PROXY_ORDERS
+        self._tasks: dict[Order, asyncio.Task[None]] = {}
+        self._placing: dict[Order, asyncio.Future[bool]] = {}
+        self._is_running = False
+        self._was_recalled = False
+        self._nudged = asyncio.Event()
+        self._info: tuple[float, Info | None] = (float("-inf"), None)
+
+    def info(self) -> Info:
+        """How the node is, at most a second ago; raises HostError while it is not up."""
+        now = asyncio.get_running_loop().time()
+        if self._info[0] < now - INFO_S or self._info[1] is None:
+            self._info = now, self.node.info()
+        if self._info[1] is None:
+            raise HostError("our DHT node is not up")
+        return self._info[1]
+
+    async def put(self, key: bytes, put: Put, *, source: Endpoint) -> Value:
+        """Put what the client at `source` wants; returns it, with its id. Raises RequestError
+        where no node would store it."""
+        value = put.value
+        if value.id == 0:
+            known = self.orders.permanent_id(key, value, put.push) if put.is_permanent else 0
+            value = value_json.with_id(value, known or secrets.randbelow((1 << 64) - 1) + 1)
+        admitted = policy.admit(key, value, source)
+        if admitted is None:
+            raise RequestError(502, "Put failed")
+        if put.is_permanent:
+            at_others = await self._keep_for_a_day(key, admitted, put.push, source)
+        else:
+            at_others = await self.node.put(key, admitted)
+        if not at_others and self.node.info() is None:
+            raise HostError("our DHT node went down")
+        return admitted  # alone, we keep it ourselves
+
+    def subscribe(self, key: bytes, push: PushAddress, *, source: Endpoint) -> bool:
+        """Tell a client by pushes what happens at a key; returns whether that is new."""
+        self._require_running()
+        now = asyncio.get_running_loop().time()
+        _, is_new = self.orders.subscribe(key, push, source=source.ip, now=now)
+        self._nudged.set()
+        return is_new
+
+    def unsubscribe(self, key: bytes, push: PushAddress) -> None:
+        self.orders.unsubscribe(key, push)
+        self._nudged.set()
+
+    def send(self, told: Notice) -> None:
+        self.pushes[told.to.platform, told.is_urgent] += 1
+        self._push(told)
+
+    async def run(self, ready: Ready) -> None:
+        if not self._was_recalled:
+            await self._recall()
+        self._is_running = True
+        try:
+            await together(self._work(ready), self._save())
+        finally:
+            self._is_running = False
+            self._tasks.clear()
+            for placing in self._placing.values():
+                placing.set_result(False)
+            self._placing.clear()
+            self.streams.end()
+
+    async def _work(self, ready: Ready) -> None:
+        loop = asyncio.get_running_loop()
+        self.orders.begin_again()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                now = loop.time()
+                self.streams.sweep(now=now)
+                self.orders.on_timer(now=now)
+                for decision in self.orders.take():
+                    self._do(decision, tasks)
+                ready(self._told())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(now + SWEEP_S):
+                        await self._nudged.wait()
+                self._nudged.clear()
+
+    def _do(self, decision: Decision, tasks: asyncio.TaskGroup) -> None:
+        match decision:
+            case Begin(Permanent() as order):
+                self._tasks[order] = tasks.create_task(self._keep(order))
+            case Begin(Subscription() as order):
+                self._tasks[order] = tasks.create_task(self._tell(order))
+            case End(order):
+                if (task := self._tasks.pop(order, None)) is not None:
+                    task.cancel()
+                self._placed(order, at_others=False)
+            case Notice():
+                self.send(decision)
+
+    async def _keep(self, order: Permanent) -> None:
+        while True:
+            with (
+                contextlib.suppress(HostError),
+                self.node.keeping(order.key, order.value) as events,
+            ):
+                placed = await events.get()
+                self._placed(order, at_others=isinstance(placed, Done) and placed.ok)
+                await events.get()  # the node went down
+            self._placed(order, at_others=False)
+            await _pause()
+
+    async def _tell(self, order: Subscription) -> None:
+        while True:
+            with contextlib.suppress(HostError), self.node.listening(order.key) as events:
+                while not isinstance(event := await events.get(), Done):
+                    self._notify(order, event)
+            await _pause()
+
+    def _notify(self, order: Subscription, event: Came | Went) -> None:
+        expired = isinstance(event, Went)
+        self.send(notice(order, event.values, expired=expired, unix_time=time.time()))
+
+    async def _keep_for_a_day(
+        self, key: bytes, value: Value, push: PushAddress | None, source: Endpoint
+    ) -> bool:
+        """Returns whether other nodes have the value, once it is where it belongs."""
+        self._require_running()
+        loop = asyncio.get_running_loop()
+        order, is_new = self.orders.put(key, value, push=push, source=source.ip, now=loop.time())
+        if is_new:
+            self._placing[order] = loop.create_future()
+            self._nudged.set()
+        placing = self._placing.get(order)
+        return True if placing is None else await asyncio.shield(placing)
+
+    def _placed(self, order: Order, *, at_others: bool) -> None:
+        if (placing := self._placing.pop(order, None)) is not None:
+            placing.set_result(at_others)
+
+    async def _recall(self) -> None:
+        """The orders from when it last ran."""
+        self._was_recalled = True
+        try:
+            data = await asyncio.to_thread(self._file.read_bytes)
+            now = asyncio.get_running_loop().time()
+            saved = proxy_state.unpack(data, now=now, unix_time=time.time())
+            self.orders.recall(saved, now=now)
+        except FileNotFoundError:
+            return
+        except (OSError, WireError) as error:
+            _log.warning("the proxy begins without orders", file=self._file, reason=error)
+
+    async def _save(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(SAVE_EVERY_S)
+                await self._write()
+        finally:
+            await self._write()
+
+    async def _write(self) -> None:
+        now = asyncio.get_running_loop().time()
+        data = proxy_state.pack(self.orders, now=now, unix_time=time.time())
+        try:
+            await asyncio.to_thread(disk.write_atomically, self._file, data)
+        except HostError as error:
+            _log.warning("orders of the proxy's clients are not on the disk", reason=error)
+
+    def _require_running(self) -> None:
+        if not self._is_running:
+            raise HostError("the DHT proxy is not up")
+
+    def _told(self) -> str:
+        orders = self.orders
+        told = f"{len(self.streams)} listen, {orders.permanent} values kept"
+        if orders.subscriptions:
+            told += f", {orders.subscriptions} subscriptions"
+        return told
+
+
+async def _pause() -> None:
+    """Wait for the node to come back, not all at the same moment."""
+    await asyncio.sleep(RETRY_S * (1 + random.random()))  # noqa: S311

@@ -1,0 +1,263 @@
+"""The service that wakes sleeping phones with UnifiedPush: a POST to the address that the phone's
+distributor gave out, which has to be on the LAN.
+
+Google's and Apple's gateways are in the Internet: what is for them is counted, and dropped. Facts:
+OpenDHT src/dht_proxy_server.cpp, sendPushNotification; RFC 8030 for what the statuses mean.
+"""
+
+import asyncio
+import heapq
+import secrets
+import socket
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lanjami.backoff import Backoff
+from lanjami.dhtnode import webpush
+from lanjami.dhtnode.proxy import UNIFIED_PUSH, Notice
+from lanjami.errors import RequestError
+from lanjami.lan import Ip
+from lanjami.runtime import log
+from lanjami.runtime.service import Ready
+
+_log = log.get(__name__)
+
+TTL_S = 86400  # the reference's: how long a distributor keeps a push for a device that is off
+MOST_WAITING = 4096
+MOST_AT_ONCE = 16
+MOST_AT_ONE = 4  # at once to one host, so that a slow one does not hold up the others
+TRIES = 6
+ANSWER_WITHIN_S = 10.0
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+TELL_S = 10.0  # between two lines for the status
+
+
+@dataclass(slots=True, eq=False)
+class _Delivery:
+    notice: Notice
+    host: str
+    backoff: Backoff
+    tries: int = 0
+
+
+class _UndeliverableError(Exception):
+    """Another attempt would not help; says why in a few words, which are counted."""
+
+
+class Pusher:
+    """Sends notices, to endpoints of which `is_lan` says that they are in the local networks.
+    What fails for now is tried again, first after `retry_s`, then after twice that, and so on."""
+
+    name = "push"
+
+    def __init__(self, *, is_lan: Callable[[Ip], bool], retry_s: float = FIRST_RETRY_S) -> None:
+        self._is_lan = is_lan
+        self._retry_s = retry_s
+        self._ready: dict[str, deque[_Delivery]] = {}  # by host
+        self._later: list[tuple[float, int, _Delivery]] = []  # a heap
+        self._counter = 0
+        self._in_flight: Counter[str] = Counter()
+        self._nudged = asyncio.Event()
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """Notices that are not yet sent or dropped."""
+        ready = sum(map(len, self._ready.values()))
+        return ready + len(self._later) + self._in_flight.total()
+
+    def counts(self) -> dict[str, int]:
+        """What became of notices: `sent`, `retried`, and why others were dropped."""
+        return dict(self._counts)
+
+    def send(self, notice: Notice) -> None:
+        """Send a notice soon; it is dropped and counted where too many wait."""
+        if notice.to.platform != UNIFIED_PUSH:
+            self._counts["needs Google or Apple"] += 1
+        elif self.waiting >= MOST_WAITING:
+            self._counts["too many wait"] += 1
+        elif (host := _host(notice.to.token)) is None:
+            self._counts["no HTTP address"] += 1
+        else:
+            backoff = Backoff(first_s=self._retry_s, longest_s=LAST_RETRY_S)
+            self._ready.setdefault(host, deque()).append(_Delivery(notice, host, backoff))
+            self._nudged.set()
+
+    async def run(self, ready: Ready) -> None:
+        loop = asyncio.get_running_loop()
+        connector = aiohttp.TCPConnector(
+            resolver=_LanResolver(self._is_lan), use_dns_cache=False, limit=MOST_AT_ONCE
+        )
+        timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
+        async with (
+            aiohttp.ClientSession(
+                connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+            ) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            told_at = float("-inf")
+            while True:
+                now = loop.time()
+                if now >= told_at + TELL_S:
+                    told_at = now
+                    ready(self._told())
+                for delivery in self._take(now):
+                    tasks.create_task(self._deliver(session, delivery))
+                await self._pause(told_at + TELL_S)
+
+    async def _pause(self, until: float) -> None:
+        if self._later:
+            until = min(until, self._later[0][0])
+        try:
+            async with asyncio.timeout_at(until):
+                await self._nudged.wait()
+        except TimeoutError:
+            pass
+        self._nudged.clear()
+
+    def _take(self, now: float) -> list[_Delivery]:
+        """What is due, and may be sent beside what is being sent; hosts have turns."""
+        while self._later and self._later[0][0] <= now:
+            delivery = heapq.heappop(self._later)[2]
+            self._ready.setdefault(delivery.host, deque()).append(delivery)
+        taken: list[_Delivery] = []
+        for host in list(self._ready):
+            waiting = self._ready.pop(host)
+            while waiting and self._in_flight[host] < MOST_AT_ONE:
+                if self._in_flight.total() >= MOST_AT_ONCE:
+                    self._ready[host] = waiting
+                    return taken
+                self._in_flight[host] += 1
+                taken.append(waiting.popleft())
+            if waiting:
+                self._ready[host] = waiting
+        return taken
+
+    async def _deliver(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
+        delivery.tries += 1
+        try:
+            await self._post(session, delivery.notice)
+            self._counts["sent"] += 1
+        except _UndeliverableError as error:
+            self._counts[str(error)] += 1
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            _log.debug("push failed", host=delivery.host, reason=repr(error))
+            if delivery.tries >= TRIES:
+                self._counts["not answered"] += 1
+            else:
+                self._counts["retried"] += 1
+                now = asyncio.get_running_loop().time()
+                self._counter += 1
+                again_at = now + delivery.backoff.failed(after_s=0.0)
+                heapq.heappush(self._later, (again_at, self._counter, delivery))
+        finally:
+            self._in_flight[delivery.host] -= 1
+            if not self._in_flight[delivery.host]:
+                del self._in_flight[delivery.host]
+            self._nudged.set()
+
+    async def _post(self, session: aiohttp.ClientSession, notice: Notice) -> None:
+        headers = {
+            "TTL": str(TTL_S),
+            "Urgency": "high" if notice.is_urgent else "normal",
+            "Content-Type": "application/json",
+        }
+        body = msgspec.json.encode(notice.body)
+        try:
+            keys = webpush.parse_topic(notice.to.topic)
+        except RequestError as error:
+            raise _UndeliverableError("keys that are none") from error
+        if keys is not None:
+            headers["Content-Encoding"] = "aes128gcm"
+            body = webpush.encrypt(
+                body,
+                keys,
+                private=ec.generate_private_key(ec.SECP256R1()),
+                salt=secrets.token_bytes(webpush.SALT_LENGTH),
+            )
+        self._require_lan(notice.to.token)
+        try:
+            async with session.post(
+                notice.to.token, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise _UndeliverableError("no HTTP address") from error
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, _NotLanError):
+                raise _UndeliverableError("not on the LAN") from error
+            raise
+        if status in (404, 410):  # RFC 8030, 7.3: the subscription is no more
+            raise _UndeliverableError("gone")
+        if status == 429 or status >= 500:
+            raise aiohttp.ClientError(f"status {status}")
+        if not 200 <= status < 300:
+            raise _UndeliverableError(f"refused with {status}")
+
+    def _require_lan(self, url: str) -> None:
+        """Where the host is an address, no resolver is asked."""
+        try:
+            ip = ip_address(urlsplit(url).hostname or "")
+        except ValueError:
+            return
+        if not self._is_lan(ip):
+            raise _UndeliverableError("not on the LAN")
+
+    def _told(self) -> str:
+        failed = self._counts.total() - self._counts["sent"] - self._counts["retried"]
+        return f"{self._counts['sent']} sent, {failed} dropped, {self.waiting} waiting"
+
+
+class _NotLanError(OSError):
+    """A name of a host that is not on the LAN."""
+
+
+class _LanResolver(AbstractResolver):
+    """Finds the addresses of a host that are on the LAN, and only those: the connection goes to
+    what was checked."""
+
+    def __init__(self, is_lan: Callable[[Ip], bool]) -> None:
+        self._is_lan = is_lan
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        local = [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=int(socket.AI_NUMERICHOST),
+            )
+            for kind, _, protocol, _, address in found
+            if self._is_lan(ip_address(str(address[0]).partition("%")[0]))
+        ]
+        if not local:
+            raise _NotLanError(f"{host} is not on the LAN")
+        return local
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _host(url: str) -> str | None:
+    """The host and port of a URL that one may POST to."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            return None
+        return f"{parts.hostname}:{parts.port or parts.scheme}"
+    except ValueError:
+        return None

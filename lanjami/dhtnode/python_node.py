@@ -1,0 +1,258 @@
+"""The service that is a DHT node of our own, and what the rest of the box asks of it.
+
+It runs in the main process: a query takes 20 to 60 µs, so at its limit of 8,192 a second it has
+a third of a core, in pieces of a few milliseconds; a process of its own would take more memory
+(27 MB) than a small box has to spare.
+"""
+
+import asyncio
+import random
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lanjami import layout
+from lanjami.dhtnode import beat, identity
+from lanjami.dhtnode.core import DhtCore
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.heartbeat import Heartbeat
+from lanjami.dhtnode.info import Info, describe
+from lanjami.dhtnode.node import Node, Statistics
+from lanjami.dhtnode.query import EVERYTHING, Query
+from lanjami.dhtnode.udp import Guard, Sockets
+from lanjami.dhtnode.value import Value
+from lanjami.discovery.wire import Beacon
+from lanjami.errors import HostError, WireError
+from lanjami.lan import Interface
+from lanjami.runtime import disk, log, net
+from lanjami.runtime.service import Ready, together
+
+LOOK_S = 5.0  # between two looks at the interfaces
+BEAT_EVERY_S = 5.0
+SAVE_EVERY_S = 600.0  # a power cut costs what came since; a card does not like it more often
+
+_log = log.get(__name__)
+
+
+class PythonNode:
+    """A DHT node on UDP `port`, with its identity in the `state` folder.
+
+    `lan` tells the local networks, outside of which nobody is heard or written to; `entries`
+    where other nodes may be; `changed` is called when it came or went.
+    """
+
+    name = "dhtnode-python"
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        routed: bool,
+        state: Path,
+        lan: Callable[[], Sequence[Interface]],
+        entries: Callable[[], Sequence[Endpoint]],
+        changed: Callable[[], None],
+        network: int = 0,
+    ) -> None:
+        self._port = port
+        self._routed = routed
+        self._state = state
+        self._file = state / layout.PYTHON_NODE_STATE
+        self._lan = lan
+        self._entries = entries
+        self._changed = changed
+        self._network = network
+        self._core: DhtCore | None = None
+        self._sockets: Sockets | None = None
+        self._serves = False
+        self._waiting: dict[int, asyncio.Queue[Event]] = {}
+
+    def node(self) -> Node | None:
+        """The node, while it is up."""
+        core = self._core if self._serves else None
+        return None if core is None else Node(core.own_id, self._port, self._statistics(core))
+
+    def beacon(self) -> Beacon | None:
+        """What discovery announces, while the node is up."""
+        core = self._core if self._serves else None
+        return None if core is None else Beacon(core.own_id, self._port, self._network)
+
+    async def get(self, key: bytes, query: Query = EVERYTHING) -> list[Value]:
+        """The values of a key that `query` takes."""
+        found: dict[int, Value] = {}
+        with self._operation(lambda core, now: core.get(key, query=query, now=now)) as events:
+            while True:
+                match await events.get():
+                    case Came(_, values):
+                        found |= {value.id: value for value in values}
+                    case Done():
+                        return list(found.values())
+
+    async def put(self, key: bytes, value: Value) -> bool:
+        """Put a value for the life of its type; whether another node has it, too."""
+        with self._operation(lambda core, now: core.put(key, value, now=now)) as events:
+            while True:
+                match await events.get():
+                    case Done(_, ok):
+                        return ok
+
+    @contextmanager
+    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
+        """Put a value again and again, while the context lasts; `Done` when others have it."""
+        with self._operation(
+            lambda core, now: core.put(key, value, permanent=True, now=now)
+        ) as events:
+            yield events
+
+    @contextmanager
+    def listening(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:
+        """What comes to and goes from a key, while the context lasts; `Done` when the node
+        went down."""
+        with self._operation(lambda core, now: core.listen(key, now=now)) as events:
+            yield events
+
+    @contextmanager
+    def getting(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:
+        """The values of a key as they are found, then `Done`."""
+        with self._operation(lambda core, now: core.get(key, now=now)) as events:
+            yield events
+
+    def info(self) -> Info | None:
+        """What clients of the proxy are told of the node, while it is up."""
+        core = self._core if self._serves else None
+        if core is None:
+            return None
+        now = asyncio.get_running_loop().time()
+        return describe(core, port=self._port, operations=len(self._waiting), now=now)
+
+    async def run(self, ready: Ready) -> None:
+        loop = asyncio.get_running_loop()
+        node_id = await asyncio.to_thread(
+            identity.load_or_make, self._state / layout.PYTHON_NODE_ID
+        )
+        guard = Guard(self._lan)
+        core = DhtCore(
+            node_id,
+            is_local=guard.is_local,
+            dice=random.SystemRandom(),
+            now=loop.time(),
+            unix_time=time.time(),
+            network=self._network,
+            versions=net.versions(),
+        )
+        sockets = Sockets(
+            core, loop=loop, port=self._port, routed=self._routed, answered=self._hand_over
+        )
+        try:
+            with sockets:
+                self._core, self._sockets = core, sockets
+                guard.look()
+                await self._recall(core)
+                await together(
+                    self._work(core, sockets, guard), self._beat(core, ready), self._save(core)
+                )
+        finally:
+            self._core = self._sockets = None
+            self._serves = False
+            self._changed()
+            for operation, waiting in self._waiting.items():
+                waiting.put_nowait(Done(operation, ok=False))
+
+    async def _recall(self, core: DhtCore) -> None:
+        """What it knew and kept when it last ran."""
+        try:
+            data = await asyncio.to_thread(self._file.read_bytes)
+            core.recall(data, now=asyncio.get_running_loop().time())
+        except FileNotFoundError:
+            return
+        except (OSError, WireError) as error:
+            _log.warning("the DHT node begins anew", file=self._file, reason=error)
+
+    async def _save(self, core: DhtCore) -> None:
+        """Write down what it knows and keeps, now and then and at the end."""
+        try:
+            while True:
+                await asyncio.sleep(SAVE_EVERY_S)
+                await self._write(core)
+        finally:
+            await self._write(core)
+
+    async def _write(self, core: DhtCore) -> None:
+        data = core.state(now=asyncio.get_running_loop().time())
+        try:
+            await asyncio.to_thread(disk.write_atomically, self._file, data)
+        except HostError as error:
+            _log.warning("the DHT node will begin anew", reason=error)
+
+    async def _work(self, core: DhtCore, sockets: Sockets, guard: Guard) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            guard.look()
+            sockets.send(core.join(self._entries(), now=loop.time()))
+            look_at = loop.time() + LOOK_S
+            while (now := loop.time()) < look_at:
+                sockets.send(core.on_timer(now=now))
+                self._hand_over()
+                await sockets.pause(max(0.0, min(look_at, core.wake_at) - loop.time()))
+
+    async def _beat(self, core: DhtCore, ready: Ready) -> None:
+        """Prove through the socket, as a client would, that a value put comes back."""
+        heartbeat = Heartbeat(
+            asker_id=secrets.token_bytes(20), node_id=core.own_id, network=self._network
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            beat.connect(sock, self._port)
+            while True:
+                try:
+                    await beat.beat(sock, heartbeat, core.own_id)
+                    late = ""
+                except TimeoutError:
+                    late = f"no value came back within {beat.WITHIN_S:g} s"
+                    if not self._serves:
+                        raise HostError(f"our DHT node does not work: {late}") from None
+                if not self._serves:
+                    self._serves = True
+                    self._changed()
+                reason = f"our DHT node is overloaded: {late}" if late else ""
+                ready(f"UDP {self._port}, a value put and got back", reason=reason)
+                await asyncio.sleep(BEAT_EVERY_S)
+
+    @contextmanager
+    def _operation(
+        self, begin: Callable[[DhtCore, float], int]
+    ) -> Iterator["asyncio.Queue[Event]"]:
+        core, sockets = self._core, self._sockets
+        if core is None or sockets is None:
+            raise HostError("our DHT node is not up")
+        loop = asyncio.get_running_loop()
+        operation = begin(core, loop.time())
+        events = self._waiting[operation] = asyncio.Queue()
+        self._hand_over()
+        sockets.nudge()
+        try:
+            yield events
+        finally:
+            del self._waiting[operation]
+            core.cancel(operation, now=loop.time())
+
+    def _hand_over(self) -> None:
+        if self._core is not None:
+            for event in self._core.take_events():
+                if (waiting := self._waiting.get(event.operation)) is not None:
+                    waiting.put_nowait(event)
+
+    def _statistics(self, core: DhtCore) -> Statistics:
+        now = asyncio.get_running_loop().time()
+        nodes = [node for table in core.tables.values() for node in table.nodes()]
+        good = sum(node.is_good(now) for node in nodes)
+        return Statistics(
+            good=good,
+            dubious=sum(not node.is_expired for node in nodes) - good,
+            values=max(0, len(core.answers.storage) - 1),  # without the heartbeat's own
+            messages=core.sent,
+        )

@@ -1,0 +1,366 @@
+"""Looks for the nodes closest to a key, and gets, puts and listens there.
+
+A search asks four nodes at a time, the closest known first, and each names others that are
+closer. When the eight closest that answer have answered, it is synced: values are put at those
+eight, and the four closest are listened to (OpenDHT src/search.h, src/dht.cpp searchStep). A
+node that is late is not waited for, and counts again when it answers. While there is something
+to keep up, nodes that come closer are taken in.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import policy
+from lanjami.dhtnode import value as values
+from lanjami.dhtnode.nodes import NEVER, SILENT_S, Node
+from lanjami.dhtnode.requests import Answer, Request, Requests
+from lanjami.dhtnode.routing import spread
+from lanjami.dhtnode.value import Value
+
+CLOSEST = 8  # TARGET_NODES
+KNOWN = 14  # SEARCH_NODES
+AT_ONCE = 4  # MAX_REQUESTED_SEARCH_NODES
+LISTENED = 4  # LISTEN_NODES
+LISTEN_S = 30.0  # LISTEN_EXPIRE_TIME: a listen is said again before
+MARGIN_S = 10.0  # REANNOUNCE_MARGIN
+REFILL_S = 5.0  # between two looks for nodes elsewhere, where we know too few
+STEP_S = 1.0
+FOREVER = float("inf")
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A node of a search: its token, when it answered, and what it has of us."""
+
+    node: Node
+    token: bytes = b""
+    synced_at: float = NEVER
+    got_at: float = NEVER  # when it was asked for what it then answered with its values
+    request: Request | None = None
+    is_late: bool = False
+    kept: dict[int, float] = field(default_factory=dict)  # value ids, until they are put again
+    putting: dict[int, Request] = field(default_factory=dict)
+    listening_until: float = NEVER
+    listening: Request | None = None
+
+    def is_synced(self, now: float) -> bool:
+        return bool(self.token) and now < self.synced_at + SILENT_S
+
+    def lose_token(self) -> None:
+        self.token, self.synced_at, self.listening_until = b"", NEVER, NEVER
+
+
+@dataclass(slots=True, eq=False)
+class Got:
+    """Somebody waits for the values of the key: `on_values` for each node that has some,
+    `on_done` at the end, with whether any node answered."""
+
+    started_at: float
+    on_values: Callable[[Sequence[Value]], None] | None  # None: it is the nodes that are wanted
+    on_done: Callable[[bool], None]
+
+
+@dataclass(slots=True, eq=False)
+class Announced:
+    """A value to be put at the closest nodes, once or `permanent`ly; `on_done` are those who wait
+    until it is there."""
+
+    value: Value
+    permanent: bool
+    created: int | None
+    on_done: list[Callable[[bool], None]]
+
+
+class Search:
+    """The search for a key in one family.
+
+    `socket` is the number by which we listen, `known` the nodes to begin with; `stepped` is
+    called when `wake_at` may have changed.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        socket: int,
+        requests: Requests,
+        known: Callable[[bytes, float], Sequence[Node]],
+        stepped: Callable[["Search"], None],
+    ) -> None:
+        self.key = key
+        self.socket = socket
+        self._number = int.from_bytes(key)
+        self._requests = requests
+        self._known = known
+        self._stepped = stepped
+        self._members: list[Member] = []
+        self._refilled_at = NEVER
+        self.gets: list[Got] = []
+        self.puts: dict[int, Announced] = {}
+        self.is_listening = False
+        self.wake_at = FOREVER
+        self.timer_at = FOREVER  # when whoever keeps the time looks at us again
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.gets or self.puts or self.is_listening)
+
+    def has(self, node_id: bytes) -> bool:
+        """Whether a node is among those that are asked."""
+        return any(member.node.node_id == node_id for member in self._members)
+
+    def get(self, wanted: Got) -> None:
+        """Get the values, or the nodes; here and below, `step` is to be called then."""
+        self.gets.append(wanted)
+
+    def put(self, announced: Announced) -> None:
+        """Put a value from now on, instead of what else was put with its id. Where that is the
+        same, who waits for it waits on."""
+        former = self.puts.pop(announced.value.id, None)
+        if former is not None and values.same(former.value, announced.value):
+            announced.on_done[:0] = former.on_done
+        elif former is not None:
+            self._done(former, ok=False)
+        for member in self._members:
+            member.kept.pop(announced.value.id, None)
+            if (request := member.putting.pop(announced.value.id, None)) is not None:
+                self._requests.finish(request)
+        self.puts[announced.value.id] = announced
+
+    def forget(self, value_id: int) -> None:
+        """Put a value no more; it goes when its time is over."""
+        self.puts.pop(value_id, None)
+
+    def let_end(self, value_id: int) -> None:
+        """Nobody wants a value for longer: put it no more once nobody waits for it."""
+        announced = self.puts.get(value_id)
+        if announced is not None:
+            announced.permanent = False
+            if not announced.on_done:
+                self.forget(value_id)
+
+    def offer(self, node: Node) -> bool:
+        """Take in a node, where it is close enough to matter."""
+        if node.is_expired:
+            return False
+        self._members = [one for one in self._members if not _moved(one.node, node)]
+        if any(one.node is node for one in self._members):
+            return False
+        distance = node.number ^ self._number
+        keys = [one.node.number ^ self._number for one in self._members]
+        member = Member(node)
+        self._members.insert(bisect_left(keys, distance), member)
+        if len(self._members) > 2 * KNOWN:
+            self._members.remove(self._superfluous())
+        return member in self._members
+
+    def step(self, now: float) -> None:
+        """Ask, put and listen, as far as there is something to do now."""
+        self._drop_expired()
+        if self.is_idle:
+            self.wake_at = FOREVER
+        else:
+            self._go_on(now)
+        self._stepped(self)
+
+    def _go_on(self, now: float) -> None:
+        if len(self._members) < CLOSEST and now >= self._refilled_at + REFILL_S:
+            self._refilled_at = now
+            for node in self._known(self.key, now):
+                self.offer(node)
+        self._ask(now)
+        punctual = [member for member in self._members if not member.is_late]
+        front = spread(punctual, CLOSEST, _address)
+        in_flight = any(member.request is not None for member in self._members)
+        self._finish_gets(front, in_flight=in_flight)
+        if front and all(member.is_synced(now) for member in front):
+            self._announce(front, now)
+            if self.is_listening:
+                for member in front[:LISTENED]:
+                    self._listen(member, now)
+        elif not self._members:
+            self._give_up()
+        due = min(self._times(front), default=FOREVER)
+        if len(self._members) < CLOSEST:
+            due = min(due, now + REFILL_S)
+        self.wake_at = max(due, now + STEP_S)  # what is on its way reports by itself
+
+    def _superfluous(self) -> Member:
+        """The farthest node, of the address that has the most."""
+        by_address = Counter(_address(member) for member in self._members)
+        most = max(by_address.values())
+        return next(one for one in reversed(self._members) if by_address[_address(one)] == most)
+
+    # --- finding the nodes -----------------------------------------------------------------------
+
+    def _drop_expired(self) -> None:
+        if any(member.node.is_expired for member in self._members):
+            self._members = [one for one in self._members if not one.node.is_expired]
+
+    def _ask(self, now: float) -> None:
+        wanted_since = max((got.started_at for got in self.gets), default=NEVER)
+        with_values = any(got.on_values is not None for got in self.gets)
+        free = AT_ONCE - sum(
+            member.request is not None and not member.is_late for member in self._members
+        )
+        for member in spread(self._members, KNOWN, _address):
+            if free <= 0:
+                return
+            if member.request is not None:
+                continue
+            if member.is_synced(now) and member.got_at >= wanted_since:
+                continue
+            message = m.Get(key=self.key) if with_values else m.Find(target=self.key)
+            request = Request(message, member.node.endpoint, member.node)
+            request.on_reply = partial(self._on_reply, member, now)
+            request.on_error = partial(self._on_error, member)
+            request.on_late = partial(self._on_late, member)
+            request.on_lost = self._on_lost
+            member.request = request
+            self._requests.send(request, now=now)
+            free -= 1
+
+    def _on_reply(self, member: Member, asked_at: float, answer: Answer) -> None:
+        _, reply, told, now = answer
+        member.request = None
+        member.is_late = False
+        if not reply.token:  # it cannot be put at; OpenDHT blacklists it
+            self._members = [one for one in self._members if one is not member]
+        else:
+            member.token, member.synced_at, member.got_at = reply.token, now, asked_at
+        if reply.values:
+            for got in self.gets:
+                if got.on_values is not None:
+                    got.on_values(reply.values)
+        for other in told:
+            self.offer(other)
+        self.step(now)
+
+    def _on_error(self, member: Member, error: m.Error, now: float) -> None:
+        member.request = None
+        self._members = [one for one in self._members if one is not member]
+        self.step(now)
+
+    def _on_late(self, member: Member, now: float) -> None:
+        member.is_late = True
+        self.step(now)
+
+    def _on_lost(self, now: float) -> None:
+        self.step(now)
+
+    def _finish_gets(self, front: Sequence[Member], *, in_flight: bool) -> None:
+        for got in list(self.gets):
+            answered = bool(front) and all(one.got_at >= got.started_at for one in front)
+            if answered or not in_flight:
+                self.gets.remove(got)
+                got.on_done(answered)
+
+    def _give_up(self) -> None:
+        """Nobody is there: what is not permanent failed, the rest waits for somebody."""
+        for announced in list(self.puts.values()):
+            self._done(announced, ok=False)
+
+    # --- putting ---------------------------------------------------------------------------------
+
+    def _announce(self, front: Sequence[Member], now: float) -> None:
+        for announced in list(self.puts.values()):
+            id = announced.value.id
+            for member in front:
+                if id not in member.putting and now >= member.kept.get(id, NEVER):
+                    self._put(member, announced, now)
+            if all(now < member.kept.get(id, NEVER) for member in front):
+                self._done(announced, ok=True)
+
+    def _done(self, announced: Announced, *, ok: bool) -> None:
+        if not announced.permanent:
+            self.forget(announced.value.id)
+        waiting, announced.on_done = announced.on_done, []
+        for on_done in waiting:
+            on_done(ok)
+
+    def _put(self, member: Member, announced: Announced, now: float) -> None:
+        """Put a value at a node; where it is already, ask to keep it."""
+        value = announced.value
+        message: m.Asked
+        if value.id in member.kept:
+            message = m.Refresh(key=self.key, token=member.token, value_id=value.id)
+        else:
+            message = m.Put(
+                key=self.key, token=member.token, values=(value,), created=announced.created
+            )
+        request = Request(message, member.node.endpoint, member.node)
+        request.on_reply = partial(self._on_kept, member, value)
+        request.on_error = partial(self._on_refused, member, value.id)
+        request.on_late = partial(self._on_late, member)
+        request.on_lost = self._on_lost
+        member.putting[value.id] = request
+        self._requests.send(request, now=now)
+
+    def _on_kept(self, member: Member, value: Value, answer: Answer) -> None:
+        now = answer.now
+        member.node.refusals = 0
+        member.is_late = False
+        member.putting.pop(value.id, None)
+        member.kept[value.id] = now + max(policy.life_s(value.type) - MARGIN_S, MARGIN_S)
+        self.step(now)
+
+    def _on_refused(self, member: Member, value_id: int, error: m.Error, now: float) -> None:
+        member.putting.pop(value_id, None)
+        member.kept.pop(value_id, None)
+        if error.code == m.UNAUTHORIZED:
+            member.lose_token()
+        elif error.code != m.NOT_FOUND:
+            self.forget(value_id)
+        self.step(now)
+
+    # --- listening -------------------------------------------------------------------------------
+
+    def _listen(self, member: Member, now: float) -> None:
+        if member.listening is not None or now < member.listening_until:
+            return
+        message = m.Listen(key=self.key, token=member.token, socket=self.socket)
+        request = Request(message, member.node.endpoint, member.node)
+        request.on_reply = partial(self._on_listening, member)
+        request.on_error = partial(self._on_listen_refused, member)
+        request.on_late = partial(self._on_late, member)
+        request.on_lost = self._on_lost
+        member.listening = request
+        self._requests.send(request, now=now)
+
+    def _on_listening(self, member: Member, answer: Answer) -> None:
+        now = answer.now
+        member.node.refusals = 0
+        member.is_late = False
+        member.listening = None
+        member.listening_until = now + LISTEN_S - MARGIN_S
+        if answer.reply.token:
+            member.token = answer.reply.token
+        self.step(now)
+
+    def _on_listen_refused(self, member: Member, error: m.Error, now: float) -> None:
+        member.listening = None
+        member.lose_token()
+        self.step(now)
+
+    def _times(self, front: Sequence[Member]) -> Iterator[float]:
+        """When something is to be done again."""
+        for index, member in enumerate(front):
+            if member.token:
+                yield member.synced_at + SILENT_S
+            for id in self.puts:
+                if id in member.kept and id not in member.putting:
+                    yield member.kept[id]
+            if self.is_listening and index < LISTENED and member.listening is None:
+                yield member.listening_until
+
+
+def _moved(known: Node, node: Node) -> bool:
+    return known.number == node.number and known is not node
+
+
+def _address(member: Member) -> bytes:
+    return member.node.endpoint.ip

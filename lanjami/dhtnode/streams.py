@@ -1,0 +1,71 @@
+"""The listens that clients hold open, thousands of them, looked after all at once.
+
+A stream has no timer of its own. One sweep over all of them finds those whose client is gone or
+does not take what it is told, and wakes their handlers.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lanjami.dhtnode.events import Done, Event
+from lanjami.errors import RequestError
+
+MOST = 16 * 1024
+MOST_OF_ONE = 4096  # of one address, behind which there may be many clients
+MOST_UNTOLD = 1024  # events that wait for a client that is slow
+WRITE_WITHIN_S = 60.0  # DhtProxyServer::addServerSettings, write_http_response_timelimit
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """A client that listens: `events` has what it is to be told, and a `Done` for the end.
+    `writing_since` is when we began to write what it has not taken."""
+
+    transport: asyncio.Transport
+    events: "asyncio.Queue[Event]"
+    writing_since: float = float("inf")
+
+
+class Streams:
+    """The streams that are open. Times are the loop's."""
+
+    def __init__(self) -> None:
+        self._open: set[Stream] = set()
+        self._number_of: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextmanager
+    def opened(
+        self, transport: asyncio.Transport, events: "asyncio.Queue[Event]", *, source: bytes
+    ) -> Iterator[Stream]:
+        """Raises RequestError where there are too many, in all or from one source."""
+        if len(self._open) >= MOST or self._number_of[source] >= MOST_OF_ONE:
+            raise RequestError(503, "too many listen already")
+        stream = Stream(transport, events)
+        self._open.add(stream)
+        self._number_of[source] += 1
+        try:
+            yield stream
+        finally:
+            self._open.discard(stream)
+            self._number_of[source] -= 1
+            if not self._number_of[source]:
+                del self._number_of[source]
+
+    def sweep(self, *, now: float) -> None:
+        """End what nobody listens to."""
+        for stream in self._open:
+            if now - stream.writing_since > WRITE_WITHIN_S or stream.events.qsize() > MOST_UNTOLD:
+                stream.transport.abort()
+            if stream.transport.is_closing() and stream.events.empty():
+                stream.events.put_nowait(Done(0, ok=False))
+
+    def end(self) -> None:
+        """End them all."""
+        for stream in self._open:
+            stream.events.put_nowait(Done(0, ok=False))

@@ -1,0 +1,275 @@
+"""The datagrams of the DHT: one MessagePack map each.
+
+    {"y": "q", "q": name, "a": {...}}    a query: ping find get put refresh listen update
+    {"y": "r", "r": {...}}               a reply
+    {"y": "e", "e": [code, text], "r": {"id"}}   an error
+    {"y": "p", "p": {index: {"o": offset, "d": bytes}}}   a part of a value
+
+with "t" the transaction, "v" the program, "n" the network where it is not 0, and "s" true from
+a client. In "a" and "r": id, h (key), target, q (query), token, vid (value id), n4, n6 (node
+records), c (Unix time of creation), sa (the other side's address), values, exp, re, fileds, w
+(wanted families), sid (a listener's number), ve (1: a listener that is told by "update", as all
+are since 2020). OpenDHT src/parsed_message.h, src/network_engine.cpp. `packing` is the other way.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw
+
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import value as values
+from lanjami.dhtnode.endpoint import ID_LENGTH, unpack_records
+from lanjami.dhtnode.query import EVERYTHING, Index, Query
+from lanjami.dhtnode.value import Value
+from lanjami.errors import WireError
+
+LONGEST_TOKEN = 64  # Search::insertNode keeps none that is longer
+MOST_VALUES = 4096  # in one message; with more it would be longer than a datagram
+MOST_RECORDS = 64  # a reply has 8 of a family
+
+_FAMILIES = {2: 4, 10: 6}  # Linux's AF_INET and AF_INET6
+
+_Id = Annotated[bytes, Meta(min_length=ID_LENGTH, max_length=ID_LENGTH)]
+_U16 = Annotated[int, Meta(ge=0, lt=1 << 16)]
+_U32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
+_U64 = Annotated[int, Meta(ge=0)]  # MessagePack has no larger ones
+_Transaction = _U32 | Annotated[bytes, Meta(min_length=4, max_length=4)]  # unpackTid
+_Token = Annotated[bytes, Meta(max_length=LONGEST_TOKEN)]
+_Ids = Annotated[tuple[_U64, ...], Meta(max_length=MOST_VALUES)]
+
+
+class _Arguments(msgspec.Struct, frozen=True):
+    id: _Id | None = None
+    h: _Id | None = None
+    target: _Id | None = None
+    q: Query = EVERYTHING
+    token: _Token = b""
+    vid: _U64 = 0
+    n4: Annotated[bytes, Meta(max_length=26 * MOST_RECORDS)] = b""
+    n6: Annotated[bytes, Meta(max_length=38 * MOST_RECORDS)] = b""
+    c: int | None = None
+    sa: Annotated[bytes, Meta(max_length=16)] = b""
+    values: Annotated[list[Raw], Meta(max_length=MOST_VALUES)] = []
+    exp: _Ids = ()
+    re: _Ids = ()
+    fileds: Index | None = None
+    w: Annotated[tuple[int, ...], Meta(max_length=8)] | None = None
+    sid: _Transaction = 0
+
+
+class _Part(msgspec.Struct, frozen=True):
+    o: _U32
+    d: Annotated[bytes, Meta(min_length=1)]
+
+
+class _Datagram(msgspec.Struct, frozen=True):
+    y: str
+    t: _Transaction = 0
+    q: str = ""
+    a: _Arguments | None = None
+    r: _Arguments | None = None
+    u: _Arguments | None = None
+    e: Annotated[tuple[Any, ...], Meta(min_length=1, max_length=8)] = ()
+    p: Annotated[dict[_U16, _Part], Meta(max_length=64)] = {}
+    n: _U32 = 0
+    s: bool = False
+
+
+_decoder = msgspec.msgpack.Decoder(_Datagram)
+_size_decoder = msgspec.msgpack.Decoder(_U64)
+_encoder = msgspec.msgpack.Encoder()
+_MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+def parse(datagram: bytes) -> m.Message:
+    """What a datagram says. Raises WireError for all that is none of the messages above."""
+    try:
+        packed = _decoder.decode(datagram)
+    except _MALFORMED as error:
+        raise WireError(f"not a message: {error}") from error
+    match packed.y:
+        case "q" if packed.a is not None and packed.q in _QUERIES:
+            return _QUERIES[packed.q](packed, packed.a, *_speaker(packed, packed.a))
+        case "r" if (said := packed.r or packed.u) is not None:
+            return _reply(packed, said, *_speaker(packed, said))
+        case "e" if packed.e:
+            return _error(packed)
+        case "p" if packed.p:
+            parts = {index: m.Part(part.o, part.d) for index, part in packed.p.items()}
+            return m.Parts(transaction=_number(packed.t), network=packed.n, parts=parts)
+    raise WireError("no message that is known")
+
+
+def _speaker(packed: _Datagram, said: _Arguments) -> tuple[bytes, int]:
+    if said.id is None or not any(said.id):
+        raise WireError("a message of nobody")
+    return said.id, _number(packed.t)
+
+
+def _ping(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    return m.Ping(transaction=t, network=packed.n, node_id=node_id, is_client=packed.s)
+
+
+def _find(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    return m.Find(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        target=_required(said.target),
+        want=_want(said),
+    )
+
+
+def _get(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    return m.Get(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        key=_required(said.h),
+        query=said.q,
+        want=_want(said),
+    )
+
+
+def _put(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    inline, missing = _values(said)
+    return m.Put(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        key=_required(said.h),
+        token=said.token,
+        values=inline,
+        missing=missing,
+        created=said.c,
+    )
+
+
+def _refresh(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    return m.Refresh(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        key=_required(said.h),
+        token=said.token,
+        value_id=said.vid,
+    )
+
+
+def _listen(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    return m.Listen(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        key=_required(said.h),
+        token=said.token,
+        socket=_number(said.sid),
+        query=said.q,
+    )
+
+
+def _update(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    inline, missing = _values(said)
+    return m.Update(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        socket=_number(said.sid),
+        key=said.h or b"",
+        token=said.token,
+        values=inline,
+        missing=missing,
+        refreshed=said.re,
+        expired=said.exp,
+    )
+
+
+_Reader = Callable[[_Datagram, _Arguments, bytes, int], m.Message]
+_QUERIES: dict[str, _Reader] = {
+    "ping": _ping,
+    "find": _find,
+    "get": _get,
+    "put": _put,
+    "refresh": _refresh,
+    "listen": _listen,
+    "update": _update,
+}
+
+
+def _reply(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+    inline, missing = _values(said)
+    four = unpack_records(said.n4, version=4)
+    six = unpack_records(said.n6, version=6)
+    if four is None or six is None:
+        raise WireError("node records of a wrong length")  # WRONG_NODE_INFO_BUF_LEN
+    return m.Reply(
+        transaction=t,
+        network=packed.n,
+        node_id=node_id,
+        is_client=packed.s,
+        nodes=(*four, *six),
+        token=said.token,
+        values=inline,
+        missing=missing,
+        index=said.fileds,
+        value_id=said.vid,
+        seen_as=said.sa,
+        refreshed=said.re,
+        expired=said.exp,
+    )
+
+
+def _error(packed: _Datagram) -> m.Message:
+    code, *more = packed.e
+    if not isinstance(code, int) or not 0 <= code < 1 << 16:
+        raise WireError("an error without a code")
+    said = packed.r
+    return m.Error(
+        transaction=_number(packed.t),
+        network=packed.n,
+        code=code,
+        text=next((text for text in more if isinstance(text, str)), "")[:200],
+        node_id=(said.id if said is not None else None) or b"",
+        is_client=packed.s,
+    )
+
+
+def _values(said: _Arguments) -> tuple[tuple[Value, ...], dict[int, int]]:
+    """The values that are inline, and the sizes of those that are not. What is no value and
+    what is too large is passed over, as OpenDHT does, so that it costs nobody the others."""
+    inline: list[Value] = []
+    missing: dict[int, int] = {}
+    for index, raw in enumerate(said.values):
+        packed = bytes(raw)
+        try:
+            if packed[0] < 0x80 or 0xCC <= packed[0] <= 0xCF:  # a positive integer
+                size = _size_decoder.decode(packed)
+                if 0 < size <= values.LARGEST_PACKED:
+                    missing[index] = size
+            else:
+                inline.append(values.parse(packed))
+        except (WireError, msgspec.DecodeError):
+            continue
+    return tuple(inline), missing
+
+
+def _want(said: _Arguments) -> tuple[int, ...]:
+    return tuple({_FAMILIES[family]: None for family in said.w or () if family in _FAMILIES})
+
+
+def _number(transaction: int | bytes) -> int:
+    return transaction if isinstance(transaction, int) else int.from_bytes(transaction)
+
+
+def _required(id: bytes | None) -> bytes:
+    if id is None:
+        raise WireError("a query that does not say for what")
+    return id

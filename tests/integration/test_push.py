@@ -1,0 +1,225 @@
+"""Pushes to a UnifiedPush server: what arrives, what is tried again, and where none goes."""
+
+import asyncio
+import base64
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from lanjami.dhtnode import push
+from lanjami.dhtnode.proxy import Notice, Recipient
+from lanjami.dhtnode.push import Pusher
+from lanjami.lan import Ip
+from tests.support.dht_values import sha1
+from tests.support.ports import free_port
+from tests.support.proxy import client, ours
+from tests.support.push_receiver import Receiver, decrypt, receiver
+from tests.support.running import Heard, running
+
+KEY = sha1("inbox").hex()
+DEADLINE_S = 10.0
+
+
+def _any(_: Ip) -> bool:
+    return True
+
+
+@asynccontextmanager
+async def _pushing(
+    *, is_lan: Callable[[Ip], bool] = _any, retry_s: float = push.FIRST_RETRY_S
+) -> AsyncIterator[tuple[Pusher, Receiver, Heard]]:
+    pusher = Pusher(is_lan=is_lan, retry_s=retry_s)
+    async with receiver() as server, running(pusher) as heard:
+        yield pusher, server, heard
+
+
+def _notice(
+    url: str,
+    *,
+    topic: str = "",
+    platform: str = "unifiedpush",
+    number: int = 1,
+    urgent: bool = True,
+) -> Notice:
+    return Notice(Recipient(url, platform, topic), {"ids": str(number)}, urgent)
+
+
+async def _settled(pusher: Pusher) -> dict[str, int]:
+    async with asyncio.timeout(DEADLINE_S):
+        while pusher.waiting:
+            await asyncio.sleep(0.01)
+    return pusher.counts()
+
+
+async def test_a_plain_push_is_the_reference_s() -> None:
+    async with _pushing() as (pusher, server, _):
+        pusher.send(_notice(server.url("up?id=1")))
+        pusher.send(_notice(server.url(), urgent=False))
+        first, second = await server.until(2)
+        assert (first.path, first.json()) == ("/up", {"ids": "1"})
+        assert {first.headers["Urgency"], second.headers["Urgency"]} == {"high", "normal"}
+        assert first.headers["TTL"] == "86400"
+        assert first.headers["Content-Type"] == "application/json"
+        assert "Content-Encoding" not in first.headers
+        assert await _settled(pusher) == {"sent": 2}
+
+
+async def test_an_encrypted_push_is_read_by_its_receiver() -> None:
+    private, auth = ec.generate_private_key(ec.SECP256R1()), bytes(range(16))
+    public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    topic = "|".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (public, auth))
+    async with _pushing() as (pusher, server, _):
+        for _again in range(2):
+            pusher.send(_notice(server.url(), topic=topic))
+        first, second = await server.until(2)
+        assert first.headers["Content-Encoding"] == "aes128gcm"
+        assert json.loads(decrypt(first.body, private, auth)) == {"ids": "1"}
+        assert first.body[:86] != second.body[:86], "another salt and key each time"
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_server_in_trouble_is_tried_again(status: int) -> None:
+    async with _pushing(retry_s=0.01) as (pusher, server, _):
+        server.status = lambda number: status if number < 3 else 200
+        pusher.send(_notice(server.url()))
+        await server.until(3)
+        assert await _settled(pusher) == {"retried": 2, "sent": 1}
+
+
+async def test_who_does_not_answer_is_given_up_after_some_tries() -> None:
+    async with _pushing(retry_s=0.01) as (pusher, server, _):
+        pusher.send(_notice(f"http://127.0.0.1:{free_port()}/up"))
+        pusher.send(_notice(server.url()))
+        assert await _settled(pusher) == {
+            "sent": 1, "retried": push.TRIES - 1, "not answered": 1,
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(404, "gone"), (410, "gone"), (400, "refused with 400"), (413, "refused with 413"),
+     (302, "refused with 302")],
+)  # fmt: skip
+async def test_a_refusal_is_final_and_no_redirect_is_followed(status: int, why: str) -> None:
+    async with _pushing() as (pusher, server, _):
+        server.status = lambda _: status
+        pusher.send(_notice(server.url()))
+        assert await _settled(pusher) == {why: 1}
+        assert [pushed.path for pushed in server.pushed] == ["/up"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
+async def test_nothing_goes_where_the_lan_is_not(host: str) -> None:
+    asked = []
+
+    def is_lan(ip: Ip) -> bool:
+        asked.append(ip)
+        return False
+
+    async with _pushing(is_lan=is_lan) as (pusher, server, _):
+        pusher.send(_notice(server.url().replace("127.0.0.1", host)))
+        assert await _settled(pusher) == {"not on the LAN": 1}
+        assert all(ip.is_loopback or ip.version == 6 for ip in asked)
+        assert asked
+        assert server.pushed == []
+
+
+async def test_a_number_is_no_way_around_the_guard() -> None:
+    async with _pushing(is_lan=lambda _: False) as (pusher, server, _):
+        pusher.send(_notice(server.url().replace("127.0.0.1", "2130706433")))
+        assert await _settled(pusher) == {"no HTTP address": 1}
+        assert server.pushed == []
+
+
+async def test_a_name_is_asked_for_at_its_addresses_on_the_lan_only() -> None:
+    async with _pushing(is_lan=lambda ip: ip == ip_address("127.0.0.1")) as (pusher, server, _):
+        pusher.send(_notice(server.url().replace("127.0.0.1", "localhost")))
+        assert await _settled(pusher) == {"sent": 1}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "token-of-google", "ftp://10.0.0.1/", "http://", "http://user@10.0.0.1/", "http://[::",
+     "http://10.0.0.1:99999/", "unix:///run/x"],
+)  # fmt: skip
+async def test_what_is_no_address_is_dropped(url: str) -> None:
+    async with _pushing() as (pusher, _, _heard):
+        pusher.send(_notice(url))
+        assert pusher.counts() == {"no HTTP address": 1}
+
+
+async def test_what_needs_google_or_apple_is_counted() -> None:
+    async with _pushing() as (pusher, server, _):
+        for platform in ("android", "ios", ""):
+            pusher.send(_notice(server.url(), platform=platform))
+        assert pusher.counts() == {"needs Google or Apple": 3}
+
+
+async def test_keys_that_are_none_are_not_written_to_in_the_clear() -> None:
+    async with _pushing() as (pusher, server, _):
+        pusher.send(_notice(server.url(), topic="a|b"))
+        assert await _settled(pusher) == {"keys that are none": 1}
+        assert server.pushed == []
+
+
+async def test_a_slow_server_does_not_hold_up_the_others() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as stuck:
+        port = stuck.getsockname()[1]
+        await _push_beside(port)
+
+
+async def _push_beside(port: int) -> None:
+    async with _pushing() as (pusher, server, heard):
+        for number in range(50):
+            pusher.send(_notice(f"http://127.0.0.1:{port}/up", number=number))
+            pusher.send(_notice(server.url(), number=number))
+        pushed = await server.until(50, within_s=5.0)
+        assert {told.json()["ids"] for told in pushed} == {str(number) for number in range(50)}
+        async with asyncio.timeout(DEADLINE_S):
+            while pusher.counts() != {"sent": 50}:
+                await asyncio.sleep(0.01)
+        assert pusher.waiting == 50
+        assert heard.reasons[-1] == ""
+
+
+async def test_what_waits_is_bounded() -> None:
+    pusher = Pusher(is_lan=_any)
+    for number in range(push.MOST_WAITING + 5):
+        pusher.send(_notice("http://10.0.0.1/", number=number))
+    assert pusher.counts() == {"too many wait": 5}
+    assert pusher.waiting == push.MOST_WAITING
+
+
+async def test_a_phone_that_sleeps_is_woken_by_a_value(tmp_path: Path) -> None:
+    """The whole way: a subscription over HTTP, a value over HTTP, a push at the server."""
+    async with (
+        _pushing() as (pusher, server, _),
+        ours(tmp_path, push=pusher.send) as box,
+        client(box.http) as us,
+    ):
+        phone = {
+            "key": server.url("phone"), "client_id": "alice", "session_id": "s1", "topic": "",
+            "platform": "unifiedpush",
+        }  # fmt: skip
+        assert (await us.ask("SUBSCRIBE", f"/key/{KEY}", phone)).lines == [{}]
+        put = {"id": "7", "data": "aGVsbG8=", "pt": "call"}
+        assert (await us.ask("POST", f"/key/{KEY}", put)).status == 200
+        (pushed,) = await server.until(1)
+        told = pushed.json()
+        assert isinstance(told.pop("t"), int)
+        assert told == {"key": KEY, "to": "alice", "s": "s1", "ids": "7", "pt": "call"}
+        assert pushed.headers["Urgency"] == "high"
+        found = (await us.ask("GET", f"/key/{told['key']}")).lines
+        assert [value["id"] for value in found] == told["ids"].split(",")
+        stats = (await us.ask("GET", "/node/stats")).lines[0]
+        assert stats["unifiedPush"] == {"highPriorityCount": 1, "normalPriorityCount": 0}
+        assert stats["pushListenersCount"] == 1
+        await us.ask("POST", "/node/pingPush", phone)
+        assert (await server.until(2))[1].json() == {"to": "alice", "pong": True}

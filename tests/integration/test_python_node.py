@@ -1,0 +1,251 @@
+"""Our DHT node with real ones on loopback: OpenDHT 4.4.2 and, where it is installed, 2.4.12."""
+
+import asyncio
+import shutil
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lanjami.dhtnode import value as values
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.python_node import PythonNode
+from lanjami.dhtnode.query import by_id
+from tests.support.dht_peers import debian, expected, wheel
+from tests.support.dht_values import sha1
+from tests.support.ports import free_port
+from tests.support.running import running
+
+SIZES = (10, 600, 3000, 60_000)
+KEY = "where we meet"
+
+addresses = pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
+with_debian = pytest.mark.skipif(shutil.which("dhtnode") is None, reason="dhtnode is Debian's")
+
+
+def _port() -> int:
+    return free_port(socket.SOCK_DGRAM)
+
+
+def _node(
+    state: Path, *, port: int = 0, network: int = 0, entries: tuple[Endpoint, ...] = ()
+) -> PythonNode:
+    return PythonNode(
+        port=port or _port(),
+        routed=False,
+        state=state,
+        lan=lambda: (),
+        entries=lambda: entries,
+        changed=lambda: None,
+        network=network,
+    )
+
+
+@asynccontextmanager
+async def _serving(state: Path, *, network: int = 0) -> AsyncIterator[tuple[PythonNode, int]]:
+    node = _node(state, network=network)
+    async with running(node):
+        beacon = node.beacon()
+        assert beacon is not None
+        yield node, beacon.port
+
+
+async def _came(events: "asyncio.Queue[Event]", number: int) -> dict[int, bytes]:
+    """What a listener of ours heard, once it is `number` values."""
+    found: dict[int, bytes] = {}
+    async with asyncio.timeout(10):
+        while len(found) < number:
+            event = await events.get()
+            assert isinstance(event, Came)
+            found |= {value.id: _data(value) for value in event.values}
+    return found
+
+
+def _data(value: values.Value) -> bytes:
+    inside = values.content(value)
+    return inside if isinstance(inside, bytes) else inside.body.data
+
+
+async def test_it_serves_and_keeps_its_identity(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        node = _node(tmp_path)
+        async with running(node) as heard:
+            assert "a value put and got back" in heard.details[0]
+            up = node.node()
+            assert up is not None
+            assert up.statistics.values == 0, "the heartbeat's own value is not counted"
+            ids.append(up.node_id)
+        assert node.node() is None
+        assert node.beacon() is None
+    assert ids[0] == ids[1]
+    assert stat.S_IMODE((tmp_path / "python-node-id").stat().st_mode) == 0o600
+
+
+async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as alice:
+        await alice.joined("127.0.0.1", port)
+        assert await alice.ask("put", KEY, 1, 3000)
+    async with _serving(tmp_path) as (node, port), wheel() as bob:
+        assert [_data(value) for value in await node.get(sha1(KEY))] == [expected(3000)[1]]
+        await bob.joined("127.0.0.1", port)
+        assert await bob.got(KEY) == expected(3000)
+    assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
+
+
+async def test_a_damaged_state_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "python-node-state").write_bytes(b"half of it")
+    async with _serving(tmp_path) as (node, _):
+        assert node.beacon() is not None
+
+
+@addresses
+async def test_the_wheel_joins_and_we_keep_what_it_puts(tmp_path: Path, ip: str) -> None:
+    async with _serving(tmp_path) as (node, port):
+        async with wheel() as alice:
+            await alice.joined(ip, port)
+            for id, size in enumerate(SIZES, start=1):
+                assert await alice.ask("put", KEY, id, size)
+        # she is gone: what Bob gets, he gets of us
+        async with wheel() as bob:
+            await bob.joined(ip, port)
+            assert await bob.got(KEY) == expected(*SIZES)
+        up = node.node()
+        assert up is not None
+        assert up.statistics.values == len(SIZES)
+
+
+@addresses
+async def test_the_wheel_hears_and_gets_what_we_put(tmp_path: Path, ip: str) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as alice:
+        await alice.joined(ip, port)
+        await alice.ask("listen", KEY)
+        for id, content in expected(*SIZES).items():
+            assert await node.put(sha1(KEY), values.make(id, content))
+        assert await alice.heard(KEY, len(SIZES)) == expected(*SIZES)
+        assert await alice.got(KEY) == expected(*SIZES)
+
+
+@addresses
+async def test_we_hear_and_get_what_the_wheel_puts(tmp_path: Path, ip: str) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as alice:
+        await alice.joined(ip, port)
+        with node.listening(sha1(KEY)) as events:
+            for id, size in enumerate(SIZES, start=1):
+                assert await alice.ask("put", KEY, id, size)
+            assert await _came(events, len(SIZES)) == expected(*SIZES)
+        found = {value.id: _data(value) for value in await node.get(sha1(KEY))}
+        assert found == expected(*SIZES)
+
+
+async def test_the_wheel_gets_what_we_keep(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as alice:
+        await alice.joined("127.0.0.1", port)
+        with node.keeping(sha1(KEY), values.make(1, expected(600)[1])) as events:
+            async with asyncio.timeout(10):
+                assert isinstance(await events.get(), Done)
+            assert await alice.got(KEY) == expected(600)
+            assert [v.id for v in await node.get(sha1(KEY), by_id(1))] == [1]
+            assert await node.get(sha1(KEY), by_id(2)) == []
+
+
+async def test_two_clients_of_ours_hear_each_other_through_us(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (_, port), wheel() as alice, wheel() as bob:
+        await alice.joined("127.0.0.1", port)
+        await bob.joined("127.0.0.1", port)
+        await bob.ask("listen", KEY)
+        for id, size in enumerate(SIZES[:3], start=1):
+            assert await alice.ask("put", KEY, id, size)
+        assert await bob.heard(KEY, 3) == expected(*SIZES[:3])
+
+
+async def test_signed_edited_and_encrypted_values(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (node, port):
+        async with wheel(identity=True) as alice:
+            await alice.joined("127.0.0.1", port)
+            assert await alice.ask("put_signed", "signed", 1, 3000)
+            assert await alice.ask("put_signed", "signed", 1, 600)  # the same id: an edit
+            assert await alice.ask("put_encrypted", "encrypted", 2, 600)
+            assert await alice.got("encrypted") == {2: expected(0, 600)[2]}, "she can read it"
+        async with wheel() as bob:
+            await bob.joined("127.0.0.1", port)
+            assert await bob.got("signed") == expected(600)
+            assert await bob.got("encrypted") == {}, "he cannot"
+        (signed,) = await node.get(sha1("signed"))
+        assert signed.is_signed
+        assert signed.seq == 1
+        assert values.is_genuine(signed)
+        (encrypted,) = await node.get(sha1("encrypted"))
+        assert encrypted.is_encrypted
+
+
+async def test_networks_ignore_each_other(tmp_path: Path) -> None:
+    async with _serving(tmp_path, network=7) as (_, port):
+        async with wheel(network=8) as stranger:
+            await stranger.ask("bootstrap", "127.0.0.1", port)
+            assert await stranger.ask("connected", 2) is None
+        async with wheel(network=7) as alice:
+            await alice.joined("127.0.0.1", port)
+
+
+async def test_it_finds_its_own_kind_and_the_wheel(tmp_path: Path) -> None:
+    """Three nodes that know of one entry only; what one puts, another gets."""
+    async with wheel(port=(port := _port())) as entry:
+        await entry.ask("id")
+        at = (Endpoint(bytes([127, 0, 0, 1]), port),)
+        one = _node(tmp_path, entries=at)
+        (tmp_path / "two").mkdir()
+        two = _node(tmp_path / "two", entries=at)
+        async with running(one), running(two):
+            async with asyncio.timeout(10):
+                while any(n is None or n.statistics.good < 2 for n in (one.node(), two.node())):
+                    await asyncio.sleep(0.05)
+            with two.listening(sha1(KEY)) as events:
+                assert await one.put(sha1(KEY), values.make(1, expected(600)[1]))
+                assert await _came(events, 1) == expected(600)
+            assert await entry.got(KEY) == expected(600)
+
+
+@with_debian
+@addresses
+async def test_debians_node_joins_puts_and_hears(tmp_path: Path, ip: str) -> None:
+    async with _serving(tmp_path) as (node, port):
+        bootstrap = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        key = sha1(KEY).hex()
+        async with debian(port=_port(), bootstrap=bootstrap) as alice:
+            await alice.joined()
+            with node.listening(sha1(KEY)) as events:
+                for size in SIZES[:3]:
+                    await alice.say(f"p {key} {'x' * size}", "Put: success")
+                heard = await _came(events, 3)
+                assert sorted(map(len, heard.values())) == list(SIZES[:3])
+                await alice.say(f"s {key} signed", "Put signed: success")
+                await alice.say(f"e {key} {alice.key_id} secret", "Put encrypted: success")
+                assert len(await _came(events, 2)) == 2
+        async with debian(port=_port(), bootstrap=bootstrap) as bob:
+            await bob.joined()
+            await bob.say(f"l {key}", "Listening, token")
+            got = await bob.say(f"g {key}", r"Get: completed.*\(total (\d+)\)")
+            assert got[1] == "4", "the encrypted one is for Alice alone"
+            assert await node.put(sha1(KEY), values.make(7, b"of ours", user_type="text/plain"))
+            await bob.printed(r'id:0*7 data\(text/plain\):"of ours"')
+        found = await node.get(sha1(KEY))
+        assert [value.is_signed for value in found].count(True) == 1
+        assert [value.is_encrypted for value in found].count(True) == 1
+
+
+@with_debian
+async def test_all_three_makes_meet_in_one_network(tmp_path: Path) -> None:
+    async with _serving(tmp_path) as (node, port), wheel() as bob:
+        await bob.joined("127.0.0.1", port)
+        async with debian(port=_port(), bootstrap=f"127.0.0.1:{port}") as alice:
+            await alice.joined()
+            await bob.ask("listen", KEY)
+            await alice.say(f"p {sha1(KEY).hex()} hello", "Put: success")
+            (heard,) = (await bob.heard(KEY)).values()
+            assert heard == b"hello"
+            assert [_data(value) for value in await node.get(sha1(KEY))] == [b"hello"]

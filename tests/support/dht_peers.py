@@ -1,0 +1,122 @@
+"""Real DHT nodes as child processes: the wheel, driven by JSON, and Debian's dhtnode, at its
+prompt."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from tests.support.dht_content import content
+
+PATIENCE_S = 15.0
+
+
+class Wheel:
+    """OpenDHT 4.4.2 in a process of its own; its commands are those of `opendht_peer`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def ask(self, command: str, *arguments: object) -> Any:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([command, *arguments]).encode() + b"\n")
+        async with asyncio.timeout(PATIENCE_S):
+            return json.loads(await process.stdout.readline())
+
+    async def joined(self, ip: str, port: int) -> Self:
+        await self.ask("bootstrap", ip, port)
+        assert await self.ask("connected", PATIENCE_S / 2) is not None, "it does not join"
+        return self
+
+    async def got(self, key: str) -> dict[int, bytes]:
+        return _values(await self.ask("get", key))
+
+    async def heard(self, key: str, number: int = 1) -> dict[int, bytes]:
+        return _values(await self.ask("heard", key, number, PATIENCE_S / 2))
+
+
+def _values(printed: list[tuple[int, str]]) -> dict[int, bytes]:
+    return {id: bytes.fromhex(data) for id, data in printed}
+
+
+@asynccontextmanager
+async def wheel(*, port: int = 0, network: int = 0, identity: bool = False) -> AsyncIterator[Wheel]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.opendht_peer"),
+        *(str(port), str(network), "identity" if identity else "none"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"null\n"
+        yield Wheel(process)
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+class Debian:
+    """dhtnode 2.4.12, which speaks in sentences."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._printed = ""
+        self.key_id = ""
+
+    async def say(self, line: str, answer: str) -> re.Match[str]:
+        """Type a line, and wait until what is printed from then on matches `answer`."""
+        self._printed = ""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        return await self.printed(answer)
+
+    async def printed(self, pattern: str) -> re.Match[str]:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while (match := re.search(pattern, self._printed, re.DOTALL)) is None:
+                data = await self._process.stdout.read(1 << 16)
+                assert data, f"it ended: {self._printed}"
+                self._printed += data.decode("utf-8", "replace")
+        return match
+
+    async def joined(self) -> Self:
+        async with asyncio.timeout(PATIENCE_S):
+            while (await self.say("ll", r"Known nodes: (\d+) good.*Known nodes: (\d+) good"))[
+                1
+            ] == "0" and "Known nodes: 0 good" in self._printed.rpartition("IPv6 stats")[2]:
+                await asyncio.sleep(0.1)
+        return self
+
+
+@asynccontextmanager
+async def debian(
+    *, port: int, bootstrap: str = "", network: int = 0, proxy: str = ""
+) -> AsyncIterator[Debian]:
+    """`bootstrap` is `ip:port` or `[ip]:port`; with a `proxy`, `ip:port`, it asks that for
+    everything."""
+    entry = ["--proxyclient", proxy] if proxy else ["-b", bootstrap]
+    process = await asyncio.create_subprocess_exec(
+        *("dhtnode", "-i", "-p", str(port), "-n", str(network), *entry),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=1 << 24,
+    )
+    try:
+        node = Debian(process)
+        node.key_id = (await node.printed(r"Public key ID (\w{40})"))[1]
+        yield node
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+def expected(*sizes: int) -> dict[int, bytes]:
+    """The values 1, 2 … of these sizes, as `opendht_peer` makes them."""
+    return {id: content(id, size) for id, size in enumerate(sizes, start=1)}

@@ -1,0 +1,578 @@
+"""A node as others see it: what it answers, whom it asks, and what it lets nobody do to it."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanjami.dhtnode import admission, packing, requests, upkeep, wire
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import state as states
+from lanjami.dhtnode import value as values
+from lanjami.dhtnode.core import DhtCore
+from lanjami.dhtnode.endpoint import Endpoint, Record
+from lanjami.dhtnode.nodes import SILENT_S
+from lanjami.dhtnode.query import Field, Filter, Query
+from lanjami.dhtnode.requests import WAITS_S, Datagram
+from lanjami.dhtnode.storage import Stored
+from lanjami.dhtnode.tokens import LONGEST_S
+from lanjami.errors import WireError
+from tests.support import recorded
+from tests.support.dht_values import at, sha1, signed
+
+OWN = sha1("box")
+KEY = sha1("key")
+UNIX_TIME = 1_700_000_000.0
+ASKER = at(1)
+ASKER_V6 = Endpoint(b"\xfd" + bytes(14) + b"\2", 4222)
+V6 = Endpoint(b"\xfd" + bytes(14) + b"\1", 4222)
+LINK_LOCAL = Endpoint(b"\xfe\x80" + bytes(13) + b"\7", 4222, 3)
+
+
+def _core(
+    *, network: int = 0, is_local: Callable[[Endpoint], bool] = lambda endpoint: True
+) -> DhtCore:
+    return DhtCore(
+        OWN,
+        is_local=is_local,
+        dice=random.Random(1),
+        now=0.0,
+        unix_time=UNIX_TIME,
+        network=network,
+    )
+
+
+def _said(datagrams: list[Datagram], to: Endpoint | None = None) -> list[m.Message]:
+    return [wire.parse(one.data) for one in datagrams if to is None or one.to == to]
+
+
+def _ask(
+    core: DhtCore, message: m.Message, source: Endpoint = ASKER, *, now: float = 1.0
+) -> list[Any]:
+    """What a node says to whoever asked, apart from its own questions."""
+    outgoing = [
+        datagram
+        for packed in packing.pack(message)
+        for datagram in core.on_datagram(packed, source, now=now)
+    ]
+    return [said for said in _said(outgoing, source) if not isinstance(said, m.Ping)]
+
+
+def _named(name: str, **more: Any) -> dict[str, Any]:
+    return {"transaction": 9, "node_id": sha1(name), **more}
+
+
+def _token(core: DhtCore, source: Endpoint = ASKER, *, now: float = 1.0) -> bytes:
+    reply, *_ = _ask(core, m.Get(**_named("asker"), key=KEY), source, now=now)
+    return bytes(reply.token)
+
+
+def _put(
+    core: DhtCore, *put: values.Value, source: Endpoint = ASKER, now: float = 1.0, **more: Any
+) -> list[Any]:
+    token = _token(core, source, now=now)
+    message = m.Put(**_named("asker"), key=KEY, token=token, values=put, **more)
+    return _ask(core, message, source, now=now)
+
+
+def _befriend(core: DhtCore, name: str, endpoint: Endpoint, *, now: float = 1.0) -> None:
+    """Make a node good in the eyes of the core."""
+    outgoing = core.on_datagram(packing.pack(m.Ping(**_named(name)))[0], endpoint, now=now)
+    _answer(core, name, endpoint, outgoing, now=now)
+
+
+def _answer(
+    core: DhtCore, name: str, endpoint: Endpoint, outgoing: list[Datagram], *, now: float
+) -> None:
+    """Answer what the core asks a node."""
+    while outgoing:
+        asked = [one for one in _said(outgoing, endpoint) if isinstance(one, m.Asked)]
+        outgoing = []
+        for one in asked:
+            reply = m.Reply(transaction=one.transaction, node_id=sha1(name), token=b"token")
+            outgoing += core.on_datagram(packing.pack(reply)[0], endpoint, now=now)
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def test_a_ping_is_answered_with_who_we_are_and_who_asks() -> None:
+    (pong,) = _ask(_core(), m.Ping(**_named("asker")))
+    assert pong == m.Reply(transaction=9, node_id=OWN, seen_as=at(1).ip)
+
+
+def test_find_names_the_closest_good_nodes_of_the_wanted_families() -> None:
+    core = _core()
+    for number in range(12):
+        _befriend(core, f"node {number}", at(10 + number))
+    _befriend(core, "six", V6)
+    _befriend(core, "asker", ASKER_V6)
+    (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY))
+    number = int.from_bytes(KEY)
+    distances = [int.from_bytes(record.node_id) ^ number for record in reply.nodes]
+    assert len(distances) == 8
+    assert distances == sorted(distances)
+    assert reply.token
+    (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY, want=(6,)))
+    assert {record.endpoint for record in reply.nodes} == {V6, ASKER_V6}
+    (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY, want=(4, 6)))
+    assert len(reply.nodes) == 10
+
+
+def test_who_never_spoke_ipv6_is_told_of_no_ipv6_node() -> None:
+    core = _core()
+    _befriend(core, "six", V6)
+    for want in ((6,), (4, 6)):
+        (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY, want=want))
+        assert reply.nodes == ()
+    (reply,) = _ask(core, m.Get(**_named("asker"), key=KEY, want=(6,)), ASKER_V6)
+    assert [record.endpoint for record in reply.nodes] == [V6]
+
+
+def test_clients_and_those_who_never_answered_are_named_to_nobody() -> None:
+    core = _core()
+    _ask(core, m.Ping(**_named("client", is_client=True)), at(2))
+    _ask(core, m.Ping(**_named("silent")), at(3))
+    (reply,) = _ask(core, m.Find(**_named("asker", is_client=True), target=KEY))
+    assert reply.nodes == ()
+
+
+def test_what_is_put_is_got() -> None:
+    core = _core()
+    small, large = values.make(1, b"x"), values.make(2, bytes(3000))
+    assert [ack.value_id for ack in _put(core, small, large)] == [1, 2]
+    reply, *parts = _ask(core, m.Get(**_named("reader"), key=KEY), at(2))
+    assert reply.missing
+    assert len(parts) == 1 + 3
+    one = Query((), (Filter(Field.ID, 1),))
+    (reply,) = _ask(core, m.Get(**_named("reader"), key=KEY, query=one), at(2))
+    assert reply.values == (small,)
+    fields = Query((Field.SEQ, Field.ID), ())
+    (reply,) = _ask(core, m.Get(**_named("reader"), key=KEY, query=fields), at(2))
+    assert [row[Field.ID] for row in reply.index.rows()] == [1, 2]
+    assert not reply.values
+
+
+def test_an_old_value_lives_for_what_is_left_of_its_life() -> None:
+    core = _core()
+    _put(core, values.make(1, b"x"), created=int(UNIX_TIME) - 590)
+    assert len(core.answers.storage) == 1
+    core.on_timer(now=12.0)
+    assert len(core.answers.storage) == 0
+
+
+@pytest.mark.parametrize("ahead_s", [-86_400, -601, 601, 86_400])
+def test_a_client_whose_clock_is_wrong_can_put(ahead_s: int) -> None:
+    core = _core()
+    _put(core, values.make(1, b"x"), created=int(UNIX_TIME) + ahead_s)
+    core.on_timer(now=590.0)
+    assert len(core.answers.storage) == 1
+    core.on_timer(now=602.0)
+    assert len(core.answers.storage) == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (m.Get(**_named("x"), key=bytes(20)), m.INCOMPLETE),
+        (m.Put(**_named("x"), key=bytes(20), token=b""), m.INCOMPLETE),
+        (m.Listen(**_named("x"), key=bytes(20), token=b"", socket=1), m.INCOMPLETE),
+        (m.Put(**_named("x"), key=KEY, token=b"", values=(values.make(1, b""),)), m.UNAUTHORIZED),
+        (m.Listen(**_named("x"), key=KEY, token=b"bad", socket=1), m.UNAUTHORIZED),
+        (m.Refresh(**_named("x"), key=KEY, token=b"bad", value_id=1), m.UNAUTHORIZED),
+    ],
+)
+def test_what_cannot_be_served_is_told(message: m.Message, code: int) -> None:
+    (error,) = _ask(_core(), message)
+    assert (error.code, error.node_id, error.transaction) == (code, OWN, 9)
+
+
+def test_a_value_needs_an_id_and_a_refresh_a_value() -> None:
+    core = _core()
+    (error,) = _put(core, values.make(0, b"x"))
+    assert error.code == m.INCOMPLETE
+    token = _token(core)
+    (error,) = _ask(core, m.Refresh(**_named("asker"), key=KEY, token=token, value_id=5))
+    assert error.code == m.NOT_FOUND
+    _put(core, values.make(5, b"x"))
+    (ack,) = _ask(core, m.Refresh(**_named("asker"), key=KEY, token=token, value_id=5), now=500.0)
+    assert ack.value_id == 5
+    core.on_timer(now=1000.0)
+    assert len(core.answers.storage) == 1
+
+
+def test_a_token_is_for_one_address_and_not_for_ever() -> None:
+    core = _core()
+    token = _token(core)
+    put = m.Put(**_named("asker"), key=KEY, token=token, values=(values.make(1, b""),))
+    (error,) = _ask(core, put, at(2))
+    assert error.code == m.UNAUTHORIZED
+    for rotation in range(1, 3):
+        core.on_timer(now=rotation * LONGEST_S + rotation)
+    (error,) = _ask(core, put, now=2 * LONGEST_S + 3)
+    assert error.code == m.UNAUTHORIZED
+
+
+def test_values_that_others_are_closer_to_are_not_kept_but_confirmed() -> None:
+    core = _core()
+    for number in range(20):
+        near = KEY[:-1] + bytes([number])
+        ping = packing.pack(m.Ping(transaction=1, node_id=near))[0]
+        for datagram in core.on_datagram(ping, at(10 + number), now=1.0):
+            message = wire.parse(datagram.data)
+            if isinstance(message, m.Ping):
+                pong = m.Reply(transaction=message.transaction, node_id=near)
+                core.on_datagram(packing.pack(pong)[0], at(10 + number), now=1.0)
+    (ack,) = _put(core, values.make(1, b"x"))
+    assert ack.value_id == 1
+    assert len(core.answers.storage) == 0
+
+
+def test_a_forged_value_is_confirmed_but_not_kept() -> None:
+    core = _core()
+    genuine = signed("alice", 1)
+    forged = values.parse(genuine.packed.replace(b"signed", b"forged"))
+    assert len(_put(core, forged)) == 1
+    assert len(core.answers.storage) == 0
+    _put(core, genuine)
+    assert core.answers.storage.at(KEY) == [genuine]
+
+
+# --- listeners ----------------------------------------------------------------------------------
+
+
+def _listen(core: DhtCore, source: Endpoint, *, now: float = 1.0, query: Any = None) -> list[Any]:
+    token = _token(core, source, now=now)
+    more = {} if query is None else {"query": query}
+    message = m.Listen(**_named("listener"), key=KEY, token=token, socket=77, **more)
+    return _ask(core, message, source, now=now)
+
+
+def _updates(datagrams: list[Datagram]) -> list[m.Update]:
+    return [said for said in _said(datagrams, at(5)) if isinstance(said, m.Update)]
+
+
+def test_a_listener_is_told_what_is_there_comes_is_refreshed_and_goes() -> None:
+    core = _core()
+    first, second = values.make(1, b"x"), values.make(2, b"y", type=5)
+    _put(core, first)
+    reply, update = _listen(core, at(5))
+    assert isinstance(reply, m.Reply)
+    assert reply.token
+    assert (update.socket, update.key, update.values) == (77, KEY, (first,))
+    (reply,) = _listen(core, at(5), now=2.0)
+    assert isinstance(reply, m.Reply), "it has been told already"
+
+    token = _token(core)
+    put = m.Put(**_named("asker"), key=KEY, token=token, values=(second,))
+    (update,) = _updates(core.on_datagram(packing.pack(put)[0], at(1), now=3.0))
+    assert update.values == (second,)
+    (update,) = _updates(core.on_datagram(packing.pack(put)[0], at(1), now=4.0))
+    assert update.refreshed == (2,)
+    confirm = m.Reply(transaction=update.transaction, node_id=sha1("listener"))
+    core.on_datagram(packing.pack(confirm)[0], at(5), now=4.0)
+    went = [one for one in _updates(core.on_timer(now=70.0)) if one.expired]
+    assert [update.expired for update in went] == [(2,)]
+
+
+def test_a_listener_hears_only_what_it_asked_for() -> None:
+    core = _core()
+    _put(core, values.make(1, b"x"))
+    said = _listen(core, at(5), query=Query((), (Filter(Field.TYPE, 3),)))
+    assert [type(one) for one in said] == [m.Reply]
+
+
+def test_an_update_is_sent_again_until_it_is_confirmed() -> None:
+    core = _core()
+    _listen(core, at(5))
+    token = _token(core)
+    put = m.Put(**_named("asker"), key=KEY, token=token, values=(values.make(1, b"x"),))
+    assert len(_updates(core.on_datagram(packing.pack(put)[0], at(1), now=3.0))) == 1
+    again = [now for now in range(4, 14) if _updates(core.on_timer(now=float(now)))]
+    assert len(again) == len(WAITS_S) - 1
+
+
+def test_many_values_are_told_in_several_updates() -> None:
+    core = _core()
+    _put(core, *(values.make(id, bytes(500)) for id in range(1, 200)))
+    _, *told = _listen(core, at(5))
+    updates = [one for one in told if isinstance(one, m.Update)]
+    assert len(updates) == 2
+    assert sum(len(update.missing) for update in updates) == 199
+
+
+def test_what_we_did_not_listen_for_is_confirmed_and_forgotten() -> None:
+    core = _core()
+    update = m.Update(**_named("asker"), socket=5, key=KEY, values=(values.make(1, b"x"),))
+    (reply,) = _ask(core, update)
+    assert reply.node_id == OWN
+    assert core.take_events() == []
+
+
+# --- whom it asks -------------------------------------------------------------------------------
+
+
+def test_a_newcomer_is_pinged_once_and_then_named() -> None:
+    core = _core()
+    ping = packing.pack(m.Ping(**_named("newcomer")))[0]
+    asked = [
+        said for said in _said(core.on_datagram(ping, at(2), now=1.0)) if isinstance(said, m.Ping)
+    ]
+    assert len(asked) == 1
+    assert len(core.on_datagram(ping, at(2), now=1.1)) == 1, "only the answer"
+    pong = m.Reply(transaction=asked[0].transaction, node_id=sha1("newcomer"))
+    core.on_datagram(packing.pack(pong)[0], at(2), now=1.2)
+    (reply,) = _ask(core, m.Find(**_named("asker"), target=KEY), now=1.3)
+    assert reply.nodes == (Record(sha1("newcomer"), at(2)),)
+
+
+def test_only_whoever_was_asked_answers() -> None:
+    core = _core()
+    ping = packing.pack(m.Ping(**_named("newcomer")))[0]
+    *_, asked = _said(core.on_datagram(ping, at(2), now=1.0))
+    pong = m.Reply(transaction=asked.transaction, node_id=sha1("newcomer"))
+    for reply, source in (
+        (pong, at(3)),
+        (pong, at(2, 9)),
+        (m.Reply(transaction=asked.transaction, node_id=sha1("thief")), at(2)),
+        (m.Reply(transaction=asked.transaction + 1, node_id=sha1("newcomer")), at(2)),
+        (m.Error(transaction=asked.transaction, code=401, node_id=sha1("thief")), at(2)),
+    ):
+        core.on_datagram(packing.pack(reply)[0], source, now=1.1)
+    assert core.dropped["not asked for"] == 5
+    assert not any(node.is_good(1.2) for node in core.tables[4].nodes())
+
+
+def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
+    def is_local(endpoint: Endpoint) -> bool:
+        return endpoint.ip[0] in (10, 0xFD, 0xFE, 127)
+
+    core = _core(is_local=is_local)
+    asked = _said(core.join([at(2)], now=1.0), at(2))[0]
+    internet = Endpoint(bytes([8, 8, 8, 8]), 4222)
+    internet_v6 = Endpoint(b"\x20\x01" + bytes(14), 4222)
+    told = (
+        Record(sha1("far"), internet),
+        Record(sha1("near"), at(7)),
+        Record(sha1("same machine"), Endpoint(bytes([127, 0, 0, 1]), 555)),
+        Record(OWN, at(8)),
+        Record(sha1("nowhere"), at(9, 0)),
+        Record(sha1("far six"), internet_v6),
+        Record(sha1("link-local"), LINK_LOCAL._replace(scope=0)),
+    )
+    reply = m.Reply(transaction=asked.transaction, node_id=sha1("liar"), nodes=told)
+    outgoing = core.on_datagram(packing.pack(reply)[0], at(2), now=1.0)
+    for now in range(1, 300):
+        outgoing += core.on_timer(now=float(now))
+    asked_of = {datagram.to for datagram in outgoing}
+    assert Endpoint(at(2).ip, 555) in asked_of, "its own machine, as we see it"
+    assert at(7) in asked_of
+    assert not asked_of & {internet, internet_v6, at(8), at(9, 0)}
+    assert core.dropped["told of a node that is not local"] == 2
+    far = packing.pack(m.Ping(**_named("far")))[0]
+    assert core.on_datagram(far, internet, now=2.0) == []
+    assert core.dropped["not local"] == 1
+
+
+def test_a_link_local_node_is_on_the_interface_of_whoever_told_of_it() -> None:
+    core = _core()
+    asked = _said(core.join([LINK_LOCAL], now=1.0), LINK_LOCAL)[0]
+    told = (Record(sha1("other"), Endpoint(b"\xfe\x80" + bytes(13) + b"\x09", 4222)),)
+    reply = m.Reply(transaction=asked.transaction, node_id=sha1("x"), nodes=told)
+    core.on_datagram(packing.pack(reply)[0], LINK_LOCAL, now=1.0)
+    assert {node.endpoint.scope for node in core.tables[6].nodes()} == {LINK_LOCAL.scope}
+
+
+def test_it_looks_for_others_until_it_finds_some() -> None:
+    core = _core()
+    assert sum(_joining(core, now) for now in range(1, 120)) > 8
+    _befriend(core, "found", at(2), now=130.0)
+    sum(_joining(core, now, answered=True) for now in range(131, 140))
+    assert sum(_joining(core, now, answered=True) for now in range(140, 300)) == 0
+
+
+def _joining(core: DhtCore, now: float, *, answered: bool = False) -> bool:
+    """Whether it asks at the address it was given."""
+    outgoing = core.join([at(2)], now=float(now))
+    if answered:
+        _answer(core, "found", at(2), outgoing, now=now)
+    asked = [one for one in _said(outgoing, at(2)) if isinstance(one, m.Find)]
+    return any(one.want == (4, 6) and one.target == OWN for one in asked)
+
+
+def test_a_node_that_falls_silent_is_asked_and_given_up() -> None:
+    core = _core()
+    _befriend(core, "silent", at(2))
+    asked = [
+        now
+        for now in range(2, int(SILENT_S))
+        if any(datagram.to == at(2) for datagram in core.on_timer(now=float(now)))
+    ]
+    assert asked
+    assert len(core.tables[4]) == 0
+
+
+def test_its_wishes_are_told_in_time() -> None:
+    core = _core()
+    now = 0.0
+    for _ in range(500):
+        assert core.wake_at > now
+        now = core.wake_at
+        core.on_timer(now=now)
+    assert now > 300, "it sleeps for a second at least where there is nothing to do"
+
+
+# --- over a restart -----------------------------------------------------------------------------
+
+
+def _again(state: bytes, *, after_s: float) -> DhtCore:
+    """The node some time later, on a clock of its own."""
+    core = DhtCore(
+        OWN,
+        is_local=lambda endpoint: endpoint.ip[0] == 10,
+        dice=random.Random(2),
+        now=5000.0,
+        unix_time=UNIX_TIME + after_s,
+    )
+    core.recall(state, now=5000.0)
+    return core
+
+
+def test_values_come_back_with_what_is_left_of_their_lives() -> None:
+    core = _core()
+    short, long = values.make(1, b"ice", type=5), signed("alice", 2)
+    _put(core, short, long, now=10.0)
+    state = core.state(now=20.0)
+    core = _again(state, after_s=40.0)
+    assert core.answers.storage.at(KEY) == [long, short]
+    core.on_timer(now=5000.0 + 31.0)
+    assert core.answers.storage.at(KEY) == [long]
+    core = _again(state, after_s=700.0)
+    assert len(core.answers.storage) == 0
+
+
+def test_known_nodes_are_asked_whether_they_are_there() -> None:
+    core = _core()
+    _befriend(core, "alice", at(2))
+    _befriend(core, "elsewhere", V6)
+    _ask(core, m.Ping(**_named("silent")), at(3))
+    again = _again(core.state(now=2.0), after_s=10.0)
+    assert [datagram.to for datagram in again.on_timer(now=5000.0)] == [at(2)]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    records = [Record(sha1(str(number)), at(number)) for number in range(2000)]
+    large = values.make(1, bytes(60_000))
+    stored = [(sha1(str(number)), Stored(large, 0.0, float(number), b"")) for number in range(400)]
+    packed = states.pack(records, stored, unix_minus_now=UNIX_TIME)
+    nodes, kept = states.unpack(packed)
+    assert len(nodes) == states.MOST_NODES
+    assert len(packed) < states.MOST_BYTES * 1.1
+    assert kept[0].expires == UNIX_TIME + 399, "those that live longest"
+
+
+@given(st.binary(max_size=200))
+def test_a_damaged_state_is_refused(data: bytes) -> None:
+    packed = states.pack([Record(sha1("x"), at(1))], [], unix_minus_now=0.0)
+    for damaged in (data, packed[: len(data)], packed + data[:1] + b"x"):
+        with pytest.raises(WireError):
+            states.unpack(damaged)
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    packed = states.pack([], [], unix_minus_now=0.0)
+    with pytest.raises(WireError, match="version"):
+        states.unpack(packed.replace(b"\xa1v\x01", b"\xa1v\x02"))
+
+
+# --- what nobody can do to it -------------------------------------------------------------------
+
+
+def test_networks_are_kept_apart() -> None:
+    core = _core(network=7)
+    assert _ask(core, m.Ping(**_named("x"))) == []
+    assert core.dropped["of another network"] == 1
+    (pong,) = _ask(core, m.Ping(**_named("x", network=7)))
+    assert pong.network == 7
+
+
+def test_it_does_not_talk_to_itself_or_to_impossible_addresses() -> None:
+    core = _core()
+    assert _ask(core, m.Ping(transaction=1, node_id=OWN)) == []
+    assert core.dropped["from ourselves"] == 1
+    assert _ask(core, m.Ping(**_named("x")), at(1, 0)) == []
+    assert core.dropped["impossible address"] == 1
+
+
+def test_a_flood_is_answered_up_to_its_limit() -> None:
+    core = _core()
+    ping = packing.pack(m.Ping(**_named("x")))[0]
+    answered = sum(bool(core.on_datagram(ping, at(1), now=1.0)) for _ in range(5000))
+    assert admission.SOURCE_PER_S <= answered <= admission.SOURCE_PER_S + 1
+    assert core.on_datagram(ping, at(2), now=1.0), "another is served"
+
+
+def test_many_who_claim_to_be_nodes_are_pinged_up_to_a_limit() -> None:
+    core = _core()
+    pings = 0
+    for number in range(3000):
+        packed = packing.pack(m.Ping(transaction=1, node_id=sha1(str(number))))[0]
+        pings += len(core.on_datagram(packed, at(1 + number), now=1.0)) - 1
+    assert pings <= upkeep.NEWCOMERS_PER_S
+
+
+def test_nothing_that_is_sent_to_it_escapes_or_fills_the_memory() -> None:
+    """100,000 mutations of what real peers said, from many addresses, while time passes."""
+    dice = random.Random(1)
+    core = _core()
+    _listen(core, at(5))
+    core.put(KEY, values.make(1, b"x"), permanent=True, now=1.0)
+    core.listen(KEY, now=1.0)
+    now, pending, nodes = 1.0, 0, 0
+    for number in range(100_000):
+        now += 0.0005
+        data = _mutated(dice, dice.choice(recorded.DATAGRAMS))
+        outgoing = core.on_datagram(data, at(dice.randrange(1, 500)), now=now)
+        if number % 20 == 0:
+            outgoing += core.on_timer(now=now)
+        if outgoing and dice.random() < 0.1:  # an answer that fits, spoilt
+            said = wire.parse(outgoing[0].data)
+            if isinstance(said, m.Asked):
+                reply = m.Reply(transaction=said.transaction, node_id=sha1("x"), token=b"t")
+                core.on_datagram(_mutated(dice, packing.pack(reply)[0]), outgoing[0].to, now=now)
+        pending, nodes = max(pending, core.pending), max(nodes, len(core.tables[4]))
+    (pong,) = _ask(core, m.Ping(**_named("honest")), at(999), now=now)
+    assert pong.node_id == OWN
+    assert sum(core.dropped.values()) > 20_000
+    assert pending <= 2000
+    assert nodes <= 1000
+    assert core.answers.storage.cost < 4 * 1024 * 1024
+
+
+def _mutated(dice: random.Random, datagram: bytes) -> bytes:
+    data = bytearray(datagram)
+    for _ in range(dice.randrange(4)):
+        at_byte = dice.randrange(len(data) + 1)
+        match dice.randrange(5):
+            case 0 if at_byte < len(data):
+                data[at_byte] ^= 1 << dice.randrange(8)
+            case 1 if at_byte < len(data):
+                data[at_byte] = dice.randrange(256)
+            case 2:
+                del data[at_byte : at_byte + dice.randrange(1, 20)]
+            case 3:
+                data[at_byte:at_byte] = dice.randbytes(dice.randrange(1, 20))
+            case 4:
+                data = data[:at_byte]
+    return bytes(data)
+
+
+def test_so_many_requests_are_remembered_and_the_rest_is_sent_once() -> None:
+    one = requests.Requests(OWN, network=0, dice=random.Random(1))
+    for _ in range(requests.MOST + 10):
+        one.send(requests.Request(m.Ping(), at(1), None), now=0.0)
+    assert len(one) == requests.MOST
+    assert len(one.take()) == requests.MOST + 10

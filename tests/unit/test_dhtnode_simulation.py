@@ -1,0 +1,255 @@
+"""Fifty nodes in memory, on a network that loses, delays, reorders and repeats."""
+
+import pytest
+
+from lanjami.dhtnode import value as values
+from lanjami.dhtnode.storage import Outcome, Storage
+from tests.support.dht_simulation import Machine, Simulation
+from tests.support.dht_values import at, encrypted, sha1, signed
+
+NODES = 50
+SIZES = [10, 600, 3000, 60_000]
+
+
+class _Pretender(Storage):
+    """Keeps nothing."""
+
+    def put(self, *_: object, **__: object) -> Outcome:
+        return Outcome.REFUSED
+
+
+def _joined(
+    nodes: int = NODES, *, loss: float = 0.0, disorder: bool = False
+) -> tuple[Simulation, list[Machine]]:
+    simulation = Simulation(7, loss=loss, disorder=disorder)
+    box = simulation.add()
+    machines = [box, *(simulation.add(entry=box) for _ in range(nodes - 1))]
+    assert simulation.run(20, lambda: all(_is_connected(m, simulation.now) for m in machines))
+    simulation.run(5)
+    return simulation, machines
+
+
+def _is_connected(machine: Machine, now: float) -> bool:
+    return any(node.is_good(now) for node in machine.core.tables[4].nodes())
+
+
+@pytest.mark.parametrize(("loss", "disorder"), [(0.0, False), (0.1, True)])
+def test_every_put_is_found_and_every_listener_hears(loss: float, *, disorder: bool) -> None:
+    simulation, machines = _joined(loss=loss, disorder=disorder)
+    for number in range(40):
+        key = sha1(f"key {number}")
+        value = values.make(number + 1, bytes(SIZES[number % len(SIZES)]))
+        writer, reader, listener = simulation.dice.sample(machines, 3)
+        now = simulation.now
+        heard = simulation.act(listener, lambda core: core.listen(key, now=now))  # noqa: B023
+        simulation.run(2)
+        now = simulation.now
+        put = simulation.act(writer, lambda core: core.put(key, value, now=now))  # noqa: B023
+        assert simulation.run(15, lambda: writer.done(put) is not None)  # noqa: B023
+        assert writer.done(put)
+        now = simulation.now
+        got = simulation.act(reader, lambda core: core.get(key, now=now))  # noqa: B023
+        assert simulation.run(15, lambda: reader.done(got) is not None)  # noqa: B023
+        assert reader.values(got) == {value.id: value}
+        assert simulation.run(10, lambda: value.id in listener.values(heard))  # noqa: B023
+
+
+def test_nobody_is_found_where_nobody_is() -> None:
+    simulation = Simulation()
+    alone = simulation.add()
+    value = values.make(1, b"x")
+    put = simulation.act(alone, lambda core: core.put(sha1("key"), value, now=0.0))
+    assert alone.done(put) is False, "nobody else has it"
+    got = simulation.act(alone, lambda core: core.get(sha1("key"), now=0.0))
+    assert alone.values(got) == {1: value}, "but we have"
+    assert alone.done(got) is False
+
+
+def test_a_put_that_another_one_replaces_is_told_so() -> None:
+    simulation, (_, alice, bob, *_) = _joined(8)
+    key, first, second = sha1("key"), signed("alice", seq=1), signed("alice", seq=2)
+    now = simulation.now
+    former = alice.core.put(key, first, now=now)
+    latter = simulation.act(alice, lambda core: core.put(key, second, now=now))
+    assert simulation.run(10, lambda: alice.done(latter) is not None)
+    assert alice.done(former) is False
+    assert alice.done(latter)
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert bob.values(got) == {1: second}
+
+
+def test_an_edit_reaches_who_listens_and_who_gets() -> None:
+    simulation, (box, alice, bob, *_) = _joined(8)
+    key = sha1("profile")
+    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
+    for seq in range(3):
+        value = signed("alice", 5, seq=seq, data=b"version %d" % seq)
+        put = simulation.act(
+            alice,
+            lambda core: core.put(key, value, now=simulation.now),  # noqa: B023
+        )
+        assert simulation.run(5, lambda: alice.done(put) is not None)  # noqa: B023
+        simulation.run(1)
+        assert bob.values(heard) == {5: value}
+    forged = signed("eve", 5, seq=9)
+    simulation.act(box, lambda core: core.put(key, forged, now=simulation.now))
+    simulation.run(5)
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert bob.values(got) == bob.values(heard) == {5: value}
+
+
+def test_a_value_goes_when_its_time_is_over() -> None:
+    simulation, (_, alice, bob, *_) = _joined(8)
+    key = sha1("key")
+    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
+    value = values.make(5, b"ice", type=5)  # a minute
+    simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
+    simulation.run(50)
+    assert bob.values(heard) == {5: value}
+    simulation.run(30)
+    assert bob.values(heard) == {}
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert bob.values(got) == {}
+
+
+def test_a_permanent_value_stays_until_it_is_cancelled() -> None:
+    simulation, (_, alice, bob, carol, *_) = _joined(8)
+    key, value = sha1("key"), encrypted(5)
+    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
+    put = simulation.act(
+        alice, lambda core: core.put(key, value, permanent=True, now=simulation.now)
+    )
+    for _ in range(4):
+        simulation.run(600)
+        got = simulation.act(carol, lambda core: core.get(key, now=simulation.now))
+        simulation.run(5)
+        assert carol.values(got) == {5: value}
+        assert bob.values(heard) == {5: value}
+    alice.core.cancel(put, now=simulation.now)
+    simulation.run(800)
+    got = simulation.act(carol, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert carol.values(got) == bob.values(heard) == {}
+
+
+def test_everybody_who_puts_one_value_at_once_hears_that_it_is_there() -> None:
+    simulation, (_, alice, *_) = _joined(8)
+    key, value = sha1("key"), encrypted(5)
+    puts = [
+        simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
+        for _ in range(16)
+    ]
+    simulation.run(5)
+    assert [alice.done(put) for put in puts] == [True] * 16
+
+
+def test_what_somebody_keeps_is_kept_whatever_others_do_with_it() -> None:
+    """The same value, put once more and by a second who keeps it for a while."""
+    simulation, (_, alice, _, carol, *_) = _joined(8)
+    key, value = sha1("key"), encrypted(5)
+
+    def put(id: int, *, permanent: bool) -> int:
+        return simulation.act(
+            alice,
+            lambda core: core.put(key, encrypted(id), permanent=permanent, now=simulation.now),
+        )
+
+    def found() -> dict[int, values.Value]:
+        simulation.run(1500)
+        got = simulation.act(carol, lambda core: core.get(key, now=simulation.now))
+        simulation.run(5)
+        return carol.values(got)
+
+    first, other = put(5, permanent=True), put(6, permanent=True)
+    put(5, permanent=False)
+    second = put(5, permanent=True)
+    assert found() == {5: value, 6: encrypted(6)}
+    alice.core.cancel(first, now=simulation.now)
+    assert found() == {5: value, 6: encrypted(6)}
+    alice.core.cancel(second, now=simulation.now)
+    assert found() == {6: encrypted(6)}, "though the other one is kept at the same key"
+    alice.core.cancel(other, now=simulation.now)
+    assert found() == {}
+
+
+def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
+    """It lives for a week, and who put it is gone: it must not go with the node that kept it."""
+    simulation = Simulation()
+    box = simulation.add()
+    alice = simulation.add(entry=box)
+    simulation.run(5)
+    key, value = sha1("request"), values.make(1, b"trust", type=4)
+    simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
+    simulation.run(5)
+    alice.is_up = False
+    others = [simulation.add(entry=box) for _ in range(40)]
+    simulation.run(1300)
+    box.is_up = False
+    simulation.run(60)
+    reader = others[-1]
+    got = simulation.act(reader, lambda core: core.get(key, now=simulation.now))
+    simulation.run(20)
+    assert reader.values(got) == {1: value}
+    keepers = [one for one in others if one.core.answers.storage.at(key)]
+    assert 8 <= len(keepers) < 20, "at the closest, not everywhere"
+    left_s = keepers[0].core.answers.storage.wake_at - simulation.now
+    assert left_s < 7 * 24 * 3600 - 1000, "it does not live longer by that"
+
+
+def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
+    simulation, machines = _joined(20)
+    alice, bob = machines[1:3]
+    key = sha1("key")
+    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
+    simulation.run(5)
+    closest = sorted(machines, key=lambda m: int.from_bytes(m.core.own_id) ^ int.from_bytes(key))
+    for machine in [m for m in closest if m not in (alice, bob)][:6]:
+        machine.is_up = False
+    simulation.run(60)
+    value = values.make(1, b"after")
+    put = simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
+    assert simulation.run(15, lambda: bool(alice.done(put)))
+    assert simulation.run(15, lambda: bob.values(heard) == {1: value})
+
+
+def test_a_cancelled_listen_is_silent() -> None:
+    simulation, (_, alice, bob, *_) = _joined(8)
+    key = sha1("key")
+    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
+    simulation.run(5)
+    bob.core.cancel(heard, now=simulation.now)
+    simulation.act(alice, lambda core: core.put(key, values.make(1, b""), now=simulation.now))
+    simulation.run(10)
+    assert bob.values(heard) == {}
+
+
+def test_a_node_that_came_back_elsewhere_is_found_again() -> None:
+    simulation, machines = _joined(8)
+    box, alice = machines[:2]
+    alice.is_up = False
+    moved = simulation.add(entry=box, endpoint=at(999), node_id=alice.core.own_id)
+    simulation.run(30)
+    node = box.core.tables[4].closest(alice.core.own_id, now=simulation.now)[0]
+    assert (node.node_id, node.endpoint) == (alice.core.own_id, moved.endpoint)
+
+
+def test_nodes_with_ids_around_a_key_do_not_keep_two_clients_apart() -> None:
+    """A thousand ids of one address, closest to the key of a presence, answer to nothing."""
+    simulation, machines = _joined(20)
+    key = sha1("presence")
+    alice, bob = machines[3:5]
+    for number in range(100):
+        near = key[:-2] + number.to_bytes(2)
+        simulation.add(entry=machines[0], endpoint=at(5000, 1000 + number), node_id=near)
+    simulation.run(10)
+    for machine in simulation.machines.values():
+        if machine.endpoint.ip == at(5000).ip:
+            machine.core.answers.storage = _Pretender()
+    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
+    simulation.run(5)
+    simulation.act(alice, lambda core: core.put(key, values.make(1, b"x"), now=simulation.now))
+    simulation.run(20)
+    assert bob.values(heard)
