@@ -19,7 +19,7 @@ from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
-from lanjami.runtime.httpd import json_answer, refusal
+from lanjami.runtime.httpd import LARGEST_BODY, json_answer, refusal
 from lanjami.runtime.plain import Answer
 
 _T = TypeVar("_T")
@@ -136,7 +136,10 @@ class Api:
     async def _register(self, request: web.Request) -> web.Response:
         try:
             name = parse_name(request.match_info["name"])
-            wanted = signature.read(name, await request.read())
+            body = await request.read()
+            if len(body) > LARGEST_BODY:  # the server may take more, for others
+                raise web.HTTPRequestEntityTooLarge(LARGEST_BODY, len(body))
+            wanted = signature.read(name, body)
             await self._names.register(wanted, source=request.remote or "")
         except RequestError as error:
             self.refused[_REFUSED[error.status]] += 1
