@@ -125,7 +125,7 @@ class Operations:
         self._expire_at = min(self._expire_at, now + EXPIRE_S)
         self._say(Came, operation, query, ear.hearing.values())
         for search in self._at(key):
-            search.is_listening = True
+            search.listen()
         self._step(key, now)
         return operation
 

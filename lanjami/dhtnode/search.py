@@ -115,11 +115,13 @@ class Search:
 
     def get(self, wanted: Got) -> None:
         """Get the values, or the nodes; here and below, `step` is to be called then."""
+        self._begin()
         self.gets.append(wanted)
 
     def put(self, announced: Announced) -> None:
         """Put a value from now on, instead of what else was put with its id. Where that is the
         same, who waits for it waits on."""
+        self._begin()
         former = self.puts.pop(announced.value.id, None)
         if former is not None and values.same(former.value, announced.value):
             announced.on_done[:0] = former.on_done
@@ -130,6 +132,11 @@ class Search:
             if (request := member.putting.pop(announced.value.id, None)) is not None:
                 self._requests.finish(request)
         self.puts[announced.value.id] = announced
+
+    def listen(self) -> None:
+        """Listen from now on."""
+        self._begin()
+        self.is_listening = True
 
     def forget(self, value_id: int) -> None:
         """Put a value no more; it goes when its time is over."""
@@ -158,6 +165,11 @@ class Search:
             self._members.remove(self._superfluous())
         return member in self._members
 
+    def _begin(self) -> None:
+        """While it was idle, nodes came that it was not told of."""
+        if self.is_idle:
+            self._refilled_at = NEVER
+
     def step(self, now: float) -> None:
         """Ask, put and listen, as far as there is something to do now."""
         self._drop_expired()
@@ -168,7 +180,8 @@ class Search:
         self._stepped(self)
 
     def _go_on(self, now: float) -> None:
-        if len(self._members) < CLOSEST and now >= self._refilled_at + REFILL_S:
+        is_due = not self._members or now >= self._refilled_at + REFILL_S
+        if len(self._members) < CLOSEST and is_due:
             self._refilled_at = now
             for node in self._known(self.key, now):
                 self.offer(node)

@@ -37,7 +37,8 @@ class HttpServer:
     `probe`, a path: what `quick` answers at once, and `routes` for all the rest. It serves on all
     of `also`, too; one that is taken is missed, and said.
 
-    A request has at most `largest_body` bytes. A client has `request_within_s` for each request; streams may be answered for ever.
+    A request has at most `largest_body` bytes, and a client `request_within_s` for each; streams
+    may be answered for ever.
     """
 
     name = "http"

@@ -105,7 +105,7 @@ def _round(
     at_last = simulation.now
     got = simulation.act(reader, lambda core: core.get(key, now=at_last))
     simulation.run(10, lambda: reader.done(got) is not None)
-    simulation.run(0.2)
+    simulation.run(5, lambda: bool(listener.values(heard)))
     listener.core.cancel(heard, now=simulation.now)
     return bool(reader.values(got)), bool(listener.values(heard))
 

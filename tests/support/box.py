@@ -2,14 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support.appliance import LANJAMI
-from tests.support.ports import free_port
+from tests.support.ports import free_pair, free_port
 
 
 @dataclass(slots=True)
@@ -17,7 +16,7 @@ class Box:
     """A box that serves no LAN, with ports of its own."""
 
     folder: Path
-    dht: int = field(default_factory=lambda: free_port(socket.SOCK_DGRAM))
+    dht: int = field(default_factory=free_pair)
     http: int = field(default_factory=free_port)
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 

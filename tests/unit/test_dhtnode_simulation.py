@@ -79,6 +79,26 @@ def test_a_put_that_another_one_replaces_is_told_so() -> None:
     assert bob.values(got) == {1: second}
 
 
+def test_who_came_while_nobody_asked_is_found_when_somebody_does() -> None:
+    """The only node that a former search knew is gone, and another one came."""
+    simulation = Simulation()
+    box = simulation.add()
+    alice = simulation.add(entry=box)
+    simulation.run(2)
+    key = sha1("key")
+    heard = simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+    simulation.run(1)
+    box.core.cancel(heard, now=simulation.now)
+    alice.is_up = False
+    bob = simulation.add(entry=box)
+    simulation.run(1)
+    value = values.make(1, b"x")
+    put = simulation.act(box, lambda core: core.put(key, value, now=simulation.now))
+    assert simulation.run(2, lambda: box.done(put) is not None), "it waits for nobody who is late"
+    assert box.done(put)
+    assert bob.core.answers.storage.at(key) == [value]
+
+
 def test_an_edit_reaches_who_listens_and_who_gets() -> None:
     simulation, (box, alice, bob, *_) = _joined(8)
     key = sha1("profile")
