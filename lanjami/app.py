@@ -80,6 +80,7 @@ class App:
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy.ports,
+            largest_body=proxy_api.LARGEST_BODY,
             routes=lambda: [
                 *self._names_api.routes(),
                 *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),

@@ -24,9 +24,11 @@ from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint
 from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.proxy import PLATFORMS, UNIFIED_PUSH, pong
 from lanjami.dhtnode.proxy_service import Proxy
-from lanjami.dhtnode.value_json import PushAddress, read, read_push_address, write
+from lanjami.dhtnode.value_json import LARGEST, PushAddress, read, read_push_address, write
 from lanjami.errors import HostError, RequestError
 from lanjami.lan import http_url
+
+LARGEST_BODY = LARGEST + 16 * 1024  # bytes; from `LARGEST` on, we say what is too large
 
 _KEY = "/key/{key:[^/]+}"
 _LEGACY_KEY = "/{key:[0-9a-fA-F]{40}}"  # no other word, as the front serves others, too

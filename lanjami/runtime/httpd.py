@@ -20,7 +20,7 @@ from lanjami.runtime.service import Ready, together
 
 _log = log.get(__name__)
 
-LARGEST_BODY = 144 * 1024  # bytes: 64 KiB in base64, with a key and a signature
+LARGEST_BODY = 16 * 1024  # bytes
 REQUEST_WITHIN_S = 10.0  # from the opening, or the answer before, to its last byte
 STOP_S = 0.15  # for what is being answered; the library may take it twice
 ENDED_WITHIN_S = 0.05  # for what was cancelled then
@@ -37,7 +37,8 @@ class HttpServer:
     `probe`, a path: what `quick` answers at once, and `routes` for all the rest. It serves on all
     of `also`, too; one that is taken is missed, and said.
 
-    A client has `request_within_s` for each request; streams may be answered for ever.
+    A request has at most `largest_body` bytes, and a client `request_within_s` for each; streams
+    may be answered for ever.
     """
 
     name = "http"
@@ -50,10 +51,12 @@ class HttpServer:
         probe: str,
         quick: Quick,
         also: Sequence[int] = (),
+        largest_body: int = LARGEST_BODY,
         request_within_s: float = REQUEST_WITHIN_S,
     ) -> None:
         self._ports = ports
         self._also = also
+        self._largest_body = largest_body
         self._routes = routes
         self._probe = probe
         self._quick = quick
@@ -75,7 +78,9 @@ class HttpServer:
             handlers = Handlers(connections, patience_s=self._request_within_s)
             opened.push_async_callback(handlers.end, within_s=ENDED_WITHIN_S)
             server = await opened.enter_async_context(
-                _serving(self._routes, middlewares=[_errors, timed], largest_body=LARGEST_BODY)
+                _serving(
+                    self._routes, middlewares=[_errors, timed], largest_body=self._largest_body
+                )
             )
             lane = FastLane(
                 listeners=listeners,

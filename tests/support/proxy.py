@@ -63,6 +63,7 @@ async def ours(
     server = HttpServer(
         ports=[port],
         also=also,
+        largest_body=proxy_api.LARGEST_BODY,
         routes=lambda: proxy_api.routes(proxy, page=page),
         quick=lambda _: None,
         probe="/proxyList",
