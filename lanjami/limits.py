@@ -17,11 +17,15 @@ class Bucket:
     def __post_init__(self) -> None:
         self._tokens = self.burst
 
-    def take(self, *, now: float) -> bool:
-        """Whether one more is allowed at `now` (seconds of a monotonic clock)."""
+    def has_one(self, *, now: float) -> bool:
+        """Whether one more would be allowed at `now` (seconds of a monotonic clock)."""
         self._tokens = min(self.burst, self._tokens + max(0.0, now - self._at) * self.rate_per_s)
         self._at = now
-        if self._tokens < 1.0:
+        return self._tokens >= 1.0
+
+    def take(self, *, now: float) -> bool:
+        """Whether one more is allowed at `now`, which counts it."""
+        if not self.has_one(now=now):
             return False
         self._tokens -= 1.0
         return True
@@ -47,6 +51,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         self._total = Bucket(self.total_per_s, self.total_burst)
+
+    def is_spent(self, source: Hashable, *, now: float) -> bool:
+        """Whether one more from `source` would be refused, without counting it."""
+        bucket = self._by_source.get(source)
+        return bucket is not None and not bucket.has_one(now=now)
 
     def refuse(self, source: Hashable, *, now: float) -> str | None:
         """None where one more from `source` is allowed, else which limit it is over."""

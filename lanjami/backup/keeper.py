@@ -80,6 +80,7 @@ class Keeper:
                 archive.unpack(path, [name], target.parent)
             except HostError as error:
                 _log.warning("backup passed over", file=path, reason=error)
+                target.unlink(missing_ok=True)  # a part of it may be there
                 continue
             if name in backup.manifest.files:
                 return f"the backup of {backup.manifest.created}"

@@ -55,7 +55,8 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
     The file is checked before anything is changed, and what is replaced is kept.
     """
     folders = places.state_folders_to_look_in(state)
-    folder = places.folder_with_names(folders) or folders[0]
+    there = next((one for one in folders if one.is_dir()), folders[0])
+    folder = places.folder_with_names(folders) or there
     disk.make_private_folder(folder)
     with disk.locked(folder / layout.LOCK):
         disk.finish_exchange(folder)
@@ -63,7 +64,8 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
         with disk.exchanging(folder, aside=aside.name) as incoming:
             manifest = archive.unpack(file, (layout.NAMES, layout.NODE_ID, layout.CONFIG), incoming)
             known = _count_names(file, incoming / layout.NAMES)
-            told = _restore_config(incoming / layout.CONFIG, folder, config_file, file)
+            content = _checked_config(incoming / layout.CONFIG, file)
+        told = _restore_config(content, folder, config_file)
     click.echo(f"{_told(manifest)}, is restored, with {known} names")
     for sentence in (*told, f"what was in {folder} before is in {aside}"):
         click.echo(sentence)
@@ -95,26 +97,34 @@ def _count_names(file: Path, names: Path) -> int:
         return len(database.index)
 
 
-def _restore_config(unpacked: Path, state: Path, chosen: Path | None, file: Path) -> list[str]:
-    """Bring a configuration to its place, keep the one that is there, and say so."""
+def _checked_config(unpacked: Path, file: Path) -> bytes:
+    """The configuration that was unpacked, which is taken away; b"" where there is none."""
     if not unpacked.exists():
-        return []
+        return b""
     content = unpacked.read_bytes()
     unpacked.unlink()
     try:
         config.parse(content.decode())
     except (ConfigError, UnicodeDecodeError) as error:
         raise HostError(f"the configuration in {file} cannot be used: {error}") from error
+    return content
+
+
+def _restore_config(content: bytes, state: Path, chosen: Path | None) -> list[str]:
+    """Bring a configuration to its place, keep the one that is there, and say so."""
+    if not content:
+        return []
     place = chosen or places.config_file() or places.new_config_file(state)
     before = place.read_bytes() if place.exists() else None
     if before == content:
         return []
     place.parent.mkdir(parents=True, exist_ok=True)
+    kept = disk.unused(place.parent, f"{place.name}.before-restore")
+    if before is not None:
+        disk.write_atomically(kept, before, mode=0o644)
     disk.write_atomically(place, content, mode=0o644)
     if before is None:
         return [f"its configuration is in {place}"]
-    kept = disk.unused(place.parent, f"{place.name}.before-restore")
-    disk.write_atomically(kept, before, mode=0o644)
     return [f"its configuration is in {place}, and what was there in {kept}"]
 
 

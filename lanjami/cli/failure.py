@@ -26,5 +26,8 @@ def sentences(command: Callable[_P, _T]) -> Callable[_P, _T]:
         except LanjamiError as error:
             click.echo(f"lanjami: {error}", err=True)
             sys.exit(EX_CONFIG if isinstance(error, ConfigError) else EX_UNAVAILABLE)
+        except (OSError, UnicodeError) as error:  # of a file that the person named
+            click.echo(f"lanjami: {error}", err=True)
+            sys.exit(EX_UNAVAILABLE)
 
     return run

@@ -52,7 +52,7 @@ class Database:
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._migrate(path)
                 for row, name, id in self._connection.execute("SELECT rowid, name, id FROM names"):
-                    self.index.add(row, name, id)
+                    self._index_row(row, name, id)
             self.index.reserved = frozenset(self.reserved())
         except BaseException:
             self._connection.close()
@@ -191,6 +191,12 @@ class Database:
         assert row is not None
         return row
 
+    def _index_row(self, row: int, name: Name, id: JamiId) -> None:
+        try:
+            self.index.add(row, name, id)
+        except ValueError as error:
+            raise DamagedError(f"the database of names is damaged: row {row} has no ID") from error
+
     def _add_to_index(self, new: Iterable[tuple[int, Record]]) -> None:
         for row, record in new:
             self.index.add(row, record.name, record.id)
@@ -306,7 +312,10 @@ def _translated() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the primary one
-        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        # of text that is not UTF-8 the module complains by itself, without a code
+        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(
+            "Could not decode"
+        )
         raise (DamagedError if damaged else HostError)(f"the database of names: {error}") from error
     except OSError as error:
         raise HostError(f"the database of names: {error.strerror}") from error

@@ -30,13 +30,15 @@ _log = log.get(__name__)
 Spare = Callable[[Path], str | None]
 
 _ASIDE = "damaged"
+_SMALLEST = 100  # bytes: the header of a database
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The open database; `why_read_only` is "" where names can be registered."""
+    """The open database at `path`; `why_read_only` is "" where names can be registered."""
 
+    path: Path
     database: Database
     reader: Reader
     why_read_only: str
@@ -52,6 +54,8 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
     try:
         if suspect:
             check(path)
+        if _is_empty(path):
+            _require_no_spare(path, spare)
         return _opened(path)
     except DamagedError as error:
         _replace(path, spare, why=error)
@@ -61,7 +65,7 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
     except HostError as error:
         if not path.exists():
             raise
-        return _copied_to_memory(path, why=error)
+        return _copied_to_memory(path, spare, why=error)
 
 
 def set_aside(path: Path) -> list[Path]:
@@ -69,11 +73,22 @@ def set_aside(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{_ASIDE}-*"))
 
 
+def _is_empty(path: Path) -> bool:
+    """Whether SQLite would begin anew here, and throw its log away."""
+    return not path.exists() or path.stat().st_size < _SMALLEST
+
+
+def _require_no_spare(path: Path, spare: Spare) -> None:
+    with disk.scratch(path.parent) as tried:
+        if source := spare(tried / path.name):
+            raise DamagedError(f"{path} is empty or gone, but there is {source}")
+
+
 def _opened(path: Path) -> Opened:
     with ExitStack() as opened:
         database = opened.enter_context(closing(Database(path)))
         reader = opened.enter_context(closing(Reader(path)))
-        return Opened(database, reader, "", opened.pop_all().close)
+        return Opened(path, database, reader, "", opened.pop_all().close)
 
 
 def _replace(path: Path, spare: Spare, *, why: HostError) -> None:
@@ -102,7 +117,7 @@ def _proven(path: Path) -> Iterator[Record]:
             yield found
 
 
-def _copied_to_memory(path: Path, *, why: HostError) -> Opened:
+def _copied_to_memory(path: Path, spare: Spare, *, why: HostError) -> Opened:
     folder = Path(tempfile.mkdtemp(prefix="lanjami-", dir=_MEMORY if _MEMORY.is_dir() else None))
     with ExitStack() as opened:
         opened.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -112,6 +127,12 @@ def _copied_to_memory(path: Path, *, why: HostError) -> Opened:
                     shutil.copyfile(f"{path}{suffix}", folder / f"{path.name}{suffix}")
         except OSError as error:
             raise HostError(f"{path} cannot be read: {error.strerror}") from why
-        copied = _opened(folder / path.name)
+        copy = folder / path.name
+        try:
+            check(copy)
+            copied = _opened(copy)
+        except DamagedError as error:
+            _replace(copy, spare, why=error)
+            copied = _opened(copy)
         opened.callback(copied.close)
         return replace(copied, why_read_only=str(why), close=opened.pop_all().close)

@@ -1,13 +1,17 @@
 """A name that was given, as it is kept, exported and imported."""
 
 from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from lanjami.errors import RequestError
 from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.signature import Registration
+
+_YEAR_9999 = 253_402_300_799
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,7 +27,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     owner: str
     publickey: str
     signature: str
-    registered: int
+    registered: Annotated[int, Meta(ge=0, le=_YEAR_9999)]
     signed: Name
 
     @property

@@ -35,9 +35,10 @@ MOST_NAMES = 200_000  # 400 MB on the disk and 60 MB of memory
 MOST_IN_A_COMMIT = 256
 MOST_WAITING = 1_000
 
-# Of new names. A hall full of people behind one router takes theirs at once; who goes on faster
-# than this wants other people's names.
+# A hall full of people behind one router takes its names at once; who goes on taking them faster
+# than this wants other people's. What is refused costs little, but for that there is a bound, too.
 SOURCE_PER_S, SOURCE_BURST, SOURCES = 5.0, 300.0, 4096
+TRIES_PER_S, TRIES_BURST = 100.0, 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,12 @@ class Registry:
         self._closing: Future[None] | None = None
         self._openings = 0
         self._damage: list[Path] = []
+        self._checked = asyncio.Event()  # all was read since the names were opened
         self._trouble = asyncio.Event()
         self._met_damage = False
         self._reason = ""
-        self._limits = Limits(SOURCE_PER_S, SOURCE_BURST, 1e9, 1e9, SOURCES)
+        self._given = Limits(SOURCE_PER_S, SOURCE_BURST, 1e9, 1e9, SOURCES)
+        self._tries = Limits(TRIES_PER_S, TRIES_BURST, 1e9, 1e9, SOURCES)
 
     async def run(self, ready: Ready) -> None:
         suspect = False
@@ -131,6 +134,8 @@ class Registry:
 
     def name_of(self, id: JamiId) -> Name | None:
         name = self._open().names.database.index.name_of(id)
+        if name is None and not self._checked.is_set():
+            raise HostError("the names are still being read")
         if name is None and self._damage:
             raise HostError("names were damaged here, so it is not known whether this ID has one")
         return name
@@ -145,7 +150,8 @@ class Registry:
         serving = self._open()
         if serving.names.why_read_only:
             raise HostError(serving.names.why_read_only)
-        if serving.names.database.index.id_of(wanted.name) != wanted.id:
+        is_new = serving.names.database.index.id_of(wanted.name) != wanted.id
+        if is_new:
             self._require_room(wanted.name, serving, source)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -156,6 +162,8 @@ class Registry:
             self._met_damage |= isinstance(error, DamagedError)
             self._trouble.set()
             raise
+        if is_new:
+            self._given.refuse(source, now=asyncio.get_running_loop().time())
 
     async def perform(self, request: admin.Request) -> Any:
         """Do what the operator asks; see `admin.perform`."""
@@ -176,20 +184,28 @@ class Registry:
         copy(self._path, path)
 
     async def _serve(self, serving: _Serving, ready: Ready) -> None:
-        self._damage = await asyncio.to_thread(set_aside, self._path)
+        self._checked.clear()
+        self._damage = await asyncio.to_thread(set_aside, serving.names.path)
         self._trouble.clear()
         self._met_damage = False
         self._reason = ""
         self._openings += 1
         self._serving = serving
         if serving.names.why_read_only:
+            self._checked.set()  # when it was copied
             await together(serving.registering.run(), self._wait_for_the_disk(serving, ready))
         else:
-            await together(serving.registering.run(), self._watch(serving, ready), self._read_all())
+            await together(
+                serving.registering.run(),
+                self._watch(serving, ready),
+                self._read_all(serving.names.path),
+            )
 
     async def _watch(self, serving: _Serving, ready: Ready) -> None:
         """Look every now and then, and soon after there was trouble, whether the database works."""
+        await self._checked.wait()
         while True:
+            self._damage = await asyncio.to_thread(set_aside, self._path)
             try:
                 await _asked(serving, Database.require_readable)
                 if self._reason:
@@ -216,14 +232,15 @@ class Registry:
             if await _on(serving.thread, partial(_can_be_opened, self._path)):
                 raise _WritableAgain
 
-    async def _read_all(self) -> None:
+    async def _read_all(self, path: Path) -> None:
         while True:
             try:
-                await asyncio.to_thread(check, self._path)
+                await asyncio.to_thread(check, path)
             except DamagedError:
                 raise
             except HostError as error:
                 self._reason = str(error)
+            self._checked.set()
             await asyncio.sleep(READ_ALL_EVERY_S)
 
     def _register_all(
@@ -253,7 +270,9 @@ class Registry:
         if len(serving.names.database.index) >= self._most_names:
             raise HostError(f"this box has the {self._most_names} names that it can keep")
         now = asyncio.get_running_loop().time()
-        if not ip_address(source).is_loopback and self._limits.refuse(source, now=now):
+        if ip_address(source).is_loopback:
+            return
+        if self._given.is_spent(source, now=now) or self._tries.refuse(source, now=now):
             raise HostError(f"too many registrations from {source}; try again in a minute")
 
     def _read(self, row: int, name: Name) -> Record:

@@ -39,8 +39,11 @@ def made_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
     """A file to write to, which is on the disk at `path` when the block ends without an error;
     until then, what was there before is. Raises HostError where the disk refuses."""
     temporary = path.with_name(f".{path.name}.new")
+    if path.exists() and not path.is_file():
+        raise HostError(f"{path} is no file")
     try:
-        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        temporary.unlink(missing_ok=True)  # which a killed program left, or somebody put there
+        file = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(file, "r+b") as stream:
                 os.fchmod(file, mode)
@@ -168,7 +171,11 @@ def locked(path: Path) -> Iterator[None]:
 
 def _open_lock(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.geteuid() == 0:  # the administrator, for the user that the box runs as
+            owner = path.parent.stat()
+            os.fchown(file, owner.st_uid, owner.st_gid)
+        return file
     except OSError as error:
         if error.errno != errno.EROFS:
             raise

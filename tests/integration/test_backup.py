@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -327,6 +328,94 @@ async def test_a_damaged_database_is_replaced_from_the_newest_good_backup(tmp_pa
         assert heard.reasons == [""]
         assert registry.name_of(JamiId("0" * 40)) is None
         assert registry.known() == 2
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _flip_in_an_id(path: Path) -> None:
+    """One bit of one digit, in the row: now it is no digit."""
+    _flip(path, account_id(1).encode(), 0x40)
+
+
+def _flip_in_a_name(path: Path) -> None:
+    """One bit of one letter, in the row: now it is no text."""
+    _flip(path, b"alice" + account_id(1).encode(), 0x80)
+
+
+def _flip(path: Path, there: bytes, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.rindex(there)] ^= bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _empty, _flip_in_an_id, _flip_in_a_name])
+async def test_whatever_happens_to_the_file_the_names_come_back(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "names.sqlite"
+    await asyncio.to_thread(_fill, tmp_path, *NAMES)
+
+    def collect(collected: Path) -> None:
+        registry.copy_to(collected / "names.sqlite")
+
+    keeper = Keeper(tmp_path / "backups", collect=collect)
+    registry = _serving(tmp_path, keeper)
+    async with running(registry), running(keeper):
+        pass
+    await asyncio.to_thread(harm, path)
+    async with running(registry) as heard:
+        for name, number in NAMES.items():
+            assert registry.name_of(JamiId(account_id(number))) == name
+        assert "was damaged and replaced from a backup" in heard.reasons[-1]
+
+
+async def test_a_torn_backup_leaves_nothing_in_the_way_of_an_older_one(tmp_path: Path) -> None:
+    contents = [b"older", bytes(3 << 20)]
+
+    def collect(collected: Path) -> None:
+        (collected / "names.sqlite").write_bytes(contents.pop(0))
+
+    keeper = Keeper(tmp_path / "backups", collect=collect)
+    for _ in range(2):
+        async with running(keeper):
+            pass
+    newest = tmp_path / "backups" / "backup-000002.zip"
+    with zipfile.ZipFile(newest) as opened:
+        manifest = opened.read("manifest.json")
+    with zipfile.ZipFile(newest, "w") as opened:
+        opened.writestr("manifest.json", manifest)
+        opened.writestr("names.sqlite", bytes(2 << 20) + b"x" * (1 << 20))
+    target = tmp_path / "names.sqlite"
+    unpack = partial(asyncio.to_thread, keeper.unpack_newest, "names.sqlite", target)
+    assert await unpack() is not None
+    assert target.read_bytes() == b"older"
+    (tmp_path / "backups" / "backup-000001.zip").unlink()
+    assert await unpack() is None
+    assert not target.exists()
+
+
+def test_a_backup_goes_into_a_file_and_nothing_else(box: Box, tmp_path: Path) -> None:
+    _fill(box.state, "alice")
+    for place in ("/dev/null", str(tmp_path)):
+        status, _, told = box.run("backup", place, "--state", str(box.state))
+        assert status == 69 or "is a directory" in told
+    assert not Path("/dev/null").is_file()
+
+
+def test_what_cannot_be_read_is_told_in_a_sentence(box: Box, tmp_path: Path) -> None:
+    _fill(box.state, "alice")
+    nonsense = tmp_path / "names.jsonl"
+    nonsense.write_bytes(b"\xff\xfe")
+    _, exported, _ = box.run("names", "--state", str(box.state), "export")
+    late = tmp_path / "late.jsonl"
+    late.write_text(exported.replace('"registered":1,', '"registered":999999999999999999,'))
+    for file in (nonsense, late):
+        status, _, told = box.run("names", "--state", str(box.state), "import", str(file))
+        assert status == 69
+        assert told.startswith("lanjami: ")
+        assert told.count("\n") == 1
 
 
 async def test_what_came_after_the_backup_is_read_from_the_damaged_database(
