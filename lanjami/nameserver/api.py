@@ -19,7 +19,7 @@ from lanjami.nameserver import signature
 from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
-from lanjami.runtime.httpd import LARGEST_BODY, json_answer, refusal
+from lanjami.runtime.httpd import json_answer, refusal
 from lanjami.runtime.plain import Answer
 
 _T = TypeVar("_T")
