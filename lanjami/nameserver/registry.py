@@ -159,8 +159,7 @@ class Registry:
         except TimeoutError:
             raise _too_slow() from None
         except HostError as error:
-            self._met_damage |= isinstance(error, DamagedError)
-            self._trouble.set()
+            self._look_soon(error)
             raise
         if is_new:
             self._given.refuse(source, now=asyncio.get_running_loop().time())
@@ -279,12 +278,16 @@ class Registry:
         try:
             found = self._open().names.reader.record(row)
         except HostError as error:
-            self._met_damage |= isinstance(error, DamagedError)
-            self._trouble.set()
+            self._look_soon(error)
             raise
         if found is None or found.name != name:  # the index follows in the next moment
             raise HostError("the names are being changed")
         return found
+
+    def _look_soon(self, error: HostError) -> None:
+        """Have the watch look at once what the trouble is."""
+        self._met_damage |= isinstance(error, DamagedError)
+        self._trouble.set()
 
     def _told_of_damage(self) -> str:
         if not self._damage:

@@ -68,8 +68,10 @@ def knowing(count: int) -> Iterator[Directory]:
 
 @contextlib.contextmanager
 def serving(directory: Directory) -> Iterator[Server]:
-    """A box with this state, all its services up."""
+    """A box with this state, all its services up and the backup of its start made."""
     box = Box(directory.folder)
+    backups = box.state / "backups"
+    kept = set(backups.glob("*.zip"))
     started_at = time.perf_counter()
     process = box.up()
     try:
@@ -79,6 +81,9 @@ def serving(directory: Directory) -> Iterator[Server]:
         first_answer_s = time.perf_counter() - started_at
         assert process.stdout is not None
         process.stdout.readline()  # what it says when all its services are up
+        while kept.issuperset(backups.glob("*.zip")):
+            assert time.perf_counter() < started_at + _ANSWERS_WITHIN_S, "no backup is made"
+            time.sleep(_POLL_S)  # the work of a start, which is not that of an answer
         yield Server(process.pid, box.http, first_answer_s)
     finally:
         box.end()

@@ -1,9 +1,11 @@
 """A real, unmodified Jami daemon on a host of the lab, driven over D-Bus as its apps do."""
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from dbus_fast import Message, MessageType
@@ -69,9 +71,9 @@ class Jami:
     async def start(self) -> Self:
         """Start the daemon; where it has an account already, that registers by itself."""
         self._home.mkdir(exist_ok=True)
-        socket = self._home / "bus"
-        socket.unlink(missing_ok=True)
-        address = f"unix:path={socket}"
+        bus = self._home / "bus"
+        bus.unlink(missing_ok=True)
+        address = f"unix:path={bus}"
         environment = {
             "HOME": str(self._home),
             "DBUS_SESSION_BUS_ADDRESS": address,
@@ -89,7 +91,7 @@ class Jami:
                 environment=environment,
             )
         ]
-        await _until(socket.exists, within_s=5)
+        await _until(lambda: _accepts(bus), within_s=10)
         self._bus = await MessageBus(bus_address=address).connect()
         self._bus.add_message_handler(self._on_message)
         await self._bus.call(
@@ -325,6 +327,12 @@ async def write_both_ways(alice: Jami, bob: Jami, conversation: str, text: str) 
         since = receiver.signals_heard
         await sender.send(conversation, text)
         await receiver.message(text, since=since, within_s=60)
+
+
+def _accepts(path: Path) -> bool:
+    """Whether somebody listens there already: the file comes a moment before."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        return sock.connect_ex(str(path)) == 0
 
 
 async def _until(condition: Callable[[], bool], *, within_s: float) -> None:
