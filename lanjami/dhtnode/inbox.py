@@ -144,9 +144,10 @@ class Inbox:
                 self.tell(changes, now)
             case m.Listen():
                 said, updates = answers.listen(message, source, now=now)
-                requests.reply(said, source)
+                # as OpenDHT: from the reply on, its listener takes what it has heard for all
                 for update in updates:
                     self._update(message.node_id, source, update, now)
+                requests.reply(said, source)
             case m.Update():
                 requests.reply(answers.confirm(message, source), source)
                 self._operations.on_update(message, now=now)

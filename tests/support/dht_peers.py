@@ -12,6 +12,7 @@ from typing import Any, Self
 from tests.support.dht_content import content
 
 PATIENCE_S = 15.0
+START_S = 60.0  # of Debian's node, which first makes an RSA key of 4,096 bits
 
 
 class Wheel:
@@ -77,9 +78,9 @@ class Debian:
         self._process.stdin.write(line.encode() + b"\n")
         return await self.printed(answer)
 
-    async def printed(self, pattern: str) -> re.Match[str]:
+    async def printed(self, pattern: str, *, within_s: float = PATIENCE_S) -> re.Match[str]:
         assert self._process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(within_s):
             while (match := re.search(pattern, self._printed, re.DOTALL)) is None:
                 data = await self._process.stdout.read(1 << 16)
                 assert data, f"it ended: {self._printed}"
@@ -110,7 +111,7 @@ async def debian(
     )
     try:
         node = Debian(process)
-        node.key_id = (await node.printed(r"Public key ID (\w{40})"))[1]
+        node.key_id = (await node.printed(r"Public key ID (\w{40})", within_s=START_S))[1]
         yield node
     finally:
         process.kill()

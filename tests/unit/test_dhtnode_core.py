@@ -259,8 +259,8 @@ def test_a_listener_is_told_what_is_there_comes_is_refreshed_and_goes() -> None:
     core = _core()
     first, second = values.make(1, b"x"), values.make(2, b"y", type=5)
     _put(core, first)
-    reply, update = _listen(core, at(5))
-    assert isinstance(reply, m.Reply)
+    update, reply = _listen(core, at(5))
+    assert isinstance(reply, m.Reply), "from the reply on OpenDHT takes its values for all"
     assert reply.token
     assert (update.socket, update.key, update.values) == (77, KEY, (first,))
     (reply,) = _listen(core, at(5), now=2.0)
@@ -298,7 +298,7 @@ def test_an_update_is_sent_again_until_it_is_confirmed() -> None:
 def test_many_values_are_told_in_several_updates() -> None:
     core = _core()
     _put(core, *(values.make(id, bytes(500)) for id in range(1, 200)))
-    _, *told = _listen(core, at(5))
+    *told, _ = _listen(core, at(5))
     updates = [one for one in told if isinstance(one, m.Update)]
     assert len(updates) == 2
     assert sum(len(update.missing) for update in updates) == 199
