@@ -186,7 +186,7 @@ class App:
         archive.collect(
             folder,
             copy_names=self._registry.copy_to,
-            node_id=self._state / layout.NODE_ID,
+            state=self._state,
             config=self._config_text,
         )
 

@@ -7,6 +7,7 @@ NODE_ID = "node-id"
 PYTHON_NODE_ID = "python-node-id"
 PYTHON_NODE_STATE = "python-node-state"  # nodes and values over a restart; not in backups
 PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in backups
+NODE_IDS = (NODE_ID, PYTHON_NODE_ID)
 BACKUPS = "backups"
 
 CONFIG = "lanjami.toml"  # in a backup

@@ -22,16 +22,16 @@ _LARGEST_MANIFEST = 64 << 10  # bytes
 _CHUNK = 1 << 20  # bytes
 
 
-def collect(
-    folder: Path, *, copy_names: Callable[[Path], None], node_id: Path, config: str
-) -> None:
-    """Put what belongs into a backup into `folder`; raises HostError."""
+def collect(folder: Path, *, copy_names: Callable[[Path], None], state: Path, config: str) -> None:
+    """Put what belongs into a backup into `folder`: the names, the ids in the `state` folder and
+    the configuration; raises HostError."""
     copy_names(folder / layout.NAMES)
     try:
         if config:
             (folder / layout.CONFIG).write_text(config, "utf-8")
-        if node_id.exists():  # a new box may have none yet
-            shutil.copyfile(node_id, folder / layout.NODE_ID)
+        for name in layout.NODE_IDS:
+            if (state / name).exists():  # a new box may have none yet
+                shutil.copyfile(state / name, folder / name)
     except OSError as error:
         raise HostError(f"{folder} takes nothing: {error.strerror}") from error
 

@@ -62,7 +62,8 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
         disk.finish_exchange(folder)
         aside = disk.unused(folder, "before-restore")
         with disk.exchanging(folder, aside=aside.name) as incoming:
-            manifest = archive.unpack(file, (layout.NAMES, layout.NODE_ID, layout.CONFIG), incoming)
+            wanted = (layout.NAMES, *layout.NODE_IDS, layout.CONFIG)
+            manifest = archive.unpack(file, wanted, incoming)
             known = _count_names(file, incoming / layout.NAMES)
             content = _checked_config(incoming / layout.CONFIG, file)
         told = _restore_config(content, folder, config_file)
@@ -82,7 +83,7 @@ def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) 
             archive.collect(
                 collected,
                 copy_names=partial(copy, folder / layout.NAMES),
-                node_id=folder / layout.NODE_ID,
+                state=folder,
                 config=text,
             )
             archive.write(file.absolute(), collected, created=timestamp(time.time()))

@@ -68,7 +68,7 @@ def test_a_backup_makes_another_box_this_box(
     assert file.stat().st_mode & 0o777 == 0o600
     with zipfile.ZipFile(file) as opened:
         assert set(opened.namelist()) == {
-            *("names.sqlite", "node-id", "lanjami.toml", "manifest.json"),
+            *("names.sqlite", "node-id", "python-node-id", "lanjami.toml", "manifest.json"),
         }
 
     other = tmp_path / "other"
@@ -79,7 +79,8 @@ def test_a_backup_makes_another_box_this_box(
     assert (status, told) == (0, "")
     assert "is restored, with 2 names" in printed
     assert _names(other) == sorted(NAMES)
-    assert (other / "node-id").read_bytes() == (box.state / "node-id").read_bytes()
+    for name in ("node-id", "python-node-id"):
+        assert (other / name).read_bytes() == (box.state / name).read_bytes()
     assert placed.read_text() == config.read_text()
 
 
@@ -100,6 +101,18 @@ def test_what_a_restore_replaces_is_kept(box: Box, tmp_path: Path) -> None:
     assert _names(before) == ["alice", "bobby"]
     assert (before / "node-id").read_text() == "2" * 40 + "\n"
     assert before.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_backup_of_before_there_were_two_nodes_is_restored(box: Box, tmp_path: Path) -> None:
+    _fill(box.state, "alice")
+    (box.state / "node-id").write_text("1" * 40 + "\n")
+    _back_up(box, tmp_path / "box.zip")
+    (box.state / "node-id").write_text("2" * 40 + "\n")
+    (box.state / "python-node-id").write_text("3" * 40 + "\n")
+    status, _, _ = box.run("restore", str(tmp_path / "box.zip"), "--state", str(box.state))
+    assert status == 0
+    assert (box.state / "node-id").read_text() == "1" * 40 + "\n"
+    assert (box.state / "python-node-id").read_text() == "3" * 40 + "\n", "it had none to give"
 
 
 def test_a_restore_is_refused_while_the_box_runs(box: Box, tmp_path: Path) -> None:

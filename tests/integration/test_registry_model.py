@@ -367,7 +367,7 @@ class RegistryMachine(RuleBasedStateMachine):
         archive.collect(
             folder,
             copy_names=self.registry.copy_to,
-            node_id=self.state / "node-id",
+            state=self.state,
             config="",
         )
 
