@@ -259,6 +259,8 @@ class App:
             dubious=first.dubious,
             values=first.values,
             messages=first.messages,
+            dropped=first.dropped,
+            dropped_by=first.dropped_by,
             nodes=nodes,
         )
 
@@ -273,6 +275,8 @@ class App:
             dubious=counts.dubious,
             values=counts.values,
             messages=counts.messages,
+            dropped=sum(counts.dropped.values()),
+            dropped_by=counts.dropped,
         )
 
     def _discovery(self) -> status.Discovery:

@@ -33,12 +33,14 @@ _PACKAGES = str(Path(lanjami.__file__).resolve().parent.parent)
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """The node's own counts: good and dubious nodes, stored values, messages sent."""
+    """The node's own counts: good and dubious nodes, stored values, messages sent, and what was
+    dropped, by reason, where the engine tells."""
 
     good: int = 0
     dubious: int = 0
     values: int = 0
     messages: int = 0
+    dropped: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,4 +255,5 @@ class PythonNode:
             dubious=sum(not node.is_expired for node in nodes) - good,
             values=max(0, len(core.answers.storage) - 1),  # without the heartbeat's own
             messages=core.sent,
+            dropped=dict(core.dropped),
         )

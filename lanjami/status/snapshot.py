@@ -31,7 +31,9 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class DhtNode(msgspec.Struct, frozen=True):
-    """A node by its `engine`; `node_id` is "" and the counts are 0 while it is down."""
+    """A node by its `engine`; `node_id` is "" and the counts are 0 while it is down. `dropped`
+    counts datagrams since it came up, and `dropped_by` splits that by reason: OpenDHT tells none.
+    """
 
     engine: str
     node_id: str
@@ -40,6 +42,8 @@ class DhtNode(msgspec.Struct, frozen=True):
     dubious: int
     values: int
     messages: int
+    dropped: int = 0
+    dropped_by: dict[str, int] = {}
 
 
 class Dht(msgspec.Struct, frozen=True):
@@ -51,6 +55,8 @@ class Dht(msgspec.Struct, frozen=True):
     dubious: int
     values: int
     messages: int
+    dropped: int = 0
+    dropped_by: dict[str, int] = {}
     nodes: list[DhtNode] = []
 
 
@@ -154,9 +160,10 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _counts(node: Dht | DhtNode) -> str:
+    dropped = f", {node.dropped} dropped{_split(node.dropped_by)}" if node.dropped else ""
     return (
         f"{node.good} good and {node.dubious} dubious nodes, {node.values} values, "
-        f"{node.messages} requests sent"
+        f"{node.messages} requests sent{dropped}"
     )
 
 

@@ -74,12 +74,14 @@ def test_a_box_that_is_well_says_so_first() -> None:
 
 def test_every_node_has_a_line() -> None:
     first = DhtNode("opendht", "0a" * 20, 4222, 3, 2, 17, 99)
-    second = DhtNode("python", "0b" * 20, 4223, 1, 0, 5, 7)
+    dropped = {"malformed": 2, "not local": 1}
+    second = DhtNode("python", "0b" * 20, 4223, 1, 0, 5, 7, 3, dropped)
     dht = Dht("0a" * 20, 4222, 3, 2, 17, 99, nodes=[first, second])
     lines = table(msgspec.structs.replace(_snapshot(), dht=dht)).splitlines()
     at = lines.index("  DHT          3 good and 2 dubious nodes, 17 values, 99 requests sent")
     assert lines[at + 1] == (
-        "               python: 1 good and 0 dubious nodes, 5 values, 7 requests sent"
+        "               python: 1 good and 0 dubious nodes, 5 values, 7 requests sent, "
+        "3 dropped (2 malformed, 1 not local)"
     )
 
 
