@@ -29,6 +29,7 @@ from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
+from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
 from lanjami.nameserver.registry import Registry
@@ -151,13 +152,24 @@ class App:
         disk.make_private_folder(self._state)
         with disk.locked(self._state / layout.LOCK):
             disk.finish_exchange(self._state)
-            for port in self._ports.values():
-                net.require_udp(port)
+            self._require_a_dht_port()
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)
             for sock in sockets:
                 sock.close()
             yield
+
+    def _require_a_dht_port(self) -> None:
+        """HostError where no node could serve; one carries the other, which the supervisor starts
+        when its port comes free."""
+        refusals = []
+        for port in self._ports.values():
+            try:
+                net.require_udp(port)
+            except HostError as error:
+                refusals.append(error)
+        if len(refusals) == len(self._ports):
+            raise refusals[0]
 
     async def _tell(self, started: Callable[[str], None]) -> None:
         """Speak to the person who waits, then to systemd for as long as we run."""
@@ -174,9 +186,10 @@ class App:
             await asyncio.sleep(min(NOTIFY_EVERY_S, watchdog_interval_s() or NOTIFY_EVERY_S))
 
     def _welcome(self) -> str:
+        beacons = self._beacons()
         return status.welcome(
             self.snapshot(),
-            port=self._config.dht.port,
+            port=beacons[0].port if beacons else self._config.dht.port,
             http_port=self._http.port(),
             command=self._command,
         )

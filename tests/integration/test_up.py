@@ -126,13 +126,43 @@ def test_a_taken_port_is_named_and_nothing_is_half_started(
         sock.bind(("", box.dht if kind is socket.SOCK_DGRAM else box.http))
         if kind is socket.SOCK_STREAM:
             sock.listen()
-        exit_status, told = box.refused()
+        exit_status, told = box.refused("--set", 'dht.engines=["python"]')
     assert exit_status == 69
     port = f"UDP port {box.dht}" if kind is socket.SOCK_DGRAM else f"TCP port {box.http}"
     assert f"{port} is taken by" in told
     assert f"(process {os.getpid()})" in told
     assert told.count("\n") == 1
     assert {path.name for path in box.state.iterdir()} == {"lock"}
+
+
+@pytest.mark.parametrize("taken", [0, 1], ids=["opendht", "python"])
+def test_one_node_carries_the_other_whose_port_is_taken(box: Box, taken: int) -> None:
+    port = box.dht + taken
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", port))
+        process = box.up()
+        assert process.stdout is not None
+        process.stdout.readline()
+        nodes = _nodes(box, until=lambda nodes: bool(nodes[1 - taken]["node_id"]))
+        assert nodes[taken]["node_id"] == ""
+        exit_status, status = box.status()
+        assert exit_status == 1
+        service = status["services"][("dhtnode", "dhtnode-python")[taken]]
+        assert f"UDP port {port} is taken by" in service["reason"]
+    nodes = _nodes(box, until=lambda nodes: all(node["node_id"] for node in nodes), within_s=60)
+    assert [node["port"] for node in nodes] == [box.dht, box.dht + 1]
+
+
+def test_both_ports_of_the_nodes_taken_are_refused(box: Box) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
+    ):
+        first.bind(("", box.dht))
+        second.bind(("", box.dht + 1))
+        exit_status, told = box.refused()
+    assert exit_status == 69
+    assert f"UDP port {box.dht} is taken by" in told
 
 
 def test_the_second_http_port_is_taken_where_the_first_is_not_free(box: Box) -> None:
