@@ -1,9 +1,9 @@
 """How long a node keeps a value, and who may store and change it.
 
 By type (OpenDHT src/default_types.cpp, include/opendht/value.h and securedht.h; type 9 is
-jami-daemon's, src/jamidht/jamiaccount.h, USER_PROFILE_TYPE). What is signed is stored only where the signature is right, and
-replaced only by its owner, with a higher sequence number (SecureDht::secureType). We hold every
-type to that, also those that OpenDHT has no rules for.
+jami-daemon's, src/jamidht/jamiaccount.h, USER_PROFILE_TYPE). What is signed is stored only where
+the signature is right, and replaced only by its owner, with a higher sequence number
+(SecureDht::secureType). We hold every type to that, also those that OpenDHT has no rules for.
 """
 
 import base64

@@ -1,23 +1,35 @@
-"""The DHT node in Python by itself: `python -m tests.bench.core`.
+"""The DHT node in Python by itself, without sockets."""
 
-Queries a second on one core, without sockets; and a building of 2,000 clients in virtual time,
-all of them nodes of ours that start within a second and know the box alone. Prints what it
-measured.
-"""
-
-import sys
 import time
 from typing import Any
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import packing
 from lanjami.dhtnode import value as values
+from tests.bench.table import Row, Samples
 from tests.support.dht_simulation import Machine, Simulation
 from tests.support.dht_values import at, sha1
 
 CLIENTS = 2000
 ROUNDS = 100
 QUERIES = 20_000
+REPEATS = 3
+
+HOW = f"""\
+The node's core is handed datagrams in one process: {QUERIES:,} queries of each kind, when it knows
+500 others and keeps 1,000 values, {REPEATS} times. And a building in virtual time: {CLIENTS:,}
+clients, nodes of ours, start within a second and know the box alone; then {ROUNDS} values are put
+by one of them, got by another and listened for by a third."""
+
+
+async def measure() -> list[Row]:
+    """The time of each kind of query, and how a building fares."""
+    rounds = [queries_per_s() for _ in range(REPEATS)]
+    rows = [
+        Row(f"A {kind} answered", Samples([1e6 / one[kind] for one in rounds], "µs", 0))
+        for kind in rounds[0]
+    ]
+    return rows + building(CLIENTS)
 
 
 def queries_per_s() -> dict[str, float]:
@@ -60,7 +72,7 @@ def queries_per_s() -> dict[str, float]:
     return measured
 
 
-def building(clients: int) -> None:
+def building(clients: int) -> list[Row]:
     started_at = time.perf_counter()
     simulation = Simulation(5)
     box = simulation.add()
@@ -75,22 +87,26 @@ def building(clients: int) -> None:
 
     while connected() < len(machines) and simulation.now < 30:
         simulation.run(0.05)
-    _say(
-        f"{connected() - 1} of {clients} clients joined within {simulation.now - 1:.2f} s of the "
-        f"last one's start; the box took {simulation.delivered[box.endpoint]} datagrams, "
-        f"knows {len(box.core.tables[4])} nodes"
-    )
+    joined, joined_at = connected() - 1, simulation.now
+    datagrams = simulation.delivered[box.endpoint]
     simulation.run(30)
     found = heard = 0
     for number in range(ROUNDS):
         writer, reader, listener = simulation.dice.sample(machines, 3)
-        ok, told = _round(simulation, number, writer, reader, listener)
-        found += ok
+        got, told = _round(simulation, number, writer, reader, listener)
+        found += got
         heard += told
-    _say(
-        f"of {ROUNDS} values put, {found} were got and {heard} heard by a listener; "
-        f"{time.perf_counter() - started_at:.0f} s of this machine's time"
-    )
+    results = {
+        f"Of {clients:,} clients, joined": (joined, "", 0),
+        "… since the last one's start": (joined_at - 1, "s", 2),
+        "Datagrams that the box took for it": (datagrams, "", 0),
+        f"Of {ROUNDS} values, got": (found, "", 0),
+        f"Of {ROUNDS} values, heard by a listener": (heard, "", 0),
+        "This machine's time for it all": (time.perf_counter() - started_at, "s", 0),
+    }
+    return [
+        Row(what, Samples([value], unit, digits)) for what, (value, unit, digits) in results.items()
+    ]
 
 
 def _round(
@@ -108,14 +124,3 @@ def _round(
     simulation.run(5, lambda: bool(listener.values(heard)))
     listener.core.cancel(heard, now=simulation.now)
     return bool(reader.values(got)), bool(listener.values(heard))
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    for name, per_s in queries_per_s().items():
-        _say(f"{name}: {per_s:,.0f} a second, {1e6 / per_s:.0f} µs each")
-    building(int(sys.argv[1]) if len(sys.argv) > 1 else CLIENTS)
