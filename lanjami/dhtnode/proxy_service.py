@@ -52,6 +52,7 @@ class Node(Protocol):
     lasts, and `Done` when the node goes down; entering one raises HostError while it is down,
     as `put` does."""
 
+    def is_up(self) -> bool: ...
     def info(self) -> Info | None: ...
     def getting(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
     def listening(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
@@ -104,7 +105,7 @@ class Proxy:
             at_others = await self._keep_for_a_day(key, admitted, put.push, source)
         else:
             at_others = await self.node.put(key, admitted)
-        if not at_others and self.node.info() is None:
+        if not at_others and not self.node.is_up():
             raise HostError("our DHT node went down")
         return admitted  # alone, we keep it ourselves
 

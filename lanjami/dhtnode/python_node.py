@@ -121,6 +121,9 @@ class PythonNode:
         with self._operation(lambda core, now: core.get(key, now=now)) as events:
             yield events
 
+    def is_up(self) -> bool:
+        return self._serves
+
     def info(self) -> Info | None:
         """What clients of the proxy are told of the node, while it is up."""
         core = self._core if self._serves else None
