@@ -74,7 +74,6 @@ class Registry:
         self._clock = clock
         self._serving: _Serving | None = None
         self._closing: Future[None] | None = None
-        self._openings = 0
         self._damage: list[Path] = []
         self._checked = asyncio.Event()  # all was read since the names were opened
         self._trouble = asyncio.Event()
@@ -113,10 +112,6 @@ class Registry:
     def known(self) -> int:
         """How many names there are; 0 while they are not open."""
         return 0 if self._serving is None else len(self._serving.names.database.index)
-
-    def revision(self) -> tuple[int, int]:
-        """What differs from earlier when what was found earlier may be wrong."""
-        return self._openings, self._open().names.database.index.revision
 
     def by_name(self, name: Name) -> Record | None:
         """Who has a name; RequestError (400) where nobody has it nor will be given it."""
@@ -188,7 +183,6 @@ class Registry:
         self._trouble.clear()
         self._met_damage = False
         self._reason = ""
-        self._openings += 1
         self._serving = serving
         if serving.names.why_read_only:
             self._checked.set()  # when it was copied

@@ -114,19 +114,6 @@ async def test_while_it_is_closed_nothing_is_known_and_nothing_is_denied(
         await registry.register(alice, source=HERE)
 
 
-async def test_an_answer_that_may_be_kept_is_told_from_one_that_may_not(
-    tmp_path: Path,
-) -> None:
-    registry = Registry(path=tmp_path / "names.sqlite")
-    async with running(registry):
-        await registry.register(registration("alice", 1), source=HERE)
-        first = registry.revision()
-        await registry.register(registration("bobby", 2), source=HERE)
-        assert registry.revision() == first
-    async with running(registry):
-        assert registry.revision() != first
-
-
 # --- questions in batches ------------------------------------------------------------------------
 
 
