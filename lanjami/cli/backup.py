@@ -33,11 +33,10 @@ def backup(file: Path, *, state: Path | None, config_file: Path | None) -> None:
     Whoever has that file can pass for this box: keep it private.
     """
     folders = places.state_folders_to_look_in(state)
-    for folder in folders:
-        if control.ask(folder, "GET", "/status", within_s=ANSWER_WITHIN_S) is not None:
-            with disk.made_whole(file.absolute()) as made:
-                control.fetch(folder, "GET", "/backup", within_s=ANSWER_WITHIN_S, into=made)
-            break
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        with disk.made_whole(file.absolute()) as made:
+            box.fetch("GET", "/backup", into=made)
     else:
         _back_up_stopped(file, folders, config_file)
     manifest = archive.unpack(file, [], Path())

@@ -1,11 +1,13 @@
 """`lanjami names`: look after the names, of a running box or of one that is stopped."""
 
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 import msgspec
@@ -15,8 +17,8 @@ from lanjami.cli import control, places
 from lanjami.cli.failure import sentences
 from lanjami.errors import HostError
 from lanjami.nameserver import admin
-from lanjami.nameserver.database import Database
-from lanjami.nameserver.record import Record, to_lines
+from lanjami.nameserver.database import Database, Order, Reader
+from lanjami.nameserver.record import Record
 from lanjami.runtime import disk
 
 _T = TypeVar("_T")
@@ -41,21 +43,18 @@ def names(context: click.Context, state: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.pass_obj
 @sentences
-def list_names(state: Path | None, *, pattern: str, sort: str, as_json: bool) -> None:
+def list_names(state: Path | None, *, pattern: str, sort: Order, as_json: bool) -> None:
     """List the names, or those that match PATTERN, such as "al*"."""
-    records = [r for r in _records(state) if fnmatchcase(r.name, pattern)]
-    keys: dict[str, Callable[[Record], Any]] = {
-        "name": lambda record: record.name,
-        "id": lambda record: record.id,
-        "date": lambda record: (record.registered, record.name),
-    }
-    records.sort(key=keys[sort])
+    lines = _survey(state, admin.List(pattern, sort))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
+        _echo_json(lines)
         return
-    for record in records:
+    count = 0
+    for line in lines:
+        count += 1
+        record = msgspec.json.decode(line, type=Record)
         click.echo(f"{record.name:32}  {record.id}  {_date(record)}")
-    click.echo(f"{len(records)} names", err=True)
+    click.echo(f"{count} names", err=True)
 
 
 @names.command()
@@ -135,17 +134,17 @@ def reserved(state: Path | None) -> None:
 @sentences
 def export(state: Path | None, *, file: Any) -> None:
     """Write all names with their proofs to FILE, as JSON Lines."""
-    for line in to_lines(_records(state)):
+    for line in _survey(state, admin.List()):
         file.write(line)
 
 
 @names.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
+@click.argument("file", type=click.File("rb"), default="-")
 @click.pass_obj
 @sentences
 def import_names(state: Path | None, *, file: Any) -> None:
     """Take the names in FILE: all of them or, where something is in the way, none."""
-    new = _perform(state, admin.Import(file.read()), int)
+    new = _take(state, file)
     click.echo(f"{new} names were new")
 
 
@@ -154,39 +153,70 @@ def import_names(state: Path | None, *, file: Any) -> None:
 @sentences
 def audit(state: Path | None) -> None:
     """Check the proof of every name; ends with 1 where one does not hold."""
-    faulty = _perform(state, admin.Audit(), list[admin.Shown])
-    for shown in faulty:
+    faulty = 0
+    for line in _survey(state, admin.Audit()):
+        faulty += 1
+        shown = msgspec.json.decode(line, type=admin.Shown)
         click.echo(f"{shown.record.name}: {shown.fault}")
-    click.echo(f"{len(faulty)} names have no valid proof" if faulty else "every proof holds")
+    click.echo(f"{faulty} names have no valid proof" if faulty else "every proof holds")
     sys.exit(FAULTY if faulty else 0)
-
-
-def _records(state: Path | None) -> list[Record]:
-    return _perform(state, admin.List(), list[Record])
 
 
 def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None) -> _T:
     """Have the running box do it, or do it on the database of one that is stopped."""
     folders = places.state_folders_to_look_in(state)
-    for folder in folders:
-        told = control.ask(
-            folder, "POST", "/names", msgspec.json.encode(request), within_s=ANSWER_WITHIN_S
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        told = box.ask("POST", "/names", msgspec.json.encode(request))
+        return msgspec.json.decode(told, type=answer)
+    with _stopped(folders) as kept:
+        return admin.perform(  # type: ignore[no-any-return]
+            request, lambda question: question(kept), when=int(time.time())
         )
-        if told is not None:
-            return msgspec.json.decode(told, type=answer)
+
+
+def _survey(state: Path | None, request: admin.Survey) -> Iterator[bytes]:
+    """The lines of the answer that say something, from either."""
+    folders = places.state_folders_to_look_in(state)
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        yield from filter(bytes.strip, box.lines("POST", "/names", msgspec.json.encode(request)))
+        return
+    with _stopped(folders) as kept, closing(Reader(kept.path)) as reader:
+        for page in admin.survey(request, reader):
+            yield from filter(bytes.strip, page.splitlines(keepends=True))
+
+
+def _take(state: Path | None, file: BinaryIO) -> int:
+    folders = places.state_folders_to_look_in(state)
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        return msgspec.json.decode(box.ask("POST", "/names/import", file), type=int)
+    with _stopped(folders) as kept, disk.spool(kept.path.parent) as spool:
+        shutil.copyfileobj(file, spool)
+        return admin.take(spool, lambda question: question(kept))
+
+
+@contextmanager
+def _stopped(folders: list[Path]) -> Iterator[Database]:
+    """The database of the box that is stopped, in the first of the state folders that has one."""
     kept = places.folder_with_names(folders)
     if kept is None:
         raise HostError(f"there are no names in {' or '.join(map(str, folders))}")
     with disk.locked(kept / layout.LOCK):
         disk.finish_exchange(kept)
-        database = Database(kept / layout.NAMES)
-        try:
-            done = admin.perform(
-                request, lambda question: question(database), when=int(time.time())
-            )
-        finally:
-            database.close()
-    return done  # type: ignore[no-any-return]
+        with closing(Database(kept / layout.NAMES)) as database:
+            yield database
+
+
+def _echo_json(lines: Iterable[bytes]) -> None:
+    """One list, as it comes."""
+    separator = "["
+    for line in lines:
+        pretty = msgspec.json.format(line, indent=2).decode()
+        click.echo(separator + textwrap.indent(f"\n{pretty}", "  "), nl=False)
+        separator = ","
+    click.echo("[]" if separator == "[" else "\n]")
 
 
 def _confirm(question: str, *, yes: bool) -> None:

@@ -8,9 +8,11 @@ the database refuses, and DamagedError where what is on the disk is no whole dat
 import importlib.resources
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -28,6 +30,10 @@ class NewerError(HostError):
     """The database is of a version that this program does not know."""
 
 
+Order = Literal["name", "id", "date"]
+_BY: dict[Order, str] = {"name": "name", "id": "id", "date": "registered, name"}
+_Row = tuple[int, Name, JamiId]
+
 BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
 
 _FIELDS = ("name", "id", "owner", "publickey", "signature", "registered", "signed")
@@ -43,6 +49,7 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._connection = _connect(path)
         self.index = Index()
         try:
@@ -67,35 +74,35 @@ class Database:
     def by_id(self, id: JamiId) -> Record | None:
         return self._find("id", id)
 
-    def records(self) -> list[Record]:
-        """All names, in the order of the alphabet."""
-        with _translated():
-            rows = self._connection.execute(f"{_SELECT} ORDER BY name").fetchall()
-        return [Record(*row) for row in rows]
-
     def register(self, wanted: Sequence[Record]) -> list[RequestError | None]:
         """Give each name to its ID, for ever; again for the same pair is no error.
 
         RequestError (403) stands in the place of one whose name or ID is taken, or whose name is
         reserved. Where this raises, none was given.
         """
+        new, refused = list[_Row](), list[RequestError | None]()
         with _translated(), self._transaction():
-            new, refused = self._give(wanted)
+            for record in wanted:
+                try:
+                    new += self._give(record)
+                    refused.append(None)
+                except RequestError as error:
+                    refused.append(error)
         self._add_to_index(new)
         return refused
 
-    def add(self, records: Sequence[Record]) -> int:
+    def add(self, records: Iterable[Record]) -> int:
         """Take all records or, with RequestError (403) that lists what is in the way, none.
 
         Records that are there already are passed over; returns how many were new.
         """
+        new, conflicts = list[_Row](), list[str]()
         with _translated(), self._transaction():
-            new, refused = self._give(records)
-            conflicts = [
-                f"{record.name}: {error}"
-                for record, error in zip(records, refused, strict=True)
-                if error
-            ]
+            for record in records:
+                try:
+                    new += self._give(record)
+                except RequestError as error:
+                    conflicts.append(f"{record.name}: {error}")
             if conflicts:
                 raise RequestError(403, "nothing was taken, because: " + "; ".join(conflicts))
         self._add_to_index(new)
@@ -155,19 +162,11 @@ class Database:
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             self._connection.execute(f"PRAGMA user_version = {version}")
 
-    def _give(
-        self, wanted: Iterable[Record]
-    ) -> tuple[list[tuple[int, Record]], list[RequestError | None]]:
-        """The rows of the records that were new, and why each was refused."""
-        new, refused = [], list[RequestError | None]()
-        for record in wanted:
-            try:
-                if self._require_free(record):
-                    new.append((self._insert(record), record))
-                refused.append(None)
-            except RequestError as error:
-                refused.append(error)
-        return new, refused
+    def _give(self, wanted: Record) -> list[_Row]:
+        """The row that a record has now, where it is new; RequestError where it cannot be."""
+        if not self._require_free(wanted):
+            return []
+        return [(self._insert(wanted), wanted.name, wanted.id)]
 
     def _require_free(self, wanted: Record) -> bool:
         """False where the pair is there already; RequestError where it cannot be."""
@@ -197,9 +196,9 @@ class Database:
         except ValueError as error:
             raise DamagedError(f"the database of names is damaged: row {row} has no ID") from error
 
-    def _add_to_index(self, new: Iterable[tuple[int, Record]]) -> None:
-        for row, record in new:
-            self.index.add(row, record.name, record.id)
+    def _add_to_index(self, new: Iterable[_Row]) -> None:
+        for row in new:
+            self.index.add(*row)
 
     def _find(self, column: str, value: str) -> Record | None:
         with _translated():
@@ -239,10 +238,16 @@ class Database:
 
 
 class Reader:
-    """Reads single rows, beside the thread that owns the database, and never waits for it."""
+    """Reads beside the thread that owns the database, and never waits for it.
+
+    No transaction is longer than a call, so that the write-ahead log does not grow while somebody
+    takes their time.
+    """
 
     def __init__(self, path: Path) -> None:
         self._connection = _connect(path, options="mode=ro", busy_s=0.0)
+        with _translated():
+            self._connection.execute("PRAGMA temp_store = MEMORY")  # a disk may take nothing
 
     def close(self) -> None:
         self._connection.close()
@@ -252,6 +257,12 @@ class Reader:
         with _translated():
             found = self._connection.execute(f"{_SELECT} WHERE rowid = ?", (row,)).fetchone()
         return None if found is None else Record(*found)
+
+    def rows(self, order: Order, *, chosen: Callable[[Name], bool]) -> Sequence[int]:
+        """The rows of the names that are `chosen`, in an order, in 8 bytes each."""
+        with _translated():
+            found = self._connection.execute(f"SELECT rowid, name FROM names ORDER BY {_BY[order]}")  # noqa: S608 - no text of a client
+            return array("q", (row for row, name in found if chosen(name)))
 
 
 def copy(path: Path, target: Path) -> None:

@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from lanjami.errors import HostError, RequestError
 from lanjami.limits import Limits
 from lanjami.nameserver import admin, record, signature
-from lanjami.nameserver.database import DamagedError, Database, check, copy
+from lanjami.nameserver.database import DamagedError, Database, Reader, check, copy
 from lanjami.nameserver.names import JamiId, Name, matcher
 from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside
 from lanjami.nameserver.record import Record
@@ -147,9 +148,7 @@ class Registry:
         Raises RequestError: 401 where the proof does not hold, 403 where the name or the ID is
         taken or the name reserved.
         """
-        serving = self._open()
-        if serving.names.why_read_only:
-            raise HostError(serving.names.why_read_only)
+        serving = self._writable()
         is_new = serving.names.database.index.id_of(wanted.name) != wanted.id
         if is_new:
             self._require_room(wanted.name, serving, source)
@@ -166,19 +165,25 @@ class Registry:
 
     async def perform(self, request: admin.Request) -> Any:
         """Do what the operator asks; see `admin.perform`."""
-        serving = self._open()
-        if serving.names.why_read_only and not isinstance(request, admin.Looking):
-            raise HostError(serving.names.why_read_only)
+        serving = self._open() if isinstance(request, admin.Looking) else self._writable()
+        when = int(self._clock())
+        return await asyncio.to_thread(admin.perform, request, _asking(serving), when=when)
 
-        def ask(question: Callable[[Database], _T]) -> _T:
-            return serving.thread.submit(question, serving.names.database).result()
+    def survey(self, request: admin.Survey) -> Iterator[bytes]:
+        """What the operator asks of many names; see `admin.survey`.
 
-        return await asyncio.to_thread(admin.perform, request, ask, when=int(self._clock()))
+        Every page is slow, and for any thread but the loop's.
+        """
+        with closing(Reader(self._open().names.path)) as reader:
+            yield from admin.survey(request, reader)
+
+    async def take(self, file: BinaryIO) -> int:
+        """Take what the operator exported; see `admin.take`."""
+        return await asyncio.to_thread(admin.take, file, _asking(self._writable()))
 
     def copy_to(self, path: Path) -> None:
         """Write a whole copy of the names to `path`; slow, and for any thread but the loop's."""
-        if why := self._open().names.why_read_only:
-            raise HostError(why)
+        self._writable()
         disk.require_room(path.parent, 2 * self._path.stat().st_size)
         copy(self._path, path)
 
@@ -302,6 +307,12 @@ class Registry:
             raise HostError("the names are not open for now")
         return self._serving
 
+    def _writable(self) -> _Serving:
+        serving = self._open()
+        if serving.names.why_read_only:
+            raise HostError(serving.names.why_read_only)
+        return serving
+
 
 class _WritableAgain(Exception):  # noqa: N818 - no error
     """The disk takes something again."""
@@ -319,6 +330,13 @@ def _serving(
         most_waiting=MOST_WAITING,
     )
     return _Serving(thread, names, registering)
+
+
+def _asking(serving: _Serving) -> admin.Ask:
+    def ask(question: Callable[[Database], _T]) -> _T:
+        return serving.thread.submit(question, serving.names.database).result()
+
+    return ask
 
 
 async def _asked(serving: _Serving, question: Callable[[Database], _T]) -> _T:

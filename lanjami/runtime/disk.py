@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,14 @@ def make_private_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+
+def is_private(folder: Path) -> bool:
+    """Whether it is a folder that is ours and that nobody else may look into; where nothing is
+    there, FileNotFoundError."""
+    found = folder.lstat()
+    is_ours = found.st_uid == os.geteuid()
+    return is_ours and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -70,6 +79,17 @@ def scratch(folder: Path) -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def spool(folder: Path) -> Iterator[BinaryIO]:
+    """A file without a name on the disk of `folder`, gone when it is closed, however that comes
+    about. Raises HostError where the disk refuses, also what the block writes."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as error:
+        raise HostError(f"{folder} takes nothing: {error.strerror or error}") from error
 
 
 def remove_scratch(folder: Path) -> None:

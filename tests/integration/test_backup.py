@@ -21,6 +21,7 @@ from lanjami.nameserver.names import JamiId, Name
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk
 from tests.support.box import Box
+from tests.support.kept import kept_at
 from tests.support.registrations import account_id, registration
 from tests.support.running import Heard, running
 
@@ -36,8 +37,7 @@ def _fill(state: Path, *names: str) -> None:
 
 
 def _names(state: Path) -> list[str]:
-    with closing(Database(state / "names.sqlite")) as database:
-        return [kept.name for kept in database.records()]
+    return [kept.name for kept in kept_at(state / "names.sqlite")]
 
 
 def _contents(state: Path) -> dict[str, bytes]:

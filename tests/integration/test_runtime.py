@@ -131,7 +131,7 @@ def _python(program: str) -> list[str]:
 async def test_a_socket_path_that_is_too_long_is_refused_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 120)
     with pytest.raises(HostError, match="cannot be made"):
-        async with running(httpd.LocalServer(path=path, routes=list)):
+        async with running(httpd.LocalServer(paths=[path], routes=list)):
             pass
 
 
