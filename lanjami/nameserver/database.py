@@ -26,6 +26,11 @@ class DamagedError(HostError):
     """What is on the disk is no whole database."""
 
 
+class GoneError(HostError):
+    """The files of the open database are not those at its path: somebody removed or replaced
+    them, and what is written can be found by nobody else."""
+
+
 class NewerError(HostError):
     """The database is of a version that this program does not know."""
 
@@ -33,6 +38,7 @@ class NewerError(HostError):
 Order = Literal["name", "id", "date"]
 _BY: dict[Order, str] = {"name": "name", "id": "id", "date": "registered, name"}
 _Row = tuple[int, Name, JamiId]
+_Files = list[tuple[int, int] | None]
 
 BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
 
@@ -45,11 +51,13 @@ _SELECT = f"SELECT {_COLUMNS} FROM names"  # noqa: S608 - no text of a client
 class Database:
     """The names and what the operator decided; used by one thread at a time.
 
-    `index` follows every change, and may be read by other threads.
+    `index` follows every change, and may be read by other threads. A method that wrote, but not
+    to what is at `path`, raises GoneError.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._files: _Files | None = None  # that are open
         self._connection = _connect(path)
         self.index = Index()
         try:
@@ -60,6 +68,7 @@ class Database:
                 self._migrate(path)
                 for row, name, id in self._connection.execute("SELECT rowid, name, id FROM names"):
                     self._index_row(row, name, id)
+                self._files = _files(path)  # by now the log is there, too
             self.index.reserved = frozenset(self.reserved())
         except BaseException:
             self._connection.close()
@@ -152,7 +161,8 @@ class Database:
         return [Name(name) for (name,) in rows]
 
     def require_readable(self) -> None:
-        """Ask something that is on the disk or in its cache."""
+        """Ask something that is on the disk or in its cache, where others find it as well."""
+        self._require_there()
         with _translated():
             self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
 
@@ -161,6 +171,10 @@ class Database:
         with _translated(), self._transaction():
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             self._connection.execute(f"PRAGMA user_version = {version}")
+
+    def copy_to(self, target: Path) -> None:
+        """Write a copy, also of a database that is gone from its path."""
+        _copy(self._connection, target)
 
     def _give(self, wanted: Record) -> list[_Row]:
         """The row that a record has now, where it is new; RequestError where it cannot be."""
@@ -225,12 +239,17 @@ class Database:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {number}")
 
+    def _require_there(self) -> None:
+        if self._files is not None and _files(self.path) != self._files:
+            raise GoneError(f"{self.path} was removed or replaced while it is open")
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._connection.execute("COMMIT")
+            self._require_there()
         except BaseException:
             if self._connection.in_transaction:  # some errors end it by themselves
                 self._connection.execute("ROLLBACK")
@@ -248,6 +267,8 @@ class Reader:
         self._connection = _connect(path, options="mode=ro", busy_s=0.0)
         with _translated():
             self._connection.execute("PRAGMA temp_store = MEMORY")  # a disk may take nothing
+            # its files are opened now, while they are there
+            self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
 
     def close(self) -> None:
         self._connection.close()
@@ -268,15 +289,28 @@ class Reader:
 def copy(path: Path, target: Path) -> None:
     """Write a consistent copy of a database, while others go on with it; DamagedError where it is
     not whole."""
-    with (
-        closing(_connect(path, options="mode=ro")) as source,
-        closing(_connect(target)) as made,
-        _translated(),
-    ):
+    with closing(_connect(path, options="mode=ro")) as source:
+        _copy(source, target)
+
+
+def _copy(source: sqlite3.Connection, target: Path) -> None:
+    with closing(_connect(target)) as made, _translated():
         source.backup(made)
         made.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
         target.chmod(0o600)
     check(target)
+
+
+def _files(path: Path) -> _Files:
+    """What tells the database at a path, its log and the log's index from other files."""
+    files: _Files = []
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            found = path.with_name(path.name + suffix).stat()
+            files.append((found.st_dev, found.st_ino))
+        except OSError:  # also where the folder cannot be looked into any longer
+            files.append(None)
+    return files
 
 
 def check(path: Path) -> None:

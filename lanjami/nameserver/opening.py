@@ -29,7 +29,7 @@ _log = log.get(__name__)
 
 Spare = Callable[[Path], str | None]
 
-_ASIDE = "damaged"
+_ASIDE, _REPLACED = "damaged", "replaced"
 _SMALLEST = 100  # bytes: the header of a database
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
@@ -71,6 +71,19 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
 def set_aside(path: Path) -> list[Path]:
     """The folders with damaged databases that were set aside and that nobody has removed."""
     return sorted(path.parent.glob(f"{_ASIDE}-*"))
+
+
+def write_anew(database: Database) -> Path | None:
+    """Write the names of an open database that is gone from its path there again; where something
+    else is there, it is kept in the folder that is returned. Raises HostError."""
+    path = database.path
+    aside = disk.unused(path.parent, _REPLACED)
+    with disk.exchanging(path.parent, aside=aside.name) as incoming:
+        database.copy_to(incoming / path.name)
+    if (aside / path.name).exists():
+        return aside
+    shutil.rmtree(aside, ignore_errors=True)  # the log, of which all was copied
+    return None
 
 
 def _is_empty(path: Path) -> bool:

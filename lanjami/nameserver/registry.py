@@ -15,9 +15,16 @@ from typing import Any, BinaryIO, TypeVar
 from lanjami.errors import HostError, RequestError
 from lanjami.limits import Limits
 from lanjami.nameserver import admin, record, signature
-from lanjami.nameserver.database import DamagedError, Database, Reader, check, copy
+from lanjami.nameserver.database import (
+    DamagedError,
+    Database,
+    GoneError,
+    Reader,
+    check,
+    copy,
+)
 from lanjami.nameserver.names import JamiId, Name, matcher
-from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside
+from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside, write_anew
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime import disk, log
@@ -77,6 +84,7 @@ class Registry:
         self._closing: Future[None] | None = None
         self._openings = 0
         self._damage: list[Path] = []
+        self._rewritten = ""  # how that came about, until the next start
         self._checked = asyncio.Event()  # all was read since the names were opened
         self._trouble = asyncio.Event()
         self._met_damage = False
@@ -100,6 +108,9 @@ class Registry:
                 except DamagedError as error:
                     _log.error("the names are damaged, opening them again", reason=error)
                     suspect = True
+                except _WrittenAnew as done:
+                    self._rewritten = str(done)
+                    _log.error("the names were written anew", reason=done)
                 except _WritableAgain:
                     _log.info("the disk takes names again")
                 finally:
@@ -217,9 +228,12 @@ class Registry:
                 self._reason = ""
             except DamagedError:
                 raise
+            except GoneError as error:
+                self._reason = f"names cannot be registered: {error}"
+                await self._write_anew(serving)
             except HostError as error:
                 self._reason = f"names cannot be registered: {error}"
-            ready(f"{self.known()} names", reason=self._reason or self._told_of_damage())
+            ready(f"{self.known()} names", reason=self._reason or self._told_of_loss())
             await asyncio.sleep(LOOK_AGAIN_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY_S - LOOK_AGAIN_S):
@@ -227,6 +241,17 @@ class Registry:
             self._trouble.clear()
             if self._met_damage:
                 raise DamagedError("a part of the database cannot be read")
+
+    async def _write_anew(self, serving: _Serving) -> None:
+        try:
+            aside = await _on(serving.thread, partial(write_anew, serving.names.database))
+        except HostError as error:
+            self._reason += f"; writing it anew failed: {error}"
+            return
+        raise _WrittenAnew(
+            f"{self._path} was removed or replaced while the box ran, and written anew with all "
+            "names" + (f"; what was there instead is in {aside}" if aside else "")
+        )
 
     async def _wait_for_the_disk(self, serving: _Serving, ready: Ready) -> None:
         why = f"names can be looked up but not registered: {serving.names.why_read_only}"
@@ -294,9 +319,9 @@ class Registry:
         self._met_damage |= isinstance(error, DamagedError)
         self._trouble.set()
 
-    def _told_of_damage(self) -> str:
+    def _told_of_loss(self) -> str:
         if not self._damage:
-            return ""
+            return self._rewritten
         return (
             "the database was damaged and replaced from a backup, so names may be lost; what is "
             f"left of it is in {self._damage[-1]}. Remove that folder when nobody misses a name"
@@ -312,6 +337,10 @@ class Registry:
         if serving.names.why_read_only:
             raise HostError(serving.names.why_read_only)
         return serving
+
+
+class _WrittenAnew(Exception):  # noqa: N818 - no error any longer
+    """The database was gone from its path and is there again."""
 
 
 class _WritableAgain(Exception):  # noqa: N818 - no error

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from lanjami.errors import HostError, LanjamiError, RequestError
 from lanjami.nameserver import signature
+from lanjami.nameserver.database import Database
 from lanjami.nameserver.names import Name
 from lanjami.nameserver.registry import SOURCE_BURST, TRIES_BURST, Registry
 from lanjami.runtime.batches import Batches
@@ -199,4 +201,85 @@ async def test_who_waits_when_it_ends_is_told() -> None:
             await asyncio.sleep(0.05)
             running.cancel()
         ended.set()
-    assert told == ["it is being stopped"] * 3
+        await ask(batches)
+    assert told == ["it is being stopped"] * 4
+
+
+# --- somebody else in the state folder -----------------------------------------------------------
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other")
+    Database(other).close()
+    other.rename(path)
+
+
+def _remove_all(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def _remove_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def _remove_index(path: Path) -> None:
+    path.with_name(f"{path.name}-shm").unlink()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _remove_all, _remove_log, _remove_index, _replace])
+async def test_names_that_are_removed_from_the_disk_are_written_there_again(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "state" / "names.sqlite"
+    path.parent.mkdir()
+    registry = Registry(path=path)
+    alice, bobby = registration("alice", 1), registration("bobby", 2)
+    async with asyncio.timeout(10), running(registry) as heard:
+        await registry.register(alice, source=HERE)
+        await asyncio.to_thread(harm, path)
+        acknowledged = False
+        while not acknowledged:  # and no answer before it is where it will be found
+            with contextlib.suppress(HostError):
+                await registry.register(bobby, source=HERE)
+                acknowledged = True
+            with contextlib.suppress(HostError):
+                assert registry.by_id(alice.id) is not None
+            await asyncio.sleep(0)
+        killed = tmp_path / "killed"
+        await asyncio.to_thread(shutil.copytree, path.parent, killed)  # as a power cut leaves it
+        while "written anew with all names" not in heard.reasons[-1]:
+            heard.ready.clear()
+            await heard.ready.wait()
+        assert registry.name_of(alice.id) == "alice"
+        assert ("what was there instead" in heard.reasons[-1]) == any(
+            path.parent.glob("replaced-*")
+        )
+    async with running(Registry(path=killed / path.name)) as heard:
+        assert heard.details == ["2 names"]
+        assert heard.reasons == [""]
+
+
+async def test_names_that_cannot_be_written_again_are_looked_up_all_the_same(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state" / "names.sqlite"
+    path.parent.mkdir()
+    registry = Registry(path=path)
+    async with asyncio.timeout(10), running(registry) as heard:
+        await registry.register(registration("alice", 1), source=HERE)
+        await asyncio.to_thread(shutil.rmtree, path.parent)
+        with pytest.raises(HostError, match="was removed or replaced"):
+            await registry.register(registration("bobby", 2), source=HERE)
+        while "writing it anew failed" not in heard.reasons[-1]:
+            heard.ready.clear()
+            await heard.ready.wait()
+        found = registry.by_name(Name("alice"))
+        assert found is not None
+        path.parent.mkdir()
+        while "written anew with all names" not in heard.reasons[-1]:
+            heard.ready.clear()
+            with contextlib.suppress(HostError):
+                await registry.register(registration("bobby", 2), source=HERE)
+            await heard.ready.wait()
+        assert registry.by_name(Name("alice")) == found
