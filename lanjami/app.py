@@ -134,6 +134,7 @@ class App:
                 refused=self._names_api.refused.total(),
                 refused_by=dict(self._names_api.refused),
             ),
+            http=status.Http(self._http.malformed),
         )
 
     @contextlib.contextmanager

@@ -55,6 +55,7 @@ class HttpServer:
         self._quick = quick
         self._request_within_s = request_within_s
         self._port: int | None = None
+        self.malformed = 0  # requests that did not follow HTTP
 
     def port(self) -> int | None:
         """The port, while it is served."""
@@ -66,7 +67,9 @@ class HttpServer:
         async with contextlib.AsyncExitStack() as opened:
             for listener in listeners:
                 opened.enter_context(listener)
-            handlers = Handlers(connections, patience_s=self._request_within_s)
+            handlers = Handlers(
+                connections, patience_s=self._request_within_s, malformed=self._count_malformed
+            )
             opened.push_async_callback(handlers.end, within_s=ENDED_WITHIN_S)
             server = await opened.enter_async_context(
                 _serving(self._routes, middlewares=[_errors, timed])
@@ -78,6 +81,9 @@ class HttpServer:
                 connections=connections,
             )
             await together(lane.run(), self._watch(port, ready))
+
+    def _count_malformed(self) -> None:
+        self.malformed += 1
 
     async def _watch(self, port: int, ready: Ready) -> None:
         try:
