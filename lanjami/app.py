@@ -143,6 +143,7 @@ class App:
         disk.make_private_folder(self._state)
         with disk.locked(self._state / layout.LOCK):
             disk.finish_exchange(self._state)
+            disk.remove_scratch(self._state)
             net.require_udp(self._config.dht.port)
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)

@@ -77,6 +77,7 @@ def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) 
     _, text = places.read_config(config_file, ())
     with disk.locked(folder / layout.LOCK):
         disk.finish_exchange(folder)
+        disk.remove_scratch(folder)
         with disk.scratch(folder) as collected:
             archive.collect(
                 collected,

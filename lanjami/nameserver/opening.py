@@ -32,6 +32,7 @@ Spare = Callable[[Path], str | None]
 _ASIDE, _REPLACED = "damaged", "replaced"
 _SMALLEST = 100  # bytes: the header of a database
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_COPIES = "lanjami-names-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
     `spare` writes the names of the newest good backup to a file and says which backup it is, or
     returns None. With `suspect`, everything is read first. Raises HostError where nothing helps.
     """
+    disk.remove_scratch(_memory(), prefix=_COPIES)
     try:
         if suspect:
             check(path)
@@ -130,10 +132,13 @@ def _proven(path: Path) -> Iterator[Record]:
             yield found
 
 
+def _memory() -> Path:
+    return _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+
+
 def _copied_to_memory(path: Path, spare: Spare, *, why: HostError) -> Opened:
-    folder = Path(tempfile.mkdtemp(prefix="lanjami-", dir=_MEMORY if _MEMORY.is_dir() else None))
     with ExitStack() as opened:
-        opened.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = opened.enter_context(disk.scratch(_memory(), prefix=_COPIES))
         try:
             for suffix in ("", "-wal"):
                 with suppress(FileNotFoundError):

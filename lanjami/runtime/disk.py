@@ -69,16 +69,29 @@ def made_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """A new private folder in `folder`, gone at the end of the block."""
+def scratch(folder: Path, *, prefix: str = _SCRATCH) -> Iterator[Path]:
+    """A new private folder in `folder`, gone at the end of the block; until then it is locked, so
+    that one whose program was killed is told from one in use."""
     try:
-        made = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+        made, lock = _made_scratch(folder, prefix)
     except OSError as error:
         raise HostError(f"{folder} takes nothing: {error.strerror}") from error
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
+
+
+def _made_scratch(folder: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        lock = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # where folders cannot be locked, none is cleaned up
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if made.exists():
+            return made, lock
+        os.close(lock)  # another program cleaned up in that very moment
 
 
 @contextlib.contextmanager
@@ -92,10 +105,17 @@ def spool(folder: Path) -> Iterator[BinaryIO]:
         raise HostError(f"{folder} takes nothing: {error.strerror or error}") from error
 
 
-def remove_scratch(folder: Path) -> None:
-    """Remove what a killed program left of its scratch folders."""
-    for left in folder.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left, ignore_errors=True)
+def remove_scratch(folder: Path, *, prefix: str = _SCRATCH) -> None:
+    """Remove the scratch folders that killed programs of ours left; not those in use."""
+    for left in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):  # not ours, in use, or gone by now
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.fstat(lock).st_uid == os.geteuid():
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left)
+            finally:
+                os.close(lock)
 
 
 def unused(folder: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -467,3 +468,52 @@ def test_the_backups_of_a_running_box_are_in_its_status(box: Box) -> None:
         manifest = json.loads(opened.read("manifest.json"))
     assert manifest["format"] == 1
     assert manifest["files"].keys() >= {"names.sqlite"}
+
+
+_BEGIN = """
+import sys, time
+from pathlib import Path
+from lanjami.runtime import disk
+with disk.scratch(Path(sys.argv[1]), prefix=sys.argv[2]) as made:
+    (made / "names.sqlite").write_bytes(b"half")
+    print(made, flush=True)
+    sys.stdin.read()
+"""
+
+
+def _begun(folder: Path, prefix: str) -> tuple["subprocess.Popen[str]", Path]:
+    """A program that has made a folder for its work, and where that is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BEGIN, str(folder), prefix],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_what_killed_programs_left_is_removed_at_the_next_start_and_nothing_else(
+    box: Box,
+) -> None:
+    _fill(box.state, "alice")
+    (box.state / "backups").mkdir()
+    places = [
+        *((box.state, ".scratch-"), (box.state / "backups", ".scratch-")),
+        (Path("/dev/shm"), "lanjami-names-"),
+    ]
+    begun = [(_begun(*place), _begun(*place)) for place in places]
+    try:
+        for (killed, _), _ in begun:
+            killed.kill()
+            killed.wait()
+        box.running()
+        for (_, left), (_, in_use) in begun:
+            while left.exists():
+                assert box.status()[0] in (0, 1)
+            assert (in_use / "names.sqlite").exists()
+    finally:
+        for pair in begun:
+            for process, _ in pair:
+                process.communicate()
+    assert not any(in_use.exists() for _, (_, in_use) in begun)
