@@ -36,6 +36,8 @@ def find(states: Sequence[Path], *, within_s: float) -> "RunningBox | None":
                     f"try: sudo {places.own_command()} …"
                 ) from error
             except OSError as error:
+                if error.errno is None and not isinstance(error, TimeoutError):
+                    continue  # the path is too long for a socket
                 raise HostError(f"the box at {state} does not answer: {error}") from error
             return RunningBox(state, connection)
     return None

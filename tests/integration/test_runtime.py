@@ -135,6 +135,21 @@ async def test_a_socket_path_that_is_too_long_is_refused_with_a_sentence(tmp_pat
             pass
 
 
+async def test_a_socket_is_made_in_the_first_folder_that_takes_it_and_is_ours_alone(
+    tmp_path: Path,
+) -> None:
+    too_long, open_to_all, own = tmp_path / ("x" * 120), tmp_path / "all" / "s", tmp_path / "own/s"
+    open_to_all.parent.mkdir(mode=0o755)
+    async with running(httpd.LocalServer(paths=[too_long, open_to_all, own], routes=list)) as heard:
+        assert heard.details == [str(own)]
+        assert own.parent.stat().st_mode & 0o777 == 0o700
+        assert own.stat().st_mode & 0o777 == 0o600
+    assert not own.exists()
+    with pytest.raises(HostError, match="is not ours alone"):
+        async with running(httpd.LocalServer(paths=[too_long, open_to_all], routes=list)):
+            pass
+
+
 async def test_a_server_that_is_not_http_is_noticed() -> None:
     async def say_no(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"no\n")
