@@ -13,8 +13,10 @@ from lanjami.backup.keeper import timestamp
 from lanjami.backup.manifest import Manifest
 from lanjami.cli import control, places
 from lanjami.cli.failure import sentences
-from lanjami.errors import ConfigError, HostError
-from lanjami.nameserver.database import Database, check, copy
+from lanjami.errors import ConfigError, HostError, RequestError
+from lanjami.nameserver.database import Database, Reader, check, copy
+from lanjami.nameserver.names import parse_id, parse_name
+from lanjami.nameserver.record import Record
 from lanjami.runtime import disk
 
 ANSWER_WITHIN_S = 300.0  # of a small box with 100,000 names
@@ -93,8 +95,20 @@ def _count_names(file: Path, names: Path) -> int:
     if not names.exists():
         raise HostError(f"{file} has no names in it")
     check(names)
-    with closing(Database(names)) as database:
+    with closing(Database(names)) as database, closing(Reader(names)) as reader:
+        for row in reader.rows("name", chosen=lambda _: True):
+            _require_shape(reader.record(row), file)
         return len(database.index)
+
+
+def _require_shape(kept: Record | None, file: Path) -> None:
+    assert kept is not None  # of a database that is ours alone
+    try:
+        parsed = parse_name(kept.name), parse_id(kept.id), parse_name(kept.signed)
+    except RequestError as error:
+        raise HostError(f"the names in {file} cannot be used: {kept.name!r}: {error}") from error
+    if parsed != (kept.name, kept.id, kept.signed):
+        raise HostError(f"the names in {file} cannot be used: {kept.name!r} has capitals")
 
 
 def _checked_config(unpacked: Path, file: Path) -> bytes:

@@ -4,8 +4,9 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -27,6 +28,18 @@ FAULTY = 1  # exit status of an audit that found something
 ANSWER_WITHIN_S = 300.0  # checking the proofs of 100,000 names takes a while on a small box
 
 
+def _of_a_box(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that is given the state folder, whether it was named before the verb or after it."""
+
+    @places.state_option
+    @click.pass_context
+    @wraps(verb)
+    def run(context: click.Context, /, *, state: Path | None, **given: Any) -> None:
+        sentences(verb)(state or context.obj, **given)
+
+    return run
+
+
 @click.group()
 @places.state_option
 @click.pass_context
@@ -41,8 +54,7 @@ def names(context: click.Context, state: Path | None) -> None:
     "--sort", type=click.Choice(["name", "id", "date"]), default="name", show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-@click.pass_obj
-@sentences
+@_of_a_box
 def list_names(state: Path | None, *, pattern: str, sort: Order, as_json: bool) -> None:
     """List the names, or those that match PATTERN, such as "al*"."""
     lines = _survey(state, admin.List(pattern, sort))
@@ -59,8 +71,7 @@ def list_names(state: Path | None, *, pattern: str, sort: Order, as_json: bool) 
 
 @names.command()
 @click.argument("name_or_id")
-@click.pass_obj
-@sentences
+@_of_a_box
 def show(state: Path | None, *, name_or_id: str) -> None:
     """Show who has a name, or which name an ID has, and check its proof."""
     shown = _perform(state, admin.Show(name_or_id), admin.Shown)
@@ -77,8 +88,7 @@ def show(state: Path | None, *, name_or_id: str) -> None:
 @names.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-@sentences
+@_of_a_box
 def remove(state: Path | None, *, name: str, yes: bool) -> None:
     """Take a name from its ID."""
     _confirm(f"Remove {name}?", yes=yes)
@@ -90,8 +100,7 @@ def remove(state: Path | None, *, name: str, yes: bool) -> None:
 @click.argument("name")
 @click.argument("new")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-@sentences
+@_of_a_box
 def rename(state: Path | None, *, name: str, new: str, yes: bool) -> None:
     """Give the ID that has NAME the name NEW."""
     _confirm(f"Rename {name} to {new}?", yes=yes)
@@ -101,8 +110,7 @@ def rename(state: Path | None, *, name: str, new: str, yes: bool) -> None:
 
 @names.command()
 @click.argument("name")
-@click.pass_obj
-@sentences
+@_of_a_box
 def reserve(state: Path | None, *, name: str) -> None:
     """Keep a name from being given; who has it keeps it."""
     _perform(state, admin.Reserve(name), None)
@@ -111,8 +119,7 @@ def reserve(state: Path | None, *, name: str) -> None:
 
 @names.command()
 @click.argument("name")
-@click.pass_obj
-@sentences
+@_of_a_box
 def unreserve(state: Path | None, *, name: str) -> None:
     """Let a reserved name be given again."""
     _perform(state, admin.Unreserve(name), None)
@@ -120,8 +127,7 @@ def unreserve(state: Path | None, *, name: str) -> None:
 
 
 @names.command()
-@click.pass_obj
-@sentences
+@_of_a_box
 def reserved(state: Path | None) -> None:
     """List the names that were reserved with `reserve`."""
     for name in _perform(state, admin.Reserved(), list[str]):
@@ -130,8 +136,7 @@ def reserved(state: Path | None) -> None:
 
 @names.command()
 @click.argument("file", type=click.File("wb"), default="-")
-@click.pass_obj
-@sentences
+@_of_a_box
 def export(state: Path | None, *, file: Any) -> None:
     """Write all names with their proofs to FILE, as JSON Lines."""
     for line in _survey(state, admin.List()):
@@ -140,8 +145,7 @@ def export(state: Path | None, *, file: Any) -> None:
 
 @names.command("import")
 @click.argument("file", type=click.File("rb"), default="-")
-@click.pass_obj
-@sentences
+@_of_a_box
 def import_names(state: Path | None, *, file: Any) -> None:
     """Take the names in FILE: all of them or, where something is in the way, none."""
     new = _take(state, file)
@@ -149,8 +153,7 @@ def import_names(state: Path | None, *, file: Any) -> None:
 
 
 @names.command()
-@click.pass_obj
-@sentences
+@_of_a_box
 def audit(state: Path | None) -> None:
     """Check the proof of every name; ends with 1 where one does not hold."""
     faulty = 0

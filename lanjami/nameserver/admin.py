@@ -8,7 +8,7 @@ import msgspec
 from lanjami.errors import RequestError
 from lanjami.nameserver import record
 from lanjami.nameserver.database import Database, Order, Reader
-from lanjami.nameserver.names import Name, matcher, parse_id, parse_name
+from lanjami.nameserver.names import matcher, parse_id, parse_name
 from lanjami.nameserver.record import Record
 
 _T = TypeVar("_T")
@@ -83,15 +83,18 @@ def perform(request: Request, ask: Ask, *, when: int) -> Any:
             found = ask(lambda database: _find(database, name_or_id))
             return Shown(found, _fault(found))
         case Remove(name):
-            _require(ask(lambda database: database.remove(parse_name(name))), name)
+            if not ask(lambda database: database.remove(parse_name(name))):
+                raise _unknown(name)
         case Rename(name, new):
             old, wanted = parse_name(name), parse_name(new)
-            _require(ask(lambda database: database.rename(old, wanted)), name)
+            if not ask(lambda database: database.rename(old, wanted)):
+                raise _unknown(name)
         case Reserve(name):
             reserved = parse_name(name)
             ask(lambda database: database.reserve(reserved, when=when))
         case Unreserve(name):
-            _require(ask(lambda database: database.unreserve(parse_name(name))), name)
+            if not ask(lambda database: database.unreserve(parse_name(name))):
+                raise RequestError(404, f"{name} is not among the names that you reserved")
         case Reserved():
             return ask(Database.reserved)
     return None
@@ -145,13 +148,12 @@ def _find(database: Database, name_or_id: str) -> Record:
     except RequestError:  # no ID, so a name
         found = database.by_name(parse_name(name_or_id))
     if found is None:
-        raise RequestError(404, f"nobody has {name_or_id}")
+        raise _unknown(name_or_id)
     return found
 
 
-def _require(found: bool, name: str) -> None:  # noqa: FBT001 - what the database answered
-    if not found:
-        raise RequestError(404, f"nobody has {Name(name)}")
+def _unknown(name_or_id: str) -> RequestError:
+    return RequestError(404, f"nobody has {name_or_id}")
 
 
 def _fault(kept: Record) -> str:

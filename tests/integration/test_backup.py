@@ -148,6 +148,17 @@ def _bad_config(file: Path) -> None:
     archive.write(file, folder, created="2026-11-22T10:00:00Z")
 
 
+def _odd_name(file: Path) -> None:
+    with zipfile.ZipFile(file) as opened:
+        opened.extract("names.sqlite", file.parent)
+    with closing(sqlite3.connect(file.parent / "names.sqlite")) as database, database:
+        database.execute("UPDATE names SET name = ? WHERE name = ?", ("\x1b[31malice", "alice"))
+    folder = file.parent / "packed"
+    folder.mkdir()
+    (file.parent / "names.sqlite").rename(folder / "names.sqlite")
+    archive.write(file, folder, created="2026-11-22T10:00:00Z")
+
+
 def _flipped(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -171,6 +182,7 @@ def _rewrite(file: Path, changed: dict[str, Callable[[bytes], bytes]]) -> None:
     [
         (_newer_format, "was made by a newer lanjami (0.1.0)"),
         (_newer_names, "of version 99, newer than this lanjami knows"),
+        (_odd_name, r"cannot be used: '\x1b[31malice'"),
         (_other_content, "node-id is not what was put into it"),
         (_no_names, "has no names in it"),
         (_bad_config, "$.dht.port"),
@@ -191,6 +203,7 @@ def test_a_backup_that_is_not_whole_or_not_for_us_changes_nothing(
     status, printed, told = box.run("restore", str(file), "--state", str(box.state))
     assert (status, printed) == (69, "")
     assert sentence in told
+    assert told.strip().isprintable()
     assert _contents(box.state) == before
 
 

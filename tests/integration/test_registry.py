@@ -2,22 +2,29 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lanjami import layout
+from lanjami.cli import control
 from lanjami.errors import HostError, LanjamiError, RequestError
-from lanjami.nameserver import signature
+from lanjami.nameserver import admin, admin_api, record, signature
 from lanjami.nameserver.database import Database
 from lanjami.nameserver.names import Name
 from lanjami.nameserver.registry import SOURCE_BURST, TRIES_BURST, Registry
 from lanjami.runtime.batches import Batches
+from lanjami.runtime.httpd import LocalServer
 from tests.support.registrations import ClientKeys, registration
 from tests.support.running import running
 
@@ -127,6 +134,87 @@ async def test_an_answer_that_may_be_kept_is_told_from_one_that_may_not(
         assert registry.revision() == first
     async with running(registry):
         assert registry.revision() != first
+
+
+# --- the operator's questions about many names ---------------------------------------------------
+
+
+def _noise(path: Path, count: int) -> None:
+    """A database with so many names, whose proofs do not hold."""
+    keys = ClientKeys(bits=2048)
+    with closing(Database(path)) as database:
+        numbered = zip(range(count), keys.exponents(), strict=False)
+        database.add(keys.record(f"name-{n:04}", exponent) for n, exponent in numbered)
+
+
+async def test_between_two_pages_names_are_looked_up_registered_and_removed(
+    tmp_path: Path,
+) -> None:
+    path, count = tmp_path / "names.sqlite", 2 * admin.PAGE + 1
+    await asyncio.to_thread(_noise, path, count)
+    registry = Registry(path=path)
+    async with running(registry):
+        pages = registry.survey(admin.List("NAME-*"))
+        read = [await asyncio.to_thread(next, pages)]
+        assert registry.by_name(Name("name-0200")) is not None
+        await registry.register(registration("name-late", 1), source=HERE)
+        await registry.perform(admin.Remove("name-0200"))
+        read += await asyncio.to_thread(list, pages)
+    listed = [msgspec.json.decode(line)["name"] for page in read for line in page.splitlines()]
+    assert len(read) == 3
+    assert listed == [f"name-{n:04}" for n in range(count) if n != 200]
+
+
+async def test_an_audit_says_page_by_page_that_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "names.sqlite"
+    await asyncio.to_thread(_noise, path, admin.PAGE)
+    registry = Registry(path=path)
+    async with running(registry):
+        await registry.register(registration("with-proof", 1), source=HERE)
+        faulty, sound = await asyncio.to_thread(list, registry.survey(admin.Audit()))
+    assert len(faulty.splitlines()) == admin.PAGE
+    assert sound == b"\n"
+
+
+async def test_while_what_is_imported_is_checked_names_are_registered(tmp_path: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class SlowFile(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            asked.set()
+            go_on.wait(10)
+            return super().readline(size)
+
+    registry = Registry(path=tmp_path / "names.sqlite")
+    lines = record.to_lines([record.of(registration("alice", 1), when=0)])
+    async with running(registry), asyncio.TaskGroup() as tasks:
+        taking = tasks.create_task(registry.take(SlowFile(b"".join(lines))))
+        await asyncio.to_thread(asked.wait)
+        await registry.register(registration("bobby", 2), source=HERE)
+        assert registry.by_name(Name("bobby")) is not None
+        go_on.set()
+        assert await taking == 1
+        assert registry.by_name(Name("alice")) is not None
+
+
+async def test_a_survey_that_breaks_off_says_why(tmp_path: Path) -> None:
+    class Failing(Registry):
+        def survey(self, request: admin.Survey) -> Iterator[bytes]:
+            yield b'{"name":"alice"}\n'
+            raise HostError("the disk is gone")
+
+    def read() -> Iterator[bytes]:
+        box = control.find([tmp_path], within_s=5.0)
+        assert box is not None
+        return box.lines("POST", "/names", msgspec.json.encode(admin.List()))
+
+    registry = Failing(path=tmp_path / "names.sqlite")
+    routes = partial(admin_api.routes, registry, tmp_path)
+    async with running(LocalServer(paths=[tmp_path / layout.CONTROL], routes=routes)):
+        lines = await asyncio.to_thread(read)
+        assert await asyncio.to_thread(next, lines) == b'{"name":"alice"}\n'
+        with pytest.raises(HostError, match="the disk is gone"):
+            await asyncio.to_thread(next, lines)
 
 
 # --- questions in batches ------------------------------------------------------------------------
