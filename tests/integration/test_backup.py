@@ -261,6 +261,21 @@ async def test_the_box_makes_a_backup_at_every_start_and_keeps_seven(tmp_path: P
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+async def test_a_damaged_backup_is_passed_over_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o700)
+    (folder / "backup-000005.zip").write_bytes(b"torn")
+
+    def collect(collected: Path) -> None:
+        (collected / "names.sqlite").write_text("names")
+
+    async with running(Keeper(folder, collect=collect)) as heard:
+        assert heard.details[0].startswith("1 kept, the newest of 20")
+    assert len([text for text in caplog.messages if "backup passed over" in text]) == 1
+
+
 async def test_a_backup_that_cannot_be_made_is_said_and_tried_again(tmp_path: Path) -> None:
     told = asyncio.Event()
     well = False
