@@ -6,7 +6,8 @@ JSON Lines.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -42,12 +43,24 @@ def routes(names: Names, folder: Path) -> list[web.RouteDef]:
         return json_answer(await names.perform(asked))
 
     async def take(request: web.Request) -> web.Response:
-        with disk.spool(folder) as file:
+        async with _in_thread(disk.spool(folder)) as file:
             async for chunk in request.content.iter_chunked(_CHUNK):
                 await asyncio.to_thread(file.write, chunk)
             return json_answer(await names.take(file))
 
     return [web.post("/names", ask), web.post("/names/import", take)]
+
+
+@asynccontextmanager
+async def _in_thread(manager: AbstractContextManager[BinaryIO]) -> AsyncIterator[BinaryIO]:
+    """Enter and leave where it may take long: a large file is slow to close for the last time."""
+    file = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield file
+    except BaseException as error:
+        await asyncio.to_thread(manager.__exit__, type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
 async def _paged(request: web.Request, pages: Iterator[bytes]) -> web.StreamResponse:

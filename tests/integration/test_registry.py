@@ -197,6 +197,25 @@ async def test_while_what_is_imported_is_checked_names_are_registered(tmp_path: 
         assert registry.by_name(Name("alice")) is not None
 
 
+async def test_an_import_over_the_socket_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    registry = Registry(path=tmp_path / "names.sqlite")
+    lines = b"".join(record.to_lines([record.of(registration("alice", 1), when=0)]))
+
+    def take(content: bytes) -> bytes:
+        box = control.find([tmp_path], within_s=5.0)
+        assert box is not None
+        return box.ask("POST", "/names/import", io.BytesIO(content))
+
+    routes = partial(admin_api.routes, registry, tmp_path)
+    local = LocalServer(paths=[tmp_path / layout.CONTROL], routes=routes)
+    async with running(registry), running(local):
+        with pytest.raises(RequestError, match="line 2: "):
+            await asyncio.to_thread(take, lines + b"{}\n")
+        assert registry.known() == 0
+        assert await asyncio.to_thread(take, b"\n" * 1_000_000 + lines) == b"1"
+        assert registry.known() == 1
+
+
 async def test_a_survey_that_breaks_off_says_why(tmp_path: Path) -> None:
     class Failing(Registry):
         def survey(self, request: admin.Survey) -> Iterator[bytes]:
