@@ -265,10 +265,14 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self._connection = _connect(path, options="mode=ro", busy_s=0.0)
-        with _translated():
-            self._connection.execute("PRAGMA temp_store = MEMORY")  # a disk may take nothing
-            # its files are opened now, while they are there
-            self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
+        try:
+            with _translated():
+                self._connection.execute("PRAGMA temp_store = MEMORY")  # a disk may take nothing
+                # its files are opened now, while they are there
+                self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         self._connection.close()
