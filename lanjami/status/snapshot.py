@@ -66,6 +66,12 @@ class Registrations(msgspec.Struct, frozen=True):
     refused_by: dict[str, int]
 
 
+class Http(msgspec.Struct, frozen=True):
+    """Counts since the start: `malformed` are requests that do not follow HTTP."""
+
+    malformed: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -79,6 +85,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     name_server: str
     names: int
     registrations: Registrations
+    http: Http = Http()
 
 
 def table(snapshot: Snapshot) -> str:
