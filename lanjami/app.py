@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,11 +49,20 @@ NOTIFY_EVERY_S = 5.0
 class App:
     """The appliance, with its configuration and its state folder.
 
-    `config_text` is the file that the configuration came from, for backups; `command` is how the
-    person who waits calls this program.
+    `control` are the places for the socket that `lanjami` asks; the first that can be had is
+    taken. `config_text` is the file that the configuration came from, for backups; `command` is
+    how the person who waits calls this program.
     """
 
-    def __init__(self, config: Config, state: Path, *, config_text: str = "", command: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: Path,
+        *,
+        control: Sequence[Path],
+        config_text: str = "",
+        command: str,
+    ) -> None:
         self._config = config
         self._config_text = config_text
         self._command = command
@@ -90,10 +99,10 @@ class App:
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
-            path=state / layout.CONTROL,
+            paths=control,
             routes=lambda: [
                 *status_api.routes(self.snapshot),
-                *admin_api.routes(self._registry.perform),
+                *admin_api.routes(self._registry, state),
                 *backup_api.routes(self._keeper.make, state / layout.BACKUPS),
             ],
         )
@@ -144,6 +153,7 @@ class App:
                 refused_by=dict(self._names_api.refused),
             ),
             proxy=self._proxy_status(),
+            http=status.Http(self._http.malformed),
         )
 
     @contextlib.contextmanager
@@ -153,6 +163,7 @@ class App:
         with disk.locked(self._state / layout.LOCK):
             disk.finish_exchange(self._state)
             self._require_a_dht_port()
+            disk.remove_scratch(self._state)
             net.require_udp(wire.PORT, shared=True)
             _, sockets = httpd.listen_on_first(self._config.http.ports)
             for sock in sockets:

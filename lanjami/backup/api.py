@@ -12,7 +12,7 @@ from lanjami.runtime import disk
 _CHUNK = 1 << 20  # bytes
 
 
-def routes(make: Callable[[Path], None], folder: Path) -> list[web.RouteDef]:
+def routes(make: Callable[[Path], object], folder: Path) -> list[web.RouteDef]:
     """`make` writes a backup to a path, which is in `folder`."""
 
     def made() -> BinaryIO:

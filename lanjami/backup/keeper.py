@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lanjami.backoff import Backoff
 from lanjami.backup import archive
-from lanjami.backup.manifest import Backup, surplus
+from lanjami.backup.manifest import Backup, Manifest, surplus
 from lanjami.errors import HostError
 from lanjami.runtime import disk, log
 from lanjami.runtime.service import Ready
@@ -41,6 +41,7 @@ class Keeper:
         self._every_s = every_s
         self._patience_s = patience_s
         self._clock = clock
+        self._backups: list[Backup] = []  # that are kept, the oldest first
 
     async def run(self, ready: Ready) -> None:
         await asyncio.to_thread(disk.make_private_folder, self._folder)
@@ -54,21 +55,24 @@ class Keeper:
                 reason = f"no backup can be made: {error}" if failing_s > self._patience_s else ""
                 wait_s = backoff.failed(after_s=0.0)
                 failing_s += wait_s
-            ready(await asyncio.to_thread(self._told), reason=reason)
+            ready(self._told(), reason=reason)
             await asyncio.sleep(wait_s)
 
-    def make(self, path: Path) -> None:
+    def make(self, path: Path) -> Manifest:
         """Write a backup to `path`. Raises HostError."""
         with disk.scratch(self._folder) as collected:
             self._collect(collected)
-            archive.write(path, collected, created=timestamp(self._clock()))
+            return archive.write(path, collected, created=timestamp(self._clock()))
 
     def _make_one(self) -> None:
-        kept = self._kept()
-        number = kept[-1].number + 1 if kept else 1
-        self.make(_file(self._folder, number))
-        for backup in surplus(self._kept()):
+        self._backups = self._kept()
+        number = self._backups[-1].number + 1 if self._backups else 1
+        path = _file(self._folder, number)
+        manifest = self.make(path)
+        self._backups.append(Backup(number, path.stat().st_size, manifest))
+        for backup in surplus(self._backups):
             _file(self._folder, backup.number).unlink(missing_ok=True)
+            self._backups.remove(backup)
         _log.debug("backup made", number=number)
 
     def unpack_newest(self, name: str, target: Path) -> str | None:
@@ -99,10 +103,10 @@ class Keeper:
         return sorted(kept, key=lambda backup: backup.number)
 
     def _told(self) -> str:
-        kept = self._kept()
-        if not kept:
+        if not self._backups:
             return "none yet"
-        return f"{len(kept)} kept, the newest of {kept[-1].manifest.created}"
+        newest = self._backups[-1].manifest.created
+        return f"{len(self._backups)} kept, the newest of {newest}"
 
 
 def timestamp(when: float) -> str:

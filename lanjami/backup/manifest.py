@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from lanjami.errors import HostError
 
@@ -18,12 +20,15 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """`created` is the box's time, as in RFC 3339; `files` are the other members by their name."""
+    """`created` is the box's time, as in RFC 3339; `files` are the other members by their name.
+
+    People are shown all but the sizes, so that no text may speak to their terminal.
+    """
 
     format: int
-    version: str
-    created: str
-    files: dict[str, File]
+    version: Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+-]{1,64}\Z")]
+    created: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
+    files: dict[Annotated[str, Meta(pattern=r"^[0-9a-z.-]{1,64}\Z")], File]
 
 
 @dataclass(frozen=True, slots=True)

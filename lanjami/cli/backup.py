@@ -13,8 +13,10 @@ from lanjami.backup.keeper import timestamp
 from lanjami.backup.manifest import Manifest
 from lanjami.cli import control, places
 from lanjami.cli.failure import sentences
-from lanjami.errors import ConfigError, HostError
-from lanjami.nameserver.database import Database, check, copy
+from lanjami.errors import ConfigError, HostError, RequestError
+from lanjami.nameserver.database import Database, Reader, check, copy
+from lanjami.nameserver.names import parse_id, parse_name
+from lanjami.nameserver.record import Record
 from lanjami.runtime import disk
 
 ANSWER_WITHIN_S = 300.0  # of a small box with 100,000 names
@@ -33,11 +35,10 @@ def backup(file: Path, *, state: Path | None, config_file: Path | None) -> None:
     Whoever has that file can pass for this box: keep it private.
     """
     folders = places.state_folders_to_look_in(state)
-    for folder in folders:
-        if control.ask(folder, "GET", "/status", within_s=ANSWER_WITHIN_S) is not None:
-            with disk.made_whole(file.absolute()) as made:
-                control.fetch(folder, "GET", "/backup", within_s=ANSWER_WITHIN_S, into=made)
-            break
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        with disk.made_whole(file.absolute()) as made:
+            box.fetch("GET", "/backup", into=made)
     else:
         _back_up_stopped(file, folders, config_file)
     manifest = archive.unpack(file, [], Path())
@@ -79,6 +80,7 @@ def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) 
     _, text = places.read_config(config_file, ())
     with disk.locked(folder / layout.LOCK):
         disk.finish_exchange(folder)
+        disk.remove_scratch(folder)
         with disk.scratch(folder) as collected:
             archive.collect(
                 collected,
@@ -94,8 +96,20 @@ def _count_names(file: Path, names: Path) -> int:
     if not names.exists():
         raise HostError(f"{file} has no names in it")
     check(names)
-    with closing(Database(names)) as database:
+    with closing(Database(names)) as database, closing(Reader(names)) as reader:
+        for row in reader.rows("name", chosen=lambda _: True):
+            _require_shape(reader.record(row), file)
         return len(database.index)
+
+
+def _require_shape(kept: Record | None, file: Path) -> None:
+    assert kept is not None  # of a database that is ours alone
+    try:
+        parsed = parse_name(kept.name), parse_id(kept.id), parse_name(kept.signed)
+    except RequestError as error:
+        raise HostError(f"the names in {file} cannot be used: {kept.name!r}: {error}") from error
+    if parsed != (kept.name, kept.id, kept.signed):
+        raise HostError(f"the names in {file} cannot be used: {kept.name!r} has capitals")
 
 
 def _checked_config(unpacked: Path, file: Path) -> bytes:

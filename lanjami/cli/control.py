@@ -1,62 +1,103 @@
-"""Speaks to a running box over the Unix socket in its state folder."""
+"""Speaks to a running box over its Unix socket."""
 
+import contextlib
 import http.client
-import io
 import shutil
 import socket
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from lanjami import layout
 from lanjami.cli import places
 from lanjami.errors import HostError, LanjamiError, RequestError
+
+_CHUNK = 256 << 10  # bytes
+
+
+def find(states: Sequence[Path], *, within_s: float) -> "RunningBox | None":
+    """The box that runs with one of the state folders; None where none does.
+
+    It has `within_s` to answer, and for each part of what it tells.
+    """
+    for state in states:
+        for path in places.control_sockets(state):
+            try:
+                if not places.is_trusted(path.parent, state):
+                    continue
+                connection = _UnixConnection(path, within_s)
+                connection.connect()
+            except (FileNotFoundError, ConnectionRefusedError):
+                continue
+            except PermissionError as error:
+                raise HostError(
+                    f"the box at {state} belongs to another user; "
+                    f"try: sudo {places.own_command()} …"
+                ) from error
+            except OSError as error:
+                if error.errno is None and not isinstance(error, TimeoutError):
+                    continue  # the path is too long for a socket
+                raise HostError(f"the box at {state} does not answer: {error}") from error
+            return RunningBox(state, connection)
+    return None
+
+
+class RunningBox:
+    """A box that can be asked once. Every method raises RequestError where it refuses, HostError
+    where it cannot answer."""
+
+    def __init__(self, state: Path, connection: http.client.HTTPConnection) -> None:
+        self._state = state
+        self._connection = connection
+
+    def ask(self, method: str, path: str, body: bytes | BinaryIO = b"") -> bytes:
+        """The answer; a file is sent from where it is, in chunks."""
+        with self._answer(method, path, body) as answer:
+            return answer.read()
+
+    def fetch(self, method: str, path: str, *, into: BinaryIO) -> None:
+        """Write the answer to a file."""
+        with self._answer(method, path) as answer:
+            shutil.copyfileobj(answer, into, _CHUNK)
+
+    def lines(self, method: str, path: str, body: bytes) -> Iterator[bytes]:
+        """The answer, a line at a time; HostError also where the box gives up in the middle."""
+        with self._answer(method, path, body) as answer:
+            rest = b""
+            while chunk := answer.read1(_CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line.startswith(b'{"error":'):
+                        raise _refusal(http.client.SERVICE_UNAVAILABLE, line)
+                    yield line + b"\n"
+
+    @contextlib.contextmanager
+    def _answer(
+        self, method: str, path: str, body: bytes | BinaryIO = b""
+    ) -> Iterator[http.client.HTTPResponse]:
+        try:
+            with contextlib.suppress(BrokenPipeError):  # by a refusal, which says why
+                self._connection.request(method, path, body)
+            answer = self._connection.getresponse()
+            if answer.status != http.client.OK:
+                raise _refusal(answer.status, answer.read())
+            yield answer
+        except (OSError, http.client.HTTPException) as error:
+            raise HostError(f"the box at {self._state} does not answer: {error}") from error
+        finally:
+            self._connection.close()
 
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, within_s: float) -> None:
-        super().__init__("localhost", timeout=within_s)
+        super().__init__("localhost", timeout=within_s, blocksize=_CHUNK)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
-
-
-def ask(state: Path, method: str, path: str, body: bytes = b"", *, within_s: float) -> bytes | None:
-    """The answer of the box with the state folder `state`; None where none runs there.
-
-    Raises RequestError where the box refuses, HostError where it cannot answer.
-    """
-    answered = io.BytesIO()
-    is_there = fetch(state, method, path, body, within_s=within_s, into=answered)
-    return answered.getvalue() if is_there else None
-
-
-def fetch(
-    state: Path, method: str, path: str, body: bytes = b"", *, within_s: float, into: BinaryIO
-) -> bool:
-    """As `ask`, with the answer written to a file; False where no box runs there."""
-    connection = _UnixConnection(state / layout.CONTROL, within_s)
-    try:
-        connection.request(method, path, body)
-        answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            raise _refusal(answer.status, answer.read())
-        shutil.copyfileobj(answer, into)
-    except (FileNotFoundError, ConnectionRefusedError):
-        return False
-    except PermissionError as error:
-        raise HostError(
-            f"the box at {state} belongs to another user; try: sudo {places.own_command()} …"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise HostError(f"the box at {state} does not answer: {error}") from error
-    finally:
-        connection.close()
-    return True
 
 
 def _refusal(status: int, content: bytes) -> LanjamiError:

@@ -24,10 +24,16 @@ def sentences(command: Callable[_P, _T]) -> Callable[_P, _T]:
         try:
             return command(*args, **kwargs)
         except LanjamiError as error:
-            click.echo(f"lanjami: {error}", err=True)
+            _tell(error)
             sys.exit(EX_CONFIG if isinstance(error, ConfigError) else EX_UNAVAILABLE)
         except (OSError, UnicodeError) as error:  # of a file that the person named
-            click.echo(f"lanjami: {error}", err=True)
+            _tell(error)
             sys.exit(EX_UNAVAILABLE)
 
     return run
+
+
+def _tell(error: Exception) -> None:
+    """A sentence may quote a file from elsewhere, which must not speak to the terminal."""
+    told = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+    click.echo(f"lanjami: {told}", err=True)

@@ -1,11 +1,14 @@
 """`lanjami names`: look after the names, of a running box or of one that is stopped."""
 
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Callable
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 import msgspec
@@ -15,14 +18,26 @@ from lanjami.cli import control, places
 from lanjami.cli.failure import sentences
 from lanjami.errors import HostError
 from lanjami.nameserver import admin
-from lanjami.nameserver.database import Database
-from lanjami.nameserver.record import Record, to_lines
+from lanjami.nameserver.database import Database, Order, Reader
+from lanjami.nameserver.record import Record
 from lanjami.runtime import disk
 
 _T = TypeVar("_T")
 
 FAULTY = 1  # exit status of an audit that found something
 ANSWER_WITHIN_S = 300.0  # checking the proofs of 100,000 names takes a while on a small box
+
+
+def _of_a_box(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that is given the state folder, whether it was named before the verb or after it."""
+
+    @places.state_option
+    @click.pass_context
+    @wraps(verb)
+    def run(context: click.Context, /, *, state: Path | None, **given: Any) -> None:
+        sentences(verb)(state or context.obj, **given)
+
+    return run
 
 
 @click.group()
@@ -39,29 +54,24 @@ def names(context: click.Context, state: Path | None) -> None:
     "--sort", type=click.Choice(["name", "id", "date"]), default="name", show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-@click.pass_obj
-@sentences
-def list_names(state: Path | None, *, pattern: str, sort: str, as_json: bool) -> None:
+@_of_a_box
+def list_names(state: Path | None, *, pattern: str, sort: Order, as_json: bool) -> None:
     """List the names, or those that match PATTERN, such as "al*"."""
-    records = [r for r in _records(state) if fnmatchcase(r.name, pattern)]
-    keys: dict[str, Callable[[Record], Any]] = {
-        "name": lambda record: record.name,
-        "id": lambda record: record.id,
-        "date": lambda record: (record.registered, record.name),
-    }
-    records.sort(key=keys[sort])
+    lines = _survey(state, admin.List(pattern, sort))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
+        _echo_json(lines)
         return
-    for record in records:
+    count = 0
+    for line in lines:
+        count += 1
+        record = msgspec.json.decode(line, type=Record)
         click.echo(f"{record.name:32}  {record.id}  {_date(record)}")
-    click.echo(f"{len(records)} names", err=True)
+    click.echo(f"{count} names", err=True)
 
 
 @names.command()
 @click.argument("name_or_id")
-@click.pass_obj
-@sentences
+@_of_a_box
 def show(state: Path | None, *, name_or_id: str) -> None:
     """Show who has a name, or which name an ID has, and check its proof."""
     shown = _perform(state, admin.Show(name_or_id), admin.Shown)
@@ -78,8 +88,7 @@ def show(state: Path | None, *, name_or_id: str) -> None:
 @names.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-@sentences
+@_of_a_box
 def remove(state: Path | None, *, name: str, yes: bool) -> None:
     """Take a name from its ID."""
     _confirm(f"Remove {name}?", yes=yes)
@@ -91,8 +100,7 @@ def remove(state: Path | None, *, name: str, yes: bool) -> None:
 @click.argument("name")
 @click.argument("new")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-@sentences
+@_of_a_box
 def rename(state: Path | None, *, name: str, new: str, yes: bool) -> None:
     """Give the ID that has NAME the name NEW."""
     _confirm(f"Rename {name} to {new}?", yes=yes)
@@ -102,8 +110,7 @@ def rename(state: Path | None, *, name: str, new: str, yes: bool) -> None:
 
 @names.command()
 @click.argument("name")
-@click.pass_obj
-@sentences
+@_of_a_box
 def reserve(state: Path | None, *, name: str) -> None:
     """Keep a name from being given; who has it keeps it."""
     _perform(state, admin.Reserve(name), None)
@@ -112,8 +119,7 @@ def reserve(state: Path | None, *, name: str) -> None:
 
 @names.command()
 @click.argument("name")
-@click.pass_obj
-@sentences
+@_of_a_box
 def unreserve(state: Path | None, *, name: str) -> None:
     """Let a reserved name be given again."""
     _perform(state, admin.Unreserve(name), None)
@@ -121,8 +127,7 @@ def unreserve(state: Path | None, *, name: str) -> None:
 
 
 @names.command()
-@click.pass_obj
-@sentences
+@_of_a_box
 def reserved(state: Path | None) -> None:
     """List the names that were reserved with `reserve`."""
     for name in _perform(state, admin.Reserved(), list[str]):
@@ -131,62 +136,90 @@ def reserved(state: Path | None) -> None:
 
 @names.command()
 @click.argument("file", type=click.File("wb"), default="-")
-@click.pass_obj
-@sentences
+@_of_a_box
 def export(state: Path | None, *, file: Any) -> None:
     """Write all names with their proofs to FILE, as JSON Lines."""
-    for line in to_lines(_records(state)):
+    for line in _survey(state, admin.List()):
         file.write(line)
 
 
 @names.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8"), default="-")
-@click.pass_obj
-@sentences
+@click.argument("file", type=click.File("rb"), default="-")
+@_of_a_box
 def import_names(state: Path | None, *, file: Any) -> None:
     """Take the names in FILE: all of them or, where something is in the way, none."""
-    new = _perform(state, admin.Import(file.read()), int)
+    new = _take(state, file)
     click.echo(f"{new} names were new")
 
 
 @names.command()
-@click.pass_obj
-@sentences
+@_of_a_box
 def audit(state: Path | None) -> None:
     """Check the proof of every name; ends with 1 where one does not hold."""
-    faulty = _perform(state, admin.Audit(), list[admin.Shown])
-    for shown in faulty:
+    faulty = 0
+    for line in _survey(state, admin.Audit()):
+        faulty += 1
+        shown = msgspec.json.decode(line, type=admin.Shown)
         click.echo(f"{shown.record.name}: {shown.fault}")
-    click.echo(f"{len(faulty)} names have no valid proof" if faulty else "every proof holds")
+    click.echo(f"{faulty} names have no valid proof" if faulty else "every proof holds")
     sys.exit(FAULTY if faulty else 0)
-
-
-def _records(state: Path | None) -> list[Record]:
-    return _perform(state, admin.List(), list[Record])
 
 
 def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None) -> _T:
     """Have the running box do it, or do it on the database of one that is stopped."""
     folders = places.state_folders_to_look_in(state)
-    for folder in folders:
-        told = control.ask(
-            folder, "POST", "/names", msgspec.json.encode(request), within_s=ANSWER_WITHIN_S
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        told = box.ask("POST", "/names", msgspec.json.encode(request))
+        return msgspec.json.decode(told, type=answer)
+    with _stopped(folders) as kept:
+        return admin.perform(  # type: ignore[no-any-return]
+            request, lambda question: question(kept), when=int(time.time())
         )
-        if told is not None:
-            return msgspec.json.decode(told, type=answer)
+
+
+def _survey(state: Path | None, request: admin.Survey) -> Iterator[bytes]:
+    """The lines of the answer that say something, from either."""
+    folders = places.state_folders_to_look_in(state)
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        yield from filter(bytes.strip, box.lines("POST", "/names", msgspec.json.encode(request)))
+        return
+    with _stopped(folders) as kept, closing(Reader(kept.path)) as reader:
+        for page in admin.survey(request, reader):
+            yield from filter(bytes.strip, page.splitlines(keepends=True))
+
+
+def _take(state: Path | None, file: BinaryIO) -> int:
+    folders = places.state_folders_to_look_in(state)
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        return msgspec.json.decode(box.ask("POST", "/names/import", file), type=int)
+    with _stopped(folders) as kept, disk.spool(kept.path.parent) as spool:
+        shutil.copyfileobj(file, spool)
+        return admin.take(spool, lambda question: question(kept))
+
+
+@contextmanager
+def _stopped(folders: list[Path]) -> Iterator[Database]:
+    """The database of the box that is stopped, in the first of the state folders that has one."""
     kept = places.folder_with_names(folders)
     if kept is None:
         raise HostError(f"there are no names in {' or '.join(map(str, folders))}")
     with disk.locked(kept / layout.LOCK):
         disk.finish_exchange(kept)
-        database = Database(kept / layout.NAMES)
-        try:
-            done = admin.perform(
-                request, lambda question: question(database), when=int(time.time())
-            )
-        finally:
-            database.close()
-    return done  # type: ignore[no-any-return]
+        with closing(Database(kept / layout.NAMES)) as database:
+            yield database
+
+
+def _echo_json(lines: Iterable[bytes]) -> None:
+    """One list, as it comes."""
+    separator = "["
+    for line in lines:
+        pretty = msgspec.json.format(line, indent=2).decode()
+        click.echo(separator + textwrap.indent(f"\n{pretty}", "  "), nl=False)
+        separator = ","
+    click.echo("[]" if separator == "[" else "\n]")
 
 
 def _confirm(question: str, *, yes: bool) -> None:

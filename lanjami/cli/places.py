@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from lanjami.runtime import disk
 
 SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
 SYSTEM_STATE = Path("/var/lib/lanjami")
+SYSTEM_RUNTIME = Path("/run/lanjami")  # RuntimeDirectory= of the unit
 
 state_option = click.option(
     "--state",
@@ -70,6 +72,22 @@ def state_folders_to_look_in(folder: Path | None) -> list[Path]:
     """Where a running box may have its state: as above, and where the system's box has it."""
     own = state_folder(folder)
     return [own] if folder is not None else [own, SYSTEM_STATE]
+
+
+def control_sockets(state: Path) -> list[Path]:
+    """Where the box with a state folder has its socket: there or, where that takes none, in the
+    first of these folders that can be made and is only its user's."""
+    if state == SYSTEM_STATE:
+        return [state / layout.CONTROL, SYSTEM_RUNTIME / layout.CONTROL]
+    user = os.getuid()
+    name = f"{sha256(os.fsencode(state.resolve())).hexdigest()[:16]}.sock"  # one user, many boxes
+    folders = (Path(f"/run/user/{user}/lanjami"), Path(f"/tmp/lanjami-{user}"))  # noqa: S108 - whose it is, is checked
+    return [state / layout.CONTROL, *(folder / name for folder in folders)]
+
+
+def is_trusted(folder: Path, state: Path) -> bool:
+    """Whether nobody else can have put a socket there that passes for that of the box."""
+    return folder in (state, SYSTEM_RUNTIME) or disk.is_private(folder)
 
 
 def folder_with_names(folders: list[Path]) -> Path | None:

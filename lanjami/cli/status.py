@@ -24,11 +24,8 @@ def status(*, state: Path | None, as_json: bool) -> None:
 
     Ends with 0 when all is well, 1 when something is worse off, 3 when it does not run.
     """
-    for folder in places.state_folders_to_look_in(state):
-        answer = control.ask(folder, "GET", "/status", within_s=ANSWER_WITHIN_S)
-        if answer is not None:
-            break
-    else:
+    box = control.find(places.state_folders_to_look_in(state), within_s=ANSWER_WITHIN_S)
+    if box is None:
         command = places.own_command()
         click.echo(
             f"lanjami is not running as this user or as the system service; "
@@ -36,6 +33,7 @@ def status(*, state: Path | None, as_json: bool) -> None:
             err=True,
         )
         sys.exit(NOT_RUNNING)
+    answer = box.ask("GET", "/status")
     snapshot = msgspec.json.decode(answer, type=Snapshot)
     click.echo(msgspec.json.format(answer, indent=2).decode() if as_json else table(snapshot))
     sys.exit(0 if snapshot.healthy else WORSE_OFF)

@@ -33,7 +33,12 @@ def up(
     journal = "JOURNAL_STREAM" in os.environ
     quiet = logging.INFO if journal or verbose else logging.WARNING
     log.to_stderr(level=logging.DEBUG if verbose > 1 else quiet, journal=journal)
+    folder = places.state_folder(state)
     box = app.App(
-        config, places.state_folder(state), config_text=text, command=places.own_command()
+        config,
+        folder,
+        control=places.control_sockets(folder),
+        config_text=text,
+        command=places.own_command(),
     )
     app.serve(box, started=click.echo)

@@ -1,17 +1,20 @@
 """What the operator does with the names, on a running box or on its database alone."""
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 import msgspec
 
 from lanjami.errors import RequestError
 from lanjami.nameserver import record
-from lanjami.nameserver.database import Database
-from lanjami.nameserver.names import Name, parse_id, parse_name
+from lanjami.nameserver.database import Database, Order, Reader
+from lanjami.nameserver.names import matcher, parse_id, parse_name
 from lanjami.nameserver.record import Record
 
 _T = TypeVar("_T")
+
+PAGE = 128  # records, of 2 kB each
+LONGEST_LINE = 64 << 10  # bytes; a record with an RSA-8192 key has 4 KiB
 
 
 class Ask(Protocol):
@@ -21,7 +24,10 @@ class Ask(Protocol):
 
 
 class List(msgspec.Struct, frozen=True, tag="list"):
-    """Every name."""
+    """The names that match a shell-style pattern, in an order."""
+
+    pattern: str = "*"
+    order: Order = "name"
 
 
 class Show(msgspec.Struct, frozen=True, tag="show"):
@@ -51,18 +57,13 @@ class Reserved(msgspec.Struct, frozen=True, tag="reserved"):
     """The names that the operator reserved."""
 
 
-class Import(msgspec.Struct, frozen=True, tag="import"):
-    """Records in JSON Lines: all are taken, or none."""
-
-    lines: str
-
-
 class Audit(msgspec.Struct, frozen=True, tag="audit"):
-    """Whether the proof of every record holds."""
+    """The names whose proof does not hold."""
 
 
-Looking = List | Show | Reserved | Audit  # change nothing
-Request = Looking | Remove | Rename | Reserve | Unreserve | Import
+Survey = List | Audit  # answered a page at a time
+Looking = Show | Reserved  # change nothing
+Request = Looking | Remove | Rename | Reserve | Unreserve
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -73,34 +74,71 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def perform(request: Request, ask: Ask, *, when: int) -> Any:
-    """Do what is asked, at `when` (seconds since 1970). Slow where many proofs are checked.
+    """Do what is asked, at `when` (seconds since 1970).
 
     Raises RequestError where it cannot be, HostError where the database refuses.
     """
     match request:
-        case List():
-            return ask(Database.records)
         case Show(name_or_id):
             found = ask(lambda database: _find(database, name_or_id))
             return Shown(found, _fault(found))
         case Remove(name):
-            _require(ask(lambda database: database.remove(parse_name(name))), name)
+            if not ask(lambda database: database.remove(parse_name(name))):
+                raise _unknown(name)
         case Rename(name, new):
             old, wanted = parse_name(name), parse_name(new)
-            _require(ask(lambda database: database.rename(old, wanted)), name)
+            if not ask(lambda database: database.rename(old, wanted)):
+                raise _unknown(name)
         case Reserve(name):
             reserved = parse_name(name)
             ask(lambda database: database.reserve(reserved, when=when))
         case Unreserve(name):
-            _require(ask(lambda database: database.unreserve(parse_name(name))), name)
+            if not ask(lambda database: database.unreserve(parse_name(name))):
+                raise RequestError(404, f"{name} is not among the names that you reserved")
         case Reserved():
             return ask(Database.reserved)
-        case Import(lines):
-            records = record.from_lines(lines.encode())
-            return ask(lambda database: database.add(records))
-        case Audit():
-            return [Shown(r, fault) for r in ask(Database.records) if (fault := _fault(r))]
     return None
+
+
+def survey(request: Survey, reader: Reader) -> Iterator[bytes]:
+    """The answer a page at a time, in JSON Lines: a Record each for List, a Shown each for Audit.
+
+    A page without any is an empty line, for whoever waits. Which names there are, and their order,
+    is decided at once; each page is as it is when it is read. Slow where proofs are checked.
+    """
+    listed = request if isinstance(request, List) else List()
+    rows = reader.rows(listed.order, chosen=matcher([listed.pattern.lower()]))
+    for first in range(0, len(rows), PAGE):
+        page = (reader.record(row) for row in rows[first : first + PAGE])
+        there = [kept for kept in page if kept is not None]  # some may be gone by now
+        if isinstance(request, Audit):
+            faulty = (Shown(kept, fault) for kept in there if (fault := _fault(kept)))
+            lines = b"".join(msgspec.json.encode(shown) + b"\n" for shown in faulty)
+        else:
+            lines = b"".join(record.to_lines(there))
+        yield lines or b"\n"
+
+
+def take(file: BinaryIO, ask: Ask) -> int:
+    """Take the records that are in `file` as JSON Lines, all of them or none; how many were new.
+
+    All proofs are checked before the database is asked for the first time, so that it is held up
+    for the writing only. Raises RequestError that names the first wrong line, or all that is in
+    the way; HostError where the database refuses. Slow.
+    """
+    for number, line in enumerate(_lines(file), start=1):
+        try:
+            record.from_lines(line)
+        except RequestError as error:  # which counts from this line
+            told = str(error).removeprefix("line 1: ")
+            raise RequestError(400, f"line {number}: {told}") from error
+    proven = (msgspec.json.decode(line, type=Record) for line in _lines(file) if line.strip())
+    return ask(lambda database: database.add(proven))
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    return iter(lambda: file.readline(LONGEST_LINE), b"")
 
 
 def _find(database: Database, name_or_id: str) -> Record:
@@ -110,13 +148,12 @@ def _find(database: Database, name_or_id: str) -> Record:
     except RequestError:  # no ID, so a name
         found = database.by_name(parse_name(name_or_id))
     if found is None:
-        raise RequestError(404, f"nobody has {name_or_id}")
+        raise _unknown(name_or_id)
     return found
 
 
-def _require(found: bool, name: str) -> None:  # noqa: FBT001 - what the database answered
-    if not found:
-        raise RequestError(404, f"nobody has {Name(name)}")
+def _unknown(name_or_id: str) -> RequestError:
+    return RequestError(404, f"nobody has {name_or_id}")
 
 
 def _fault(kept: Record) -> str:

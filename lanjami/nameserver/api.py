@@ -32,7 +32,6 @@ _DESCRIPTION = importlib.resources.files(__package__).joinpath("openapi.json").r
 
 
 _QUICK = re.compile("/name/([a-z0-9_-]{3,32})|/addr/([0-9a-f]{40})")
-MOST_ANSWERS = 4096  # kept ready, of 2 kB each
 
 LARGEST_BODY = 16 * 1024  # bytes of a registration; one with an RSA-8192 key has 4 KiB
 
@@ -50,7 +49,6 @@ class Names(Protocol):
     def by_name(self, name: Name) -> Record | None: ...
     def by_id(self, id: JamiId) -> Record | None: ...
     def name_of(self, id: JamiId) -> Name | None: ...
-    def revision(self) -> tuple[int, int]: ...
     async def register(self, wanted: Registration, *, source: str) -> None: ...
 
 
@@ -61,8 +59,6 @@ class Api:
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._answers: dict[str, Answer] = {}
-        self._revision: tuple[int, int] | None = None
         self.registered = 0
         self.refused: Counter[str] = Counter()
 
@@ -87,23 +83,14 @@ class Api:
         asked = _QUICK.fullmatch(target)
         if asked is None:
             return None
+        name, id = asked.groups()
         try:
-            revision = self._names.revision()
-            if revision != self._revision:
-                self._revision, self._answers = revision, {}
-            kept = self._answers.get(target)
-            if kept is not None:
-                return kept
-            name, id = asked.groups()
             found = self._found_id(JamiId(id)) if name is None else self._found(Name(name))
         except RequestError as error:
             return Answer(error.status, refusal(error))
         except HostError:
             return None
-        if len(self._answers) == MOST_ANSWERS:
-            del self._answers[next(iter(self._answers))]
-        answer = self._answers[target] = Answer(200, msgspec.json.encode(found))
-        return answer
+        return Answer(200, msgspec.json.encode(found))
 
     async def _look_up_name(self, request: web.Request) -> web.Response:
         return json_answer(self._found(parse_name(request.match_info["name"])))

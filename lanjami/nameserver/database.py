@@ -8,9 +8,11 @@ the database refuses, and DamagedError where what is on the disk is no whole dat
 import importlib.resources
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -24,9 +26,19 @@ class DamagedError(HostError):
     """What is on the disk is no whole database."""
 
 
+class GoneError(HostError):
+    """The files of the open database are not those at its path: somebody removed or replaced
+    them, and what is written can be found by nobody else."""
+
+
 class NewerError(HostError):
     """The database is of a version that this program does not know."""
 
+
+Order = Literal["name", "id", "date"]
+_BY: dict[Order, str] = {"name": "name", "id": "id", "date": "registered, name"}
+_Row = tuple[int, Name, JamiId]
+_Files = list[tuple[int, int] | None]
 
 BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
 
@@ -39,10 +51,13 @@ _SELECT = f"SELECT {_COLUMNS} FROM names"  # noqa: S608 - no text of a client
 class Database:
     """The names and what the operator decided; used by one thread at a time.
 
-    `index` follows every change, and may be read by other threads.
+    `index` follows every change, and may be read by other threads. A method that wrote, but not
+    to what is at `path`, raises GoneError.
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: _Files | None = None  # that are open
         self._connection = _connect(path)
         self.index = Index()
         try:
@@ -53,6 +68,7 @@ class Database:
                 self._migrate(path)
                 for row, name, id in self._connection.execute("SELECT rowid, name, id FROM names"):
                     self._index_row(row, name, id)
+                self._files = _files(path)  # by now the log is there, too
             self.index.reserved = frozenset(self.reserved())
         except BaseException:
             self._connection.close()
@@ -67,35 +83,35 @@ class Database:
     def by_id(self, id: JamiId) -> Record | None:
         return self._find("id", id)
 
-    def records(self) -> list[Record]:
-        """All names, in the order of the alphabet."""
-        with _translated():
-            rows = self._connection.execute(f"{_SELECT} ORDER BY name").fetchall()
-        return [Record(*row) for row in rows]
-
     def register(self, wanted: Sequence[Record]) -> list[RequestError | None]:
         """Give each name to its ID, for ever; again for the same pair is no error.
 
         RequestError (403) stands in the place of one whose name or ID is taken, or whose name is
         reserved. Where this raises, none was given.
         """
+        new, refused = list[_Row](), list[RequestError | None]()
         with _translated(), self._transaction():
-            new, refused = self._give(wanted)
+            for record in wanted:
+                try:
+                    new += self._give(record)
+                    refused.append(None)
+                except RequestError as error:
+                    refused.append(error)
         self._add_to_index(new)
         return refused
 
-    def add(self, records: Sequence[Record]) -> int:
+    def add(self, records: Iterable[Record]) -> int:
         """Take all records or, with RequestError (403) that lists what is in the way, none.
 
         Records that are there already are passed over; returns how many were new.
         """
+        new, conflicts = list[_Row](), list[str]()
         with _translated(), self._transaction():
-            new, refused = self._give(records)
-            conflicts = [
-                f"{record.name}: {error}"
-                for record, error in zip(records, refused, strict=True)
-                if error
-            ]
+            for record in records:
+                try:
+                    new += self._give(record)
+                except RequestError as error:
+                    conflicts.append(f"{record.name}: {error}")
             if conflicts:
                 raise RequestError(403, "nothing was taken, because: " + "; ".join(conflicts))
         self._add_to_index(new)
@@ -145,7 +161,8 @@ class Database:
         return [Name(name) for (name,) in rows]
 
     def require_readable(self) -> None:
-        """Ask something that is on the disk or in its cache."""
+        """Ask something that is on the disk or in its cache, where others find it as well."""
+        self._require_there()
         with _translated():
             self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
 
@@ -155,19 +172,15 @@ class Database:
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             self._connection.execute(f"PRAGMA user_version = {version}")
 
-    def _give(
-        self, wanted: Iterable[Record]
-    ) -> tuple[list[tuple[int, Record]], list[RequestError | None]]:
-        """The rows of the records that were new, and why each was refused."""
-        new, refused = [], list[RequestError | None]()
-        for record in wanted:
-            try:
-                if self._require_free(record):
-                    new.append((self._insert(record), record))
-                refused.append(None)
-            except RequestError as error:
-                refused.append(error)
-        return new, refused
+    def copy_to(self, target: Path) -> None:
+        """Write a copy, also of a database that is gone from its path."""
+        _copy(self._connection, target)
+
+    def _give(self, wanted: Record) -> list[_Row]:
+        """The row that a record has now, where it is new; RequestError where it cannot be."""
+        if not self._require_free(wanted):
+            return []
+        return [(self._insert(wanted), wanted.name, wanted.id)]
 
     def _require_free(self, wanted: Record) -> bool:
         """False where the pair is there already; RequestError where it cannot be."""
@@ -197,9 +210,9 @@ class Database:
         except ValueError as error:
             raise DamagedError(f"the database of names is damaged: row {row} has no ID") from error
 
-    def _add_to_index(self, new: Iterable[tuple[int, Record]]) -> None:
-        for row, record in new:
-            self.index.add(row, record.name, record.id)
+    def _add_to_index(self, new: Iterable[_Row]) -> None:
+        for row in new:
+            self.index.add(*row)
 
     def _find(self, column: str, value: str) -> Record | None:
         with _translated():
@@ -226,12 +239,17 @@ class Database:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {number}")
 
+    def _require_there(self) -> None:
+        if self._files is not None and _files(self.path) != self._files:
+            raise GoneError(f"{self.path} was removed or replaced while it is open")
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._connection.execute("COMMIT")
+            self._require_there()
         except BaseException:
             if self._connection.in_transaction:  # some errors end it by themselves
                 self._connection.execute("ROLLBACK")
@@ -239,10 +257,22 @@ class Database:
 
 
 class Reader:
-    """Reads single rows, beside the thread that owns the database, and never waits for it."""
+    """Reads beside the thread that owns the database, and never waits for it.
+
+    No transaction is longer than a call, so that the write-ahead log does not grow while somebody
+    takes their time.
+    """
 
     def __init__(self, path: Path) -> None:
         self._connection = _connect(path, options="mode=ro", busy_s=0.0)
+        try:
+            with _translated():
+                self._connection.execute("PRAGMA temp_store = MEMORY")  # a disk may take nothing
+                # its files are opened now, while they are there
+                self._connection.execute("SELECT name FROM names LIMIT 1").fetchone()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         self._connection.close()
@@ -253,19 +283,38 @@ class Reader:
             found = self._connection.execute(f"{_SELECT} WHERE rowid = ?", (row,)).fetchone()
         return None if found is None else Record(*found)
 
+    def rows(self, order: Order, *, chosen: Callable[[Name], bool]) -> Sequence[int]:
+        """The rows of the names that are `chosen`, in an order, in 8 bytes each."""
+        with _translated():
+            found = self._connection.execute(f"SELECT rowid, name FROM names ORDER BY {_BY[order]}")  # noqa: S608 - no text of a client
+            return array("q", (row for row, name in found if chosen(name)))
+
 
 def copy(path: Path, target: Path) -> None:
     """Write a consistent copy of a database, while others go on with it; DamagedError where it is
     not whole."""
-    with (
-        closing(_connect(path, options="mode=ro")) as source,
-        closing(_connect(target)) as made,
-        _translated(),
-    ):
+    with closing(_connect(path, options="mode=ro")) as source:
+        _copy(source, target)
+
+
+def _copy(source: sqlite3.Connection, target: Path) -> None:
+    with closing(_connect(target)) as made, _translated():
         source.backup(made)
         made.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
         target.chmod(0o600)
     check(target)
+
+
+def _files(path: Path) -> _Files:
+    """What tells the database at a path, its log and the log's index from other files."""
+    files: _Files = []
+    for suffix in ("", "-wal", "-shm"):
+        try:
+            found = path.with_name(path.name + suffix).stat()
+            files.append((found.st_dev, found.st_ino))
+        except OSError:  # also where the folder cannot be looked into any longer
+            files.append(None)
+    return files
 
 
 def check(path: Path) -> None:

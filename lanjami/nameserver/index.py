@@ -14,7 +14,6 @@ class Index:
         self._rows: dict[Name, tuple[int, bytes]] = {}  # the row and the ID's 20 bytes
         self._names: dict[bytes, Name] = {}
         self.reserved: frozenset[Name] = frozenset()
-        self.revision = 0  # grows with every change after which an earlier answer may be wrong
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -38,10 +37,8 @@ class Index:
     def remove(self, name: Name) -> None:
         _, key = self._rows.pop(name)
         del self._names[key]
-        self.revision += 1
 
     def rename(self, name: Name, new: Name) -> None:
         found = self._rows.pop(name)
         self._rows[new] = found
         self._names[found[1]] = new
-        self.revision += 1

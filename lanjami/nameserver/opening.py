@@ -29,9 +29,10 @@ _log = log.get(__name__)
 
 Spare = Callable[[Path], str | None]
 
-_ASIDE = "damaged"
+_ASIDE, _REPLACED = "damaged", "replaced"
 _SMALLEST = 100  # bytes: the header of a database
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_COPIES = "lanjami-names-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
     `spare` writes the names of the newest good backup to a file and says which backup it is, or
     returns None. With `suspect`, everything is read first. Raises HostError where nothing helps.
     """
+    disk.remove_scratch(_memory(), prefix=_COPIES)
     try:
         if suspect:
             check(path)
@@ -71,6 +73,19 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
 def set_aside(path: Path) -> list[Path]:
     """The folders with damaged databases that were set aside and that nobody has removed."""
     return sorted(path.parent.glob(f"{_ASIDE}-*"))
+
+
+def write_anew(database: Database) -> Path | None:
+    """Write the names of an open database that is gone from its path there again; where something
+    else is there, it is kept in the folder that is returned. Raises HostError."""
+    path = database.path
+    aside = disk.unused(path.parent, _REPLACED)
+    with disk.exchanging(path.parent, aside=aside.name) as incoming:
+        database.copy_to(incoming / path.name)
+    if (aside / path.name).exists():
+        return aside
+    shutil.rmtree(aside, ignore_errors=True)  # the log, of which all was copied
+    return None
 
 
 def _is_empty(path: Path) -> bool:
@@ -117,10 +132,13 @@ def _proven(path: Path) -> Iterator[Record]:
             yield found
 
 
+def _memory() -> Path:
+    return _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+
+
 def _copied_to_memory(path: Path, spare: Spare, *, why: HostError) -> Opened:
-    folder = Path(tempfile.mkdtemp(prefix="lanjami-", dir=_MEMORY if _MEMORY.is_dir() else None))
     with ExitStack() as opened:
-        opened.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = opened.enter_context(disk.scratch(_memory(), prefix=_COPIES))
         try:
             for suffix in ("", "-wal"):
                 with suppress(FileNotFoundError):

@@ -3,20 +3,28 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from lanjami.errors import HostError, RequestError
 from lanjami.limits import Limits
 from lanjami.nameserver import admin, record, signature
-from lanjami.nameserver.database import DamagedError, Database, check, copy
+from lanjami.nameserver.database import (
+    DamagedError,
+    Database,
+    GoneError,
+    Reader,
+    check,
+    copy,
+)
 from lanjami.nameserver.names import JamiId, Name, matcher
-from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside
+from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside, write_anew
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime import disk, log
@@ -74,8 +82,8 @@ class Registry:
         self._clock = clock
         self._serving: _Serving | None = None
         self._closing: Future[None] | None = None
-        self._openings = 0
         self._damage: list[Path] = []
+        self._rewritten = ""  # how that came about, until the next start
         self._checked = asyncio.Event()  # all was read since the names were opened
         self._trouble = asyncio.Event()
         self._met_damage = False
@@ -99,6 +107,9 @@ class Registry:
                 except DamagedError as error:
                     _log.error("the names are damaged, opening them again", reason=error)
                     suspect = True
+                except _WrittenAnew as done:
+                    self._rewritten = str(done)
+                    _log.error("the names were written anew", reason=done)
                 except _WritableAgain:
                     _log.info("the disk takes names again")
                 finally:
@@ -113,10 +124,6 @@ class Registry:
     def known(self) -> int:
         """How many names there are; 0 while they are not open."""
         return 0 if self._serving is None else len(self._serving.names.database.index)
-
-    def revision(self) -> tuple[int, int]:
-        """What differs from earlier when what was found earlier may be wrong."""
-        return self._openings, self._open().names.database.index.revision
 
     def by_name(self, name: Name) -> Record | None:
         """Who has a name; RequestError (400) where nobody has it nor will be given it."""
@@ -147,9 +154,7 @@ class Registry:
         Raises RequestError: 401 where the proof does not hold, 403 where the name or the ID is
         taken or the name reserved.
         """
-        serving = self._open()
-        if serving.names.why_read_only:
-            raise HostError(serving.names.why_read_only)
+        serving = self._writable()
         is_new = serving.names.database.index.id_of(wanted.name) != wanted.id
         if is_new:
             self._require_room(wanted.name, serving, source)
@@ -166,19 +171,25 @@ class Registry:
 
     async def perform(self, request: admin.Request) -> Any:
         """Do what the operator asks; see `admin.perform`."""
-        serving = self._open()
-        if serving.names.why_read_only and not isinstance(request, admin.Looking):
-            raise HostError(serving.names.why_read_only)
+        serving = self._open() if isinstance(request, admin.Looking) else self._writable()
+        when = int(self._clock())
+        return await asyncio.to_thread(admin.perform, request, _asking(serving), when=when)
 
-        def ask(question: Callable[[Database], _T]) -> _T:
-            return serving.thread.submit(question, serving.names.database).result()
+    def survey(self, request: admin.Survey) -> Iterator[bytes]:
+        """What the operator asks of many names; see `admin.survey`.
 
-        return await asyncio.to_thread(admin.perform, request, ask, when=int(self._clock()))
+        Every page is slow, and for any thread but the loop's.
+        """
+        with closing(Reader(self._open().names.path)) as reader:
+            yield from admin.survey(request, reader)
+
+    async def take(self, file: BinaryIO) -> int:
+        """Take what the operator exported; see `admin.take`."""
+        return await asyncio.to_thread(admin.take, file, _asking(self._writable()))
 
     def copy_to(self, path: Path) -> None:
         """Write a whole copy of the names to `path`; slow, and for any thread but the loop's."""
-        if why := self._open().names.why_read_only:
-            raise HostError(why)
+        self._writable()
         disk.require_room(path.parent, 2 * self._path.stat().st_size)
         copy(self._path, path)
 
@@ -188,7 +199,6 @@ class Registry:
         self._trouble.clear()
         self._met_damage = False
         self._reason = ""
-        self._openings += 1
         self._serving = serving
         if serving.names.why_read_only:
             self._checked.set()  # when it was copied
@@ -212,9 +222,12 @@ class Registry:
                 self._reason = ""
             except DamagedError:
                 raise
+            except GoneError as error:
+                self._reason = f"names cannot be registered: {error}"
+                await self._write_anew(serving)
             except HostError as error:
                 self._reason = f"names cannot be registered: {error}"
-            ready(f"{self.known()} names", reason=self._reason or self._told_of_damage())
+            ready(f"{self.known()} names", reason=self._reason or self._told_of_loss())
             await asyncio.sleep(LOOK_AGAIN_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY_S - LOOK_AGAIN_S):
@@ -222,6 +235,17 @@ class Registry:
             self._trouble.clear()
             if self._met_damage:
                 raise DamagedError("a part of the database cannot be read")
+
+    async def _write_anew(self, serving: _Serving) -> None:
+        try:
+            aside = await _on(serving.thread, partial(write_anew, serving.names.database))
+        except HostError as error:
+            self._reason += f"; writing it anew failed: {error}"
+            return
+        raise _WrittenAnew(
+            f"{self._path} was removed or replaced while the box ran, and written anew with all "
+            "names" + (f"; what was there instead is in {aside}" if aside else "")
+        )
 
     async def _wait_for_the_disk(self, serving: _Serving, ready: Ready) -> None:
         why = f"names can be looked up but not registered: {serving.names.why_read_only}"
@@ -289,9 +313,9 @@ class Registry:
         self._met_damage |= isinstance(error, DamagedError)
         self._trouble.set()
 
-    def _told_of_damage(self) -> str:
+    def _told_of_loss(self) -> str:
         if not self._damage:
-            return ""
+            return self._rewritten
         return (
             "the database was damaged and replaced from a backup, so names may be lost; what is "
             f"left of it is in {self._damage[-1]}. Remove that folder when nobody misses a name"
@@ -301,6 +325,16 @@ class Registry:
         if self._serving is None:
             raise HostError("the names are not open for now")
         return self._serving
+
+    def _writable(self) -> _Serving:
+        serving = self._open()
+        if serving.names.why_read_only:
+            raise HostError(serving.names.why_read_only)
+        return serving
+
+
+class _WrittenAnew(Exception):  # noqa: N818 - no error any longer
+    """The database was gone from its path and is there again."""
 
 
 class _WritableAgain(Exception):  # noqa: N818 - no error
@@ -319,6 +353,13 @@ def _serving(
         most_waiting=MOST_WAITING,
     )
     return _Serving(thread, names, registering)
+
+
+def _asking(serving: _Serving) -> admin.Ask:
+    def ask(question: Callable[[Database], _T]) -> _T:
+        return serving.thread.submit(question, serving.names.database).result()
+
+    return ask
 
 
 async def _asked(serving: _Serving, question: Callable[[Database], _T]) -> _T:

@@ -10,6 +10,8 @@ from lanjami.errors import HostError
 Q = TypeVar("Q")
 A = TypeVar("A")
 
+_OVER = "it is being stopped"
+
 
 class Batches(Generic[Q, A]):
     """Gathers what is asked while `work` is busy in `thread`, and then asks it all at once.
@@ -32,9 +34,12 @@ class Batches(Generic[Q, A]):
         self._most_waiting = most_waiting
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._is_asked = asyncio.Event()
+        self._is_over = False
 
     async def ask(self, question: Q) -> A:
-        """The answer; HostError where too many wait already. Needs `run` to run."""
+        """The answer; HostError where too many wait already, or `run` has ended."""
+        if self._is_over:
+            raise HostError(_OVER)
         if len(self._waiting) >= self._most_waiting:
             raise HostError(f"{self._most_waiting} others wait already")
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
@@ -54,8 +59,9 @@ class Batches(Generic[Q, A]):
                 for (_, future), answer in zip(batch, await self._asked(batch), strict=True):
                     _settle(future, answer)
         finally:
+            self._is_over = True
             for _, future in batch + self._waiting:
-                _settle(future, HostError("it is being stopped"))
+                _settle(future, HostError(_OVER))
 
     async def _asked(self, batch: Sequence[tuple[Q, asyncio.Future[A]]]) -> Sequence[A | Exception]:
         loop = asyncio.get_running_loop()

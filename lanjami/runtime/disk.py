@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,14 @@ def make_private_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"the folder {folder} cannot be made: {error.strerror}") from error
+
+
+def is_private(folder: Path) -> bool:
+    """Whether it is a folder that is ours and that nobody else may look into; where nothing is
+    there, FileNotFoundError."""
+    found = folder.lstat()
+    is_ours = found.st_uid == os.geteuid()
+    return is_ours and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -60,22 +69,53 @@ def made_whole(path: Path, *, mode: int = 0o600) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """A new private folder in `folder`, gone at the end of the block."""
+def scratch(folder: Path, *, prefix: str = _SCRATCH) -> Iterator[Path]:
+    """A new private folder in `folder`, gone at the end of the block; until then it is locked, so
+    that one whose program was killed is told from one in use."""
     try:
-        made = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder))
+        made, lock = _made_scratch(folder, prefix)
     except OSError as error:
         raise HostError(f"{folder} takes nothing: {error.strerror}") from error
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+        os.close(lock)
 
 
-def remove_scratch(folder: Path) -> None:
-    """Remove what a killed program left of its scratch folders."""
-    for left in folder.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left, ignore_errors=True)
+def _made_scratch(folder: Path, prefix: str) -> tuple[Path, int]:
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+        lock = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # where folders cannot be locked, none is cleaned up
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if made.exists():
+            return made, lock
+        os.close(lock)  # another program cleaned up in that very moment
+
+
+@contextlib.contextmanager
+def spool(folder: Path) -> Iterator[BinaryIO]:
+    """A file without a name on the disk of `folder`, gone when it is closed, however that comes
+    about. Raises HostError where the disk refuses, also what the block writes."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as error:
+        raise HostError(f"{folder} takes nothing: {error.strerror or error}") from error
+
+
+def remove_scratch(folder: Path, *, prefix: str = _SCRATCH) -> None:
+    """Remove the scratch folders that killed programs of ours left; not those in use."""
+    for left in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):  # not ours, in use, or gone by now
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if os.fstat(lock).st_uid == os.geteuid():
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left)
+            finally:
+                os.close(lock)
 
 
 def unused(folder: Path, name: str) -> Path:

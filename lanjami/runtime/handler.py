@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from lanjami.errors import RequestError
 from lanjami.runtime import log
 from lanjami.runtime.connections import Connections
 from lanjami.runtime.fastlane import Guest
@@ -27,9 +26,13 @@ _OPTIONS: dict[str, Any] = {"access_log": None, "lingering_time": LINGER_S}
 class Handlers:
     """What the handlers of one server share, and their end."""
 
-    def __init__(self, connections: Connections, *, patience_s: float) -> None:
+    def __init__(
+        self, connections: Connections, *, patience_s: float, malformed: Callable[[], None]
+    ) -> None:
+        """`malformed` is called for each request that does not follow HTTP."""
         self.connections = connections
         self.patience_s = patience_s
+        self.malformed = malformed
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def end(self, *, within_s: float) -> None:
@@ -95,8 +98,9 @@ class Handler(web.RequestHandler):
         connections.waits(self._guest, now=self._clock.time())
         try:
             await request.read()
-        except web.RequestPayloadError as error:
-            raise RequestError(400, "the body does not follow HTTP") from error
+        except web.RequestPayloadError:
+            self._handlers.malformed()
+            return self._refusal("the body does not follow HTTP", status=400)
         connections.is_answered(self._guest)
         self._set_answering(is_answering=True)
         try:
@@ -119,8 +123,17 @@ class Handler(web.RequestHandler):
             _log.exception("a request failed", path=request.path)
             sentence = "this server has a bug"
         else:
+            self._handlers.malformed()
             # the rest of it quotes what came
             sentence = "this is no HTTP request: " + (message or "").partition("\n")[0][:80]
+        return self._refusal(sentence, status=status)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Of a body that cannot be read, the library complains again after it was answered."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
+    def _refusal(self, sentence: str, *, status: int) -> web.StreamResponse:
         refusal = _Refusal(sentence, status=status, heard=self._hear_out)
         refusal.force_close()
         return refusal

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from lanjami.errors import HostError, RequestError
-from lanjami.runtime import log, net
+from lanjami.runtime import disk, log, net
 from lanjami.runtime.connections import Connections, places
 from lanjami.runtime.fastlane import FastLane
 from lanjami.runtime.handler import Handler, Handlers, timed
@@ -20,11 +20,10 @@ from lanjami.runtime.service import Ready, together
 
 _log = log.get(__name__)
 
-LARGEST_BODY = 16 * 1024  # bytes
+LARGEST_BODY = 16 * 1024  # bytes, of one that is read as a whole
 REQUEST_WITHIN_S = 10.0  # from the opening, or the answer before, to its last byte
 STOP_S = 0.15  # for what is being answered; the library may take it twice
 ENDED_WITHIN_S = 0.05  # for what was cancelled then
-LARGEST_IMPORT = 256 << 20  # bytes, from our own user only
 RETRY_AFTER_S = 5
 CHECK_EVERY_S = 10.0
 CHECK_WITHIN_S = 5.0
@@ -62,6 +61,7 @@ class HttpServer:
         self._quick = quick
         self._request_within_s = request_within_s
         self._port: int | None = None
+        self.malformed = 0  # requests that did not follow HTTP
 
     def port(self) -> int | None:
         """The port, while it is served."""
@@ -75,7 +75,9 @@ class HttpServer:
         async with contextlib.AsyncExitStack() as opened:
             for listener in listeners:
                 opened.enter_context(listener)
-            handlers = Handlers(connections, patience_s=self._request_within_s)
+            handlers = Handlers(
+                connections, patience_s=self._request_within_s, malformed=self._count_malformed
+            )
             opened.push_async_callback(handlers.end, within_s=ENDED_WITHIN_S)
             server = await opened.enter_async_context(
                 _serving(
@@ -90,6 +92,9 @@ class HttpServer:
             )
             await together(lane.run(), self._watch(port, missed, ready))
 
+    def _count_malformed(self) -> None:
+        self.malformed += 1
+
     async def _watch(self, port: int, missed: str, ready: Ready) -> None:
         try:
             while True:
@@ -102,29 +107,28 @@ class HttpServer:
 
 
 class LocalServer:
-    """Serves `routes` on the Unix socket at `path`, for the same user only."""
+    """Serves `routes` on a Unix socket, for the same user only: at the first of `paths` that can
+    be made. The folders of the others are made, too, and have to be ours alone."""
 
     name = "status"
 
-    def __init__(self, *, path: Path, routes: Routes) -> None:
-        self._path = path
+    def __init__(self, *, paths: Sequence[Path], routes: Routes) -> None:
+        self._paths = paths
         self._routes = routes
 
     async def run(self, ready: Ready) -> None:
-        sock = await asyncio.to_thread(_listen_privately, self._path)
+        path, sock = await asyncio.to_thread(_listen_on_first_path, self._paths)
         loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as opened:
             opened.enter_context(sock)
-            server = await opened.enter_async_context(
-                _serving(self._routes, middlewares=[_errors], largest_body=LARGEST_IMPORT)
-            )
+            server = await opened.enter_async_context(_serving(self._routes, middlewares=[_errors]))
             listening = await loop.create_server(server, sock=sock)
             opened.callback(listening.close)
             try:
-                ready(str(self._path))
+                ready(str(path))
                 await asyncio.Event().wait()
             finally:
-                await asyncio.to_thread(self._path.unlink, missing_ok=True)
+                await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 def listen_on_first(ports: Sequence[int]) -> tuple[int, list[socket.socket]]:
@@ -147,6 +151,29 @@ def _listen_on_all(ports: Iterable[int]) -> tuple[list[socket.socket], str]:
         except HostError as error:
             reasons.append(str(error))
     return sockets, "; ".join(reasons)
+
+
+def _listen_on_first_path(paths: Sequence[Path]) -> tuple[Path, socket.socket]:
+    reasons = []
+    for path in paths:
+        try:
+            if path != paths[0]:
+                _make_own_folder(path.parent)
+            return path, _listen_privately(path)
+        except HostError as error:
+            reasons.append(str(error))
+    raise HostError("; ".join(reasons))
+
+
+def _make_own_folder(folder: Path) -> None:
+    """Make a folder in one that may be everybody's."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        if not disk.is_private(folder):
+            raise HostError(f"{folder} is not ours alone")
+    except OSError as error:
+        raise HostError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _listen_privately(path: Path) -> socket.socket:
@@ -175,7 +202,7 @@ def refusal(error: RequestError) -> bytes:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    routes: Routes, *, middlewares: Sequence[Middleware], largest_body: int
+    routes: Routes, *, middlewares: Sequence[Middleware], largest_body: int = LARGEST_BODY
 ) -> AsyncIterator[web.Server]:
     """Makes handlers of connections; at the end, what is being answered has `STOP_S`."""
     app = web.Application(middlewares=middlewares, client_max_size=largest_body)

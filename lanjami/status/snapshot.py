@@ -103,6 +103,12 @@ class Proxy(msgspec.Struct, frozen=True):
     pushes: dict[str, int]
 
 
+class Http(msgspec.Struct, frozen=True):
+    """Counts since the start: `malformed` are requests that do not follow HTTP."""
+
+    malformed: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -117,6 +123,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     names: int
     registrations: Registrations
     proxy: Proxy | None = None
+    http: Http = Http()
 
 
 def table(snapshot: Snapshot) -> str:

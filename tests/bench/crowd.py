@@ -51,7 +51,7 @@ def lookups(port: int, file: Path, seconds: float) -> dict[str, Any]:
     asked: list[_Lookup] = []
     # one socket that wants stamps keeps the kernel stamping while there is no other
     with selectors.EpollSelector() as selector, _stamped(socket.SOCK_DGRAM):
-        time.sleep(_STAMPS_AFTER_S)
+        time.sleep(_STAMPS_AFTER_S)  # nothing tells when the kernel has begun
         for moment in _moments(time.perf_counter(), seconds):
             while (left_s := moment - time.perf_counter()) > 0:
                 _proceed(selector, left_s)

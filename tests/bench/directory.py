@@ -77,7 +77,7 @@ def serving(directory: Directory) -> Iterator[Server]:
     try:
         while _status(box.http, directory.paths[0]) != directory.status:
             assert time.perf_counter() < started_at + _ANSWERS_WITHIN_S, "the box does not answer"
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S)  # a box that starts can only be asked
         first_answer_s = time.perf_counter() - started_at
         assert process.stdout is not None
         process.stdout.readline()  # what it says when all its services are up

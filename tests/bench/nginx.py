@@ -72,7 +72,7 @@ def _await(port: int) -> None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         assert time.monotonic() < deadline, "nginx does not start"
-        time.sleep(0.01)
+        time.sleep(0.01)  # it says nothing when it listens
 
 
 def _get(port: int, path: str) -> bytes:

@@ -32,11 +32,11 @@ def main() -> None:
         # nobody has a value there, so the callback, which could deadlock, is never called
         node.listen(opendht.InfoHash.getRandom(), lambda _value, _expired: True)
     while "[good]" not in node.getRoutingTablesLog(socket.AF_INET):
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # the wheel tells nobody when a node becomes good
     sys.stdout.write(f"started {started_at:.6f}\nconnected {time.monotonic():.6f}\n")
     sys.stdout.flush()
     while True:
-        time.sleep(3600)
+        time.sleep(3600)  # a client that stays, until it is killed
 
 
 if __name__ == "__main__":

@@ -155,6 +155,8 @@ async def test_a_card_that_was_made_read_only_is_looked_up_from(
     await _until_found(people)
     assert await people.register(1) == 503
     await people.look_up_all()
+    reason = (await _status(loopback_box))["services"]["names"]["reason"]
+    assert "names can be looked up but not registered" in reason
     run("mount", "-o", "remount,rw", str(small_disk))
     async with asyncio.timeout(30):
         while await people.register(1) != 200:

@@ -14,10 +14,7 @@ Client = Callable[..., Awaitable[Jami]]
 async def test_names_with_capitals_long_ones_and_those_that_nobody_gets(
     box: Host, client: Client
 ) -> None:
-    appliance = await Appliance(box).start()
-    alice, bob = await client("alice", 2), await client("bob", 3)
-    for person in (alice, bob):
-        await person.announced()
+    appliance, alice, bob = await _box_and_two_people(box, client)
     assert await alice.register_name("admin") == TAKEN
     assert await alice.register_name("Alice-In-Wonderland-Number-One-0") == REGISTERED
     name = "alice-in-wonderland-number-one-0"
@@ -59,10 +56,7 @@ async def test_a_client_keeps_its_name_while_the_box_has_lost_the_names(
 async def test_the_names_of_a_damaged_database_come_back_from_a_backup(
     box: Host, client: Client
 ) -> None:
-    appliance = await Appliance(box).start()
-    alice, bob = await client("alice", 2), await client("bob", 3)
-    for person in (alice, bob):
-        await person.announced()
+    appliance, alice, bob = await _box_and_two_people(box, client)
     assert await alice.register_name("alice") == REGISTERED
     appliance.kill()
     await appliance.start()  # which makes a backup
@@ -82,10 +76,7 @@ async def test_the_names_of_a_damaged_database_come_back_from_a_backup(
 async def test_a_second_box_takes_the_place_of_one_that_died(
     lab: Lab, switch: Switch, box: Host, client: Client
 ) -> None:
-    appliance = await Appliance(box).start()
-    alice, bob = await client("alice", 2), await client("bob", 3)
-    for person in (alice, bob):
-        await person.announced()
+    appliance, alice, bob = await _box_and_two_people(box, client)
     assert await alice.register_name("alice") == REGISTERED
     backup = lab.folder / "box.zip"
     box.run(*LANJAMI, "backup", str(backup), "--state", str(appliance.state))
@@ -112,6 +103,15 @@ async def test_a_second_box_takes_the_place_of_one_that_died(
     assert await alice.own_name() == "alice"
     conversation = await befriend(alice, bob)
     await write_both_ways(alice, bob, conversation, "still here")
+
+
+async def _box_and_two_people(box: Host, client: Client) -> tuple[Appliance, Jami, Jami]:
+    """A box that runs, and Alice and Bob, who have found it and have no names yet."""
+    appliance = await Appliance(box).start()
+    alice, bob = await client("alice", 2), await client("bob", 3)
+    for person in (alice, bob):
+        await person.announced()
+    return appliance, alice, bob
 
 
 async def _until_backed_up(appliance: Appliance, *, names: int) -> None:

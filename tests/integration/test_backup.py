@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from lanjami.nameserver.names import JamiId, Name
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk
 from tests.support.box import Box
+from tests.support.kept import kept_at
 from tests.support.registrations import account_id, registration
 from tests.support.running import Heard, running
 
@@ -36,8 +38,7 @@ def _fill(state: Path, *names: str) -> None:
 
 
 def _names(state: Path) -> list[str]:
-    with closing(Database(state / "names.sqlite")) as database:
-        return [kept.name for kept in database.records()]
+    return [kept.name for kept in kept_at(state / "names.sqlite")]
 
 
 def _contents(state: Path) -> dict[str, bytes]:
@@ -160,6 +161,17 @@ def _bad_config(file: Path) -> None:
     archive.write(file, folder, created="2026-11-22T10:00:00Z")
 
 
+def _odd_name(file: Path) -> None:
+    with zipfile.ZipFile(file) as opened:
+        opened.extract("names.sqlite", file.parent)
+    with closing(sqlite3.connect(file.parent / "names.sqlite")) as database, database:
+        database.execute("UPDATE names SET name = ? WHERE name = ?", ("\x1b[31malice", "alice"))
+    folder = file.parent / "packed"
+    folder.mkdir()
+    (file.parent / "names.sqlite").rename(folder / "names.sqlite")
+    archive.write(file, folder, created="2026-11-22T10:00:00Z")
+
+
 def _flipped(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -183,6 +195,7 @@ def _rewrite(file: Path, changed: dict[str, Callable[[bytes], bytes]]) -> None:
     [
         (_newer_format, "was made by a newer lanjami (0.1.0)"),
         (_newer_names, "of version 99, newer than this lanjami knows"),
+        (_odd_name, r"cannot be used: '\x1b[31malice'"),
         (_other_content, "node-id is not what was put into it"),
         (_no_names, "has no names in it"),
         (_bad_config, "$.dht.port"),
@@ -203,6 +216,7 @@ def test_a_backup_that_is_not_whole_or_not_for_us_changes_nothing(
     status, printed, told = box.run("restore", str(file), "--state", str(box.state))
     assert (status, printed) == (69, "")
     assert sentence in told
+    assert told.strip().isprintable()
     assert _contents(box.state) == before
 
 
@@ -258,6 +272,21 @@ async def test_the_box_makes_a_backup_at_every_start_and_keeps_seven(tmp_path: P
     assert sorted(path.name for path in folder.iterdir()) == [*kept[:6], "backup-000010.zip"]
     assert (folder / "backup-000010.zip").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_damaged_backup_is_passed_over_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir(mode=0o700)
+    (folder / "backup-000005.zip").write_bytes(b"torn")
+
+    def collect(collected: Path) -> None:
+        (collected / "names.sqlite").write_text("names")
+
+    async with running(Keeper(folder, collect=collect)) as heard:
+        assert heard.details[0].startswith("1 kept, the newest of 20")
+    assert len([text for text in caplog.messages if "backup passed over" in text]) == 1
 
 
 async def test_a_backup_that_cannot_be_made_is_said_and_tried_again(tmp_path: Path) -> None:
@@ -480,3 +509,55 @@ def test_the_backups_of_a_running_box_are_in_its_status(box: Box) -> None:
         manifest = json.loads(opened.read("manifest.json"))
     assert manifest["format"] == 1
     assert manifest["files"].keys() >= {"names.sqlite"}
+
+
+_BEGIN = """
+import sys, time
+from pathlib import Path
+from lanjami.runtime import disk
+with disk.scratch(Path(sys.argv[1]), prefix=sys.argv[2]) as made:
+    (made / "names.sqlite").write_bytes(b"half")
+    print(made, flush=True)
+    sys.stdin.read()
+"""
+
+
+def _begun(folder: Path, prefix: str) -> tuple["subprocess.Popen[str]", Path]:
+    """A program that has made a folder for its work, and where that is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BEGIN, str(folder), prefix],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_what_killed_programs_left_is_removed_at_the_next_start_and_nothing_else(
+    box: Box,
+) -> None:
+    _fill(box.state, "alice")
+    (box.state / "backups").mkdir()
+    places = [
+        *((box.state, ".scratch-"), (box.state / "backups", ".scratch-")),
+        (Path("/dev/shm"), "lanjami-names-"),
+    ]
+    begun = [(_begun(*place), _begun(*place)) for place in places]
+    try:
+        for (killed, _), _ in begun:
+            killed.kill()
+            killed.wait()
+        box.running()
+        for (_, left), (_, in_use) in begun:
+            for _ in range(50):
+                if not left.exists():
+                    break
+                box.status()
+            assert not left.exists()
+            assert (in_use / "names.sqlite").exists()
+    finally:
+        for pair in begun:
+            for process, _ in pair:
+                process.communicate()
+    assert not any(in_use.exists() for _, (_, in_use) in begun)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import stat
@@ -290,6 +291,24 @@ async def test_a_body_is_asked_for(server: Server) -> None:
         client.send(POST[:-4].replace(b"Host", b"Expect: 100-continue\r\nHost"))
         assert (await client.answer()).status == 100
         assert (await client.ask(b"body")).json == "body"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_a_body_that_is_not_packed_as_it_says_is_refused_quietly(
+    server: Server, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for before in range(2):
+        assert server.service.malformed == before
+        async with connected(server.port) as client:
+            client.send(POST.replace(b"Host", f"Content-Encoding: {encoding}\r\nHost".encode()))
+            client.send(HEAVY)  # which must not destroy the answer
+            answer = await client.answer()
+            assert answer.status == 400
+            assert not answer.json["success"]
+            client.says_no_more()
+            assert await client.rest() == b""
+    assert server.service.malformed == 2
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
 async def test_a_bug_is_logged_and_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lanjami.nameserver import record
+from lanjami.nameserver import admin, record, signature
 from lanjami.nameserver.database import Database
+from lanjami.nameserver.names import Name
 from tests.support.box import Box
-from tests.support.registrations import account_id, registration
+from tests.support.registrations import ClientKeys, account_id, registration
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -43,6 +44,30 @@ def test_names_are_listed_filtered_and_sorted(filled: Box) -> None:
     _, printed, _ = _names(filled, "list", "--json", "--sort", "id")
     listed = json.loads(printed)
     assert [entry["id"] for entry in listed] == sorted(map(account_id, NAMES.values()))
+
+
+def test_a_pattern_is_in_any_case_and_the_state_folder_where_it_is_put(filled: Box) -> None:
+    assert _names(filled, "list", "AL*")[2] == "2 names\n"
+    assert filled.run("names", "list", "--state", str(filled.state))[2] == "3 names\n"
+    assert _names(filled, "list", "nobody*", "--json")[1] == "[]\n"
+
+
+def test_more_names_than_are_answered_at_once(box: Box, tmp_path: Path) -> None:
+    box.running()
+    keys, count = ClientKeys(bits=2048), 2 * admin.PAGE + 1
+    bodies = [
+        (f"name-{number:03}", keys.body(f"name-{number:03}", exponent))
+        for number, exponent in zip(range(count), keys.exponents(), strict=False)
+    ]
+    signed = [signature.read(Name(name), json.dumps(body).encode()) for name, body in bodies]
+    file = tmp_path / "names.jsonl"
+    file.write_bytes(b"".join(record.to_lines(record.of(one, when=0) for one in signed)))
+    assert _names(box, "import", str(file))[1] == f"{count} names were new\n"
+    names = [name for name, _ in bodies]
+    assert [line.split()[0] for line in _names(box, "list")[1].splitlines()] == names
+    assert [one["name"] for one in json.loads(_names(box, "list", "--json")[1])] == names
+    assert _names(box, "export")[1] == file.read_text()
+    assert _names(box, "audit")[:2] == (0, "every proof holds\n")
 
 
 def test_a_name_is_shown_with_its_proof(filled: Box) -> None:
@@ -83,6 +108,8 @@ def test_names_are_reserved_and_let_go(filled: Box) -> None:
     assert _names(filled, "reserved")[1] == "queen\n"
     assert _names(filled, "rename", "alice", "queen", "--yes")[0] == 69
     assert _names(filled, "unreserve", "queen")[0] == 0
+    told = _names(filled, "unreserve", "queen")[2]
+    assert told == "lanjami: queen is not among the names that you reserved\n"
     assert _names(filled, "rename", "alice", "queen", "--yes")[0] == 0
 
 

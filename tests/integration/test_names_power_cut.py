@@ -29,6 +29,7 @@ from lanjami.nameserver.opening import open_names, set_aside
 from lanjami.runtime.disk import finish_exchange
 from tests.support.appliance import LANJAMI
 from tests.support.box import Box
+from tests.support.kept import kept_at
 from tests.support.power_cut import Cut, Disk
 from tests.support.registrations import ClientKeys, registration
 from tests.support.strace import Call, traced
@@ -255,7 +256,7 @@ def _found(folder: Path, *, is_whole: bool = True) -> Names:
         assert not (is_whole and set_aside(path)), "the database was taken for damaged"
         assert not names.why_read_only
         check(path)
-        records = names.database.records()
+        records = kept_at(path)
         index = names.database.index
         assert [index.name_of(found.id) for found in records] == [found.name for found in records]
     finally:

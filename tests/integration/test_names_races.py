@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lanjami.nameserver import admin, api
+from lanjami.nameserver.record import Record
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime.httpd import HttpServer
 from tests.support.asker import Asker
@@ -145,7 +147,8 @@ async def _run_contests(
 
 async def _kept(registry: Registry) -> dict[str, str]:
     """The names in the database and their IDs; each is there once."""
-    records = await registry.perform(admin.List())
-    kept = {record.name: record.id for record in records}
+    pages = await asyncio.to_thread(list, registry.survey(admin.List()))
+    records = msgspec.json.Decoder(Record).decode_lines(b"".join(pages))
+    kept: dict[str, str] = {record.name: record.id for record in records}
     assert len(records) == len(kept) == len(set(kept.values())) == registry.known()
     return kept

@@ -2,20 +2,29 @@
 
 import asyncio
 import contextlib
+import io
 import json
+import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lanjami import layout
+from lanjami.cli import control
 from lanjami.errors import HostError, LanjamiError, RequestError
-from lanjami.nameserver import signature
+from lanjami.nameserver import admin, admin_api, record, signature
+from lanjami.nameserver.database import Database
 from lanjami.nameserver.names import Name
 from lanjami.nameserver.registry import SOURCE_BURST, TRIES_BURST, Registry
 from lanjami.runtime.batches import Batches
+from lanjami.runtime.httpd import LocalServer
 from tests.support.registrations import ClientKeys, registration
 from tests.support.running import running
 
@@ -114,17 +123,104 @@ async def test_while_it_is_closed_nothing_is_known_and_nothing_is_denied(
         await registry.register(alice, source=HERE)
 
 
-async def test_an_answer_that_may_be_kept_is_told_from_one_that_may_not(
+# --- the operator's questions about many names ---------------------------------------------------
+
+
+def _noise(path: Path, count: int) -> None:
+    """A database with so many names, whose proofs do not hold."""
+    keys = ClientKeys(bits=2048)
+    with closing(Database(path)) as database:
+        numbered = zip(range(count), keys.exponents(), strict=False)
+        database.add(keys.record(f"name-{n:04}", exponent) for n, exponent in numbered)
+
+
+async def test_between_two_pages_names_are_looked_up_registered_and_removed(
     tmp_path: Path,
 ) -> None:
+    path, count = tmp_path / "names.sqlite", 2 * admin.PAGE + 1
+    await asyncio.to_thread(_noise, path, count)
+    registry = Registry(path=path)
+    async with running(registry):
+        pages = registry.survey(admin.List("NAME-*"))
+        read = [await asyncio.to_thread(next, pages)]
+        assert registry.by_name(Name("name-0200")) is not None
+        await registry.register(registration("name-late", 1), source=HERE)
+        await registry.perform(admin.Remove("name-0200"))
+        read += await asyncio.to_thread(list, pages)
+    listed = [msgspec.json.decode(line)["name"] for page in read for line in page.splitlines()]
+    assert len(read) == 3
+    assert listed == [f"name-{n:04}" for n in range(count) if n != 200]
+
+
+async def test_an_audit_says_page_by_page_that_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "names.sqlite"
+    await asyncio.to_thread(_noise, path, admin.PAGE)
+    registry = Registry(path=path)
+    async with running(registry):
+        await registry.register(registration("with-proof", 1), source=HERE)
+        faulty, sound = await asyncio.to_thread(list, registry.survey(admin.Audit()))
+    assert len(faulty.splitlines()) == admin.PAGE
+    assert sound == b"\n"
+
+
+async def test_while_what_is_imported_is_checked_names_are_registered(tmp_path: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class SlowFile(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            asked.set()
+            go_on.wait(10)
+            return super().readline(size)
+
     registry = Registry(path=tmp_path / "names.sqlite")
-    async with running(registry):
-        await registry.register(registration("alice", 1), source=HERE)
-        first = registry.revision()
+    lines = record.to_lines([record.of(registration("alice", 1), when=0)])
+    async with running(registry), asyncio.TaskGroup() as tasks:
+        taking = tasks.create_task(registry.take(SlowFile(b"".join(lines))))
+        await asyncio.to_thread(asked.wait)
         await registry.register(registration("bobby", 2), source=HERE)
-        assert registry.revision() == first
-    async with running(registry):
-        assert registry.revision() != first
+        assert registry.by_name(Name("bobby")) is not None
+        go_on.set()
+        assert await taking == 1
+        assert registry.by_name(Name("alice")) is not None
+
+
+async def test_an_import_over_the_socket_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    registry = Registry(path=tmp_path / "names.sqlite")
+    lines = b"".join(record.to_lines([record.of(registration("alice", 1), when=0)]))
+
+    def take(content: bytes) -> bytes:
+        box = control.find([tmp_path], within_s=5.0)
+        assert box is not None
+        return box.ask("POST", "/names/import", io.BytesIO(content))
+
+    routes = partial(admin_api.routes, registry, tmp_path)
+    local = LocalServer(paths=[tmp_path / layout.CONTROL], routes=routes)
+    async with running(registry), running(local):
+        with pytest.raises(RequestError, match="line 2: "):
+            await asyncio.to_thread(take, lines + b"{}\n")
+        assert registry.known() == 0
+        assert await asyncio.to_thread(take, b"\n" * 1_000_000 + lines) == b"1"
+        assert registry.known() == 1
+
+
+async def test_a_survey_that_breaks_off_says_why(tmp_path: Path) -> None:
+    class Failing(Registry):
+        def survey(self, request: admin.Survey) -> Iterator[bytes]:
+            yield b'{"name":"alice"}\n'
+            raise HostError("the disk is gone")
+
+    def read() -> Iterator[bytes]:
+        box = control.find([tmp_path], within_s=5.0)
+        assert box is not None
+        return box.lines("POST", "/names", msgspec.json.encode(admin.List()))
+
+    registry = Failing(path=tmp_path / "names.sqlite")
+    routes = partial(admin_api.routes, registry, tmp_path)
+    async with running(LocalServer(paths=[tmp_path / layout.CONTROL], routes=routes)):
+        lines = await asyncio.to_thread(read)
+        assert await asyncio.to_thread(next, lines) == b'{"name":"alice"}\n'
+        with pytest.raises(HostError, match="the disk is gone"):
+            await asyncio.to_thread(next, lines)
 
 
 # --- questions in batches ------------------------------------------------------------------------
@@ -199,4 +295,85 @@ async def test_who_waits_when_it_ends_is_told() -> None:
             await asyncio.sleep(0.05)
             running.cancel()
         ended.set()
-    assert told == ["it is being stopped"] * 3
+        await ask(batches)
+    assert told == ["it is being stopped"] * 4
+
+
+# --- somebody else in the state folder -----------------------------------------------------------
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other")
+    Database(other).close()
+    other.rename(path)
+
+
+def _remove_all(path: Path) -> None:
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def _remove_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def _remove_index(path: Path) -> None:
+    path.with_name(f"{path.name}-shm").unlink()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _remove_all, _remove_log, _remove_index, _replace])
+async def test_names_that_are_removed_from_the_disk_are_written_there_again(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "state" / "names.sqlite"
+    path.parent.mkdir()
+    registry = Registry(path=path)
+    alice, bobby = registration("alice", 1), registration("bobby", 2)
+    async with asyncio.timeout(10), running(registry) as heard:
+        await registry.register(alice, source=HERE)
+        await asyncio.to_thread(harm, path)
+        acknowledged = False
+        while not acknowledged:  # and no answer before it is where it will be found
+            with contextlib.suppress(HostError):
+                await registry.register(bobby, source=HERE)
+                acknowledged = True
+            with contextlib.suppress(HostError):
+                assert registry.by_id(alice.id) is not None
+            await asyncio.sleep(0)
+        killed = tmp_path / "killed"
+        await asyncio.to_thread(shutil.copytree, path.parent, killed)  # as a power cut leaves it
+        while "written anew with all names" not in heard.reasons[-1]:
+            heard.ready.clear()
+            await heard.ready.wait()
+        assert registry.name_of(alice.id) == "alice"
+        assert ("what was there instead" in heard.reasons[-1]) == any(
+            path.parent.glob("replaced-*")
+        )
+    async with running(Registry(path=killed / path.name)) as heard:
+        assert heard.details == ["2 names"]
+        assert heard.reasons == [""]
+
+
+async def test_names_that_cannot_be_written_again_are_looked_up_all_the_same(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state" / "names.sqlite"
+    path.parent.mkdir()
+    registry = Registry(path=path)
+    async with asyncio.timeout(10), running(registry) as heard:
+        await registry.register(registration("alice", 1), source=HERE)
+        await asyncio.to_thread(shutil.rmtree, path.parent)
+        with pytest.raises(HostError, match="was removed or replaced"):
+            await registry.register(registration("bobby", 2), source=HERE)
+        while "writing it anew failed" not in heard.reasons[-1]:
+            heard.ready.clear()
+            await heard.ready.wait()
+        found = registry.by_name(Name("alice"))
+        assert found is not None
+        path.parent.mkdir()
+        while "written anew with all names" not in heard.reasons[-1]:
+            heard.ready.clear()
+            with contextlib.suppress(HostError):
+                await registry.register(registration("bobby", 2), source=HERE)
+            await heard.ready.wait()
+        assert registry.by_name(Name("alice")) == found

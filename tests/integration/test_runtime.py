@@ -131,7 +131,22 @@ def _python(program: str) -> list[str]:
 async def test_a_socket_path_that_is_too_long_is_refused_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 120)
     with pytest.raises(HostError, match="cannot be made"):
-        async with running(httpd.LocalServer(path=path, routes=list)):
+        async with running(httpd.LocalServer(paths=[path], routes=list)):
+            pass
+
+
+async def test_a_socket_is_made_in_the_first_folder_that_takes_it_and_is_ours_alone(
+    tmp_path: Path,
+) -> None:
+    too_long, open_to_all, own = tmp_path / ("x" * 120), tmp_path / "all" / "s", tmp_path / "own/s"
+    open_to_all.parent.mkdir(mode=0o755)
+    async with running(httpd.LocalServer(paths=[too_long, open_to_all, own], routes=list)) as heard:
+        assert heard.details == [str(own)]
+        assert own.parent.stat().st_mode & 0o777 == 0o700
+        assert own.stat().st_mode & 0o777 == 0o600
+    assert not own.exists()
+    with pytest.raises(HostError, match="is not ours alone"):
+        async with running(httpd.LocalServer(paths=[too_long, open_to_all], routes=list)):
             pass
 
 

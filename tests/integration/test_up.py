@@ -38,6 +38,25 @@ def test_it_speaks_briefly_serves_and_stops_within_three_seconds(
     assert not Path("/proc", str(child)).exists()
 
 
+def test_a_box_whose_state_folder_takes_no_socket_is_asked_all_the_same(tmp_path: Path) -> None:
+    boxes = [Box(tmp_path / f"{number}{'x' * 100}") for number in range(2)]  # too long for one
+    try:
+        for box in boxes:
+            box.folder.mkdir()
+            assert box.status() == (3, {})
+            process = box.running()
+        for box in boxes:
+            _, status = box.status()
+            assert status["dht"]["port"] == box.dht
+            assert "control.sock" not in status["services"]["status"]["detail"]
+        process.terminate()
+        assert process.wait(3) == 0
+        assert boxes[1].status() == (3, {})
+    finally:
+        for box in boxes:
+            box.end()
+
+
 def test_the_status_tells_all_and_ends_with_its_meaning(box: Box) -> None:
     assert box.status() == (3, {})
     process = box.running()

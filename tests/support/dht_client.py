@@ -24,7 +24,7 @@ def main(patience_s: float, bootstrap: str | None) -> None:
             if "[good]" in node.getRoutingTablesLog(family):
                 sys.stdout.write(f"{time.monotonic() - started_at:.2f}\n")
                 return
-        time.sleep(0.005)
+        time.sleep(0.005)  # the wheel tells nobody when a node becomes good
     sys.stdout.write("never\n")
 
 

@@ -159,7 +159,7 @@ class Capture:
             output=f"tcpdump-{name}",
         )
         while "listening on" not in self._process.output():
-            time.sleep(0.02)
+            time.sleep(0.02)  # its output goes to a file, which can only be read again
 
     def so_far(self) -> list[str]:
         """A line for each packet, without its time."""

@@ -70,6 +70,22 @@ def test_a_manifest_of_a_newer_format_is_refused_with_a_sentence() -> None:
     assert parse(msgspec.json.encode(_manifest())) == _manifest()
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Manifest(FORMAT, "0.1.0\x1b[31m", "2026-11-22T10:00:00Z", {}),
+        Manifest(FORMAT + 1, "0.1.0\n", "2026-11-22T10:00:00Z", {}),
+        Manifest(FORMAT, "0.1.0", "2026-11-22T10:00:00Z\n", {}),
+        Manifest(FORMAT, "0.1.0", "\x1b]0;yesterday\x07", {}),
+        Manifest(FORMAT, "0.1.0", "2026-11-22T10:00:00Z", {"na\x1bmes": File(1, "a" * 64)}),
+    ],
+)
+def test_nothing_in_a_manifest_speaks_to_a_terminal(odd: Manifest) -> None:
+    with pytest.raises(HostError) as refused:
+        parse(msgspec.json.encode(odd))
+    assert str(refused.value).isprintable()
+
+
 @given(
     st.binary()
     | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(msgspec.json.encode)
