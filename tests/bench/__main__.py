@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    dht,
     footprint,
     joining,
     late_box,
@@ -47,6 +48,7 @@ MEASUREMENTS = (
     Measurement("late", "The box starts after the client", late_box.HOW, late_box.measure),
     Measurement("latency", "The answer to a query", queries.LATENCY_HOW, queries.measure_latency),
     Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
+    Measurement("dht", "The DHT node in Python", dht.HOW, dht.measure),
     Measurement("proxy", "Phones", proxying.HOW, proxying.measure),
     Measurement("idle", "An idle box", footprint.HOW, footprint.measure),
     Measurement("lookups", "Looking names up", names.LOOKUPS_HOW, names.measure_lookups),
