@@ -1,7 +1,6 @@
 """The DHT node in Python beside Debian's dhtnode: a storm of clients, puts, queries, memory."""
 
 import asyncio
-import itertools
 import json
 import statistics
 import sys
@@ -31,7 +30,6 @@ processor would do at this rate's cost. Memory: what {dht_asker.VALUES:,} values
 {len(dht_asker.VALUE)} bytes, each at a key of its own, add to the process. Medians of {ROUNDS}
 rounds."""
 
-_numbers = itertools.count(1)
 Start = Callable[[Host], Awaitable[int]]
 
 
