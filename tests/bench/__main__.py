@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.bench import (
     core,
+    dht,
     footprint,
     joining,
     late_box,
@@ -49,6 +50,7 @@ MEASUREMENTS = (
     Measurement("latency", "The answer to a query", queries.LATENCY_HOW, queries.measure_latency),
     Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
     Measurement("core", "The DHT node in Python by itself", core.HOW, core.measure),
+    Measurement("dht", "The DHT node in Python", dht.HOW, dht.measure),
     Measurement("proxy", "Phones", proxying.HOW, proxying.measure),
     Measurement("idle", "An idle box", footprint.HOW, footprint.measure),
     Measurement("lookups", "Looking names up", names.LOOKUPS_HOW, names.measure_lookups),

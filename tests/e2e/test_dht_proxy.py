@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.appliance import Appliance
-from tests.support.jami import FOUND, REGISTERED, Jami, befriend, write_both_ways
+from tests.support.jami import FOUND, REGISTERED, Jami, befriend, speak, write_both_ways
 from tests.support.lab import Host
 
 Client = Callable[..., Awaitable[Jami]]
@@ -32,9 +32,8 @@ async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
 
     conversation = await befriend(phone, computer)
     await write_both_ways(phone, computer, conversation, "hello")
-    call = await computer.call(phone.id)
-    await phone.accept_call()
-    await computer.in_call(call)
+    await speak(computer, phone)
+    await speak(phone, computer)
     await appliance.healthy()
 
 
@@ -66,7 +65,5 @@ async def test_two_phones_meet_and_outlive_a_restart_of_the_box(
     await appliance.start()
     for person in (alice, bob):
         await person.registered(within_s=90)
-    call = await alice.call(bob.id)
-    await bob.accept_call(within_s=60)
-    await alice.in_call(call)
+    await speak(alice, bob)
     await write_both_ways(alice, bob, conversation, "after")

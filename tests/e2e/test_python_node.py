@@ -6,7 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from tests.support.appliance import Appliance, opendht_child
-from tests.support.jami import REGISTERED, Jami, befriend, write_both_ways
+from tests.support.jami import REGISTERED, Jami, befriend, speak, write_both_ways
 from tests.support.lab import Host
 
 Client = Callable[..., Awaitable[Jami]]
@@ -28,9 +28,7 @@ async def test_alice_and_bob_meet_by_the_node_in_python_alone(box: Host, client:
 
     conversation = await befriend(alice, bob)
     await write_both_ways(alice, bob, conversation, "hello")
-    call = await alice.call(bob.id)
-    await bob.accept_call()
-    await alice.in_call(call)
+    await speak(alice, bob)
 
     status = await appliance.status()
     assert status is not None

@@ -11,6 +11,7 @@ from tests.support.jami import (
     TAKEN,
     Jami,
     befriend,
+    speak,
     write_both_ways,
 )
 from tests.support.lab import Host
@@ -41,9 +42,7 @@ async def test_alice_and_bob_meet_take_names_write_and_call(box: Host, client: C
     conversation = await befriend(alice, bob)
     await write_both_ways(alice, bob, conversation, "hello")
 
-    call = await alice.call(bob.id)
-    await bob.accept_call()
-    await alice.in_call(call)
+    await speak(alice, bob)
 
 
 async def test_the_box_hears_who_lets_itself_be_seen(box: Host, client: Client) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from lanjami.dhtnode import proxy_api
+from lanjami.dhtnode import policy, proxy_api
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.proxy import Notice
 from lanjami.dhtnode.value_json import write
 from lanjami.dhtnode.webpush import parse_topic
-from tests.support.dht_peers import debian, wheel
+from tests.support.dht_peers import debian, put_late, wheel
 from tests.support.dht_values import sha1, signed
 from tests.support.ports import free_port
 from tests.support.proxy import Client, Said, client, debians, ours
@@ -29,6 +29,7 @@ KEY = sha1("where phones meet").hex()
 PATHS = (f"/key/{KEY}", f"/{KEY}")
 TEXT = {"id": "5", "data": base64.b64encode(b"hello").decode(), "type": 3, "utype": "text/plain"}
 PHONE = {"key": "http://10.0.0.9/up", "client_id": "alice", "session_id": "s1"}
+ICE_CANDIDATES = 5  # the type that lives shortest
 DEADLINE_S = 20.0  # a client that only says it will ask no more is let go after ten
 
 
@@ -143,6 +144,33 @@ async def test_a_listen_tells_what_the_reference_tells(tmp_path: Path, listener:
             assert await heard.line() == TEXT
             await them.ask("POST", f"/key/{KEY}", {**TEXT, "id": "6"})
             assert await heard.line() == {**TEXT, "id": "6"}
+
+
+@with_debian
+async def test_what_is_over_goes_whichever_make_kept_it(tmp_path: Path) -> None:
+    """Values that live for a minute, put when five seconds of it are left: one at our node and one
+    at Debian's. Who listens at either proxy hears of both, that they came and that they went."""
+    key = sha1("where values end")
+    async with (
+        ours(tmp_path) as box,
+        debians(dht := _port(), bootstrap=box.dht) as reference,
+        client(box.http) as us,
+        client(reference) as them,
+        us.listen(key.hex()) as ours_heard,
+        them.listen(key.hex()) as theirs_heard,
+    ):
+        for id, keeper in ((1, box.dht), (2, dht)):
+            value = values.make(id, b"candidates", type=ICE_CANDIDATES)
+            await put_late(keeper, key, value, age_s=int(policy.life_s(ICE_CANDIDATES)) - 5)
+        for heard in (ours_heard, theirs_heard):
+            came = [await heard.line(), await heard.line()]
+            went = [await heard.line(), await heard.line()]
+            assert {line["id"] for line in came} == {"1", "2"}
+            assert not any("expired" in line for line in came)
+            assert {line["id"] for line in went} == {"1", "2"}
+            assert all(line["expired"] is True for line in went)
+        for proxy in (us, them):
+            assert (await proxy.ask("GET", f"/key/{key.hex()}")).lines == []
 
 
 # --- what only we promise -----------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +70,42 @@ class Appliance:
         self.process.signal(signal.SIGTERM)
         return self.process.wait(within_s=3.0)
 
+    @asynccontextmanager
+    async def without_opendht(self) -> AsyncIterator[None]:
+        """Kill the node that is OpenDHT, and each that is started in its place."""
+
+        async def kill() -> None:
+            while True:
+                with suppress(FileNotFoundError, ProcessLookupError):  # it may just be going
+                    for pid in _opendht_children(self.process.pid):
+                        os.kill(pid, signal.SIGKILL)
+                await asyncio.sleep(0.05)
+
+        async with asyncio.TaskGroup() as tasks:
+            killing = tasks.create_task(kill())
+            yield
+            killing.cancel()
+
+    def cut_off(self, port: int) -> None:
+        """Let no datagram reach or leave a UDP port of the box any more, not even its own."""
+        self._host.run("nft", f"add table inet port{port}")
+        for hook, end in (("input", "dport"), ("output", "sport")):
+            chain = f"inet port{port} {hook}"
+            self._host.run("nft", f"add chain {chain} {{ type filter hook {hook} priority 0; }}")
+            self._host.run("nft", f"add rule {chain} udp {end} {port} drop")
+
 
 def opendht_child(parent: int) -> int:
     """The pid of the OpenDHT child of the process `parent`."""
-    for children in Path("/proc", str(parent), "task").glob("*/children"):
-        for pid in children.read_text().split():
-            if b"lanjami.dhtnode.opendht" in Path("/proc", pid, "cmdline").read_bytes():
-                return int(pid)
+    for pid in _opendht_children(parent):
+        return pid
     raise AssertionError(f"process {parent} has no OpenDHT child")
+
+
+def _opendht_children(parent: int) -> list[int]:
+    return [
+        int(pid)
+        for children in Path("/proc", str(parent), "task").glob("*/children")
+        for pid in children.read_text().split()
+        if b"lanjami.dhtnode.opendht" in Path("/proc", pid, "cmdline").read_bytes()
+    ]

@@ -4,11 +4,18 @@ prompt."""
 import asyncio
 import json
 import re
+import secrets
+import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
+from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import packing, wire
+from lanjami.dhtnode.value import Value
+from lanjami.runtime import net
 from tests.support.dht_content import content
 
 PATIENCE_S = 15.0
@@ -116,6 +123,29 @@ async def debian(
     finally:
         process.kill()
         await process.communicate()
+
+
+async def put_late(port: int, key: bytes, value: Value, *, age_s: int) -> None:
+    """Put a value that is so old already at the one node on a port of loopback, as a node does
+    that hands somebody else's value on."""
+    loop = asyncio.get_running_loop()
+    who: dict[str, Any] = {"node_id": secrets.token_bytes(20), "is_client": True}
+    created = int(time.time()) - age_s
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.connect(("127.0.0.1", port))
+
+        async def ask(query: m.Asked) -> m.Reply:
+            (datagram,) = packing.pack(query)
+            await loop.sock_sendall(sock, datagram)
+            async with asyncio.timeout(PATIENCE_S):
+                reply = wire.parse(await loop.sock_recv(sock, net.LARGEST_DATAGRAM))
+            assert isinstance(reply, m.Reply), reply
+            return reply
+
+        token = (await ask(m.Get(transaction=1, key=key, **who))).token
+        put = m.Put(transaction=2, key=key, token=token, values=(value,), created=created, **who)
+        assert (await ask(put)).value_id == value.id
 
 
 def expected(*sizes: int) -> dict[int, bytes]:

@@ -191,18 +191,27 @@ class Jami:
             within_s=within_s,
         )
 
+    def texts(self) -> list[str]:
+        """What was written, by oneself or others; the 2023 client tells of a message again when
+        it merges two histories, but the message has the same id then."""
+        told = [signal.body[2] for signal in self._signals if signal.name == "messageReceived"]
+        return list({one["id"]: one["body"] for one in told if "body" in one}.values())
+
     async def call(self, peer: str) -> str:
         return str(await self._call("placeCall", "ss", self.account, peer, interface=CALLS))
 
-    async def accept_call(self, *, within_s: float = 30.0) -> str:
-        body = await self.signal("incomingCallWithMedia", within_s=within_s)
+    async def accept_call(self, *, since: int = 0, within_s: float = 30.0) -> str:
+        body = await self.signal("incomingCallWithMedia", since=since, within_s=within_s)
         await self._call("accept", "ss", self.account, body[1], interface=CALLS)
         return str(body[1])
 
-    async def in_call(self, call: str, *, within_s: float = 30.0) -> None:
-        """Wait until both sides speak."""
+    async def hang_up(self, call: str) -> None:
+        await self._call("hangUp", "ss", self.account, call, interface=CALLS)
+
+    async def call_is(self, call: str, state: str, *, within_s: float = 30.0) -> None:
+        """Wait until a call is "CURRENT", where both sides speak, or "OVER"."""
         await self.signal(
-            "callStateChanged", lambda b: b[1] == call and b[2] == "CURRENT", within_s=within_s
+            "callStateChanged", lambda b: b[1] == call and b[2] == state, within_s=within_s
         )
 
     async def nearby(self) -> dict[str, str]:
@@ -327,6 +336,21 @@ async def write_both_ways(alice: Jami, bob: Jami, conversation: str, text: str) 
         since = receiver.signals_heard
         await sender.send(conversation, text)
         await receiver.message(text, since=since, within_s=60)
+
+
+async def speak(caller: Jami, called: Jami) -> None:
+    """One calls, the other answers; when both can speak, the caller hangs up.
+
+    A client that connects to its first peer may still be making its Diffie-Hellman parameters,
+    which takes from half a second to half a minute.
+    """
+    since = called.signals_heard
+    call = await caller.call(called.id)
+    answered = await called.accept_call(since=since, within_s=60)
+    await caller.call_is(call, "CURRENT")
+    await called.call_is(answered, "CURRENT")
+    await caller.hang_up(call)
+    await called.call_is(answered, "OVER")
 
 
 def _accepts(path: Path) -> bool:
