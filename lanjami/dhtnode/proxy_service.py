@@ -70,7 +70,8 @@ class Proxy:
     def __init__(self, *, node: Node, push: Callable[[Notice], None], state: Path) -> None:
         self.node = node
         self.orders = Orders()
-        self.streams = Streams()
+        self.streams = Streams()  # listens
+        self.gets = Streams()
         self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
         self._push = push
         self._file = state / layout.PROXY_ORDERS
@@ -145,6 +146,7 @@ class Proxy:
             while True:
                 now = loop.time()
                 self.streams.sweep(now=now)
+                self.gets.sweep(now=now)
                 self.orders.on_timer(now=now)
                 for decision in self.orders.take():
                     self._do(decision, tasks)

@@ -5,8 +5,9 @@ import base64
 import json
 import shutil
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from aiohttp import web
 
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.events import Done
 from lanjami.dhtnode.proxy import Notice
+from lanjami.dhtnode.streams import WRITE_WITHIN_S, Streams
 from lanjami.dhtnode.value_json import write
 from lanjami.dhtnode.webpush import parse_topic
 from tests.support.dht_peers import debian, wheel
@@ -300,6 +303,69 @@ async def test_a_client_that_vanishes_is_noticed(tmp_path: Path) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while len(box.proxy.streams):
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("path", [f"/key/{KEY}/listen", f"/key/{KEY}"])
+async def test_a_client_that_does_not_read_holds_one_value_at_a_time(
+    tmp_path: Path, path: str
+) -> None:
+    value = base64.b64encode(bytes(values.LARGEST)).decode()
+    async with ours(tmp_path) as box, client(box.http) as us, AsyncExitStack() as opened:
+        for id in range(1, 51):
+            await us.ask("POST", f"/key/{KEY}", {"id": str(id), "data": value})
+        tracemalloc.start()
+        opened.callback(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        for _again in range(5):
+            sock = opened.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, ("127.0.0.1", box.http))
+            await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert await loop.sock_recv(sock, 15) == b"HTTP/1.1 200 OK"
+        assert (await us.ask("GET", f"/key/{KEY}")).status == 200
+        after, _ = tracemalloc.get_traced_memory()
+        assert after - before < 5 * 4 * len(value), "of 50 that each is told"
+
+
+async def test_where_memory_is_short_who_takes_nothing_for_longest_is_cut_off() -> None:
+    streams = Streams(most_unwritten=1000)
+    loop = asyncio.get_running_loop()
+    with ExitStack() as opened:
+        first, second, third = [
+            opened.enter_context(streams.opened(transport, asyncio.Queue(), source=b"phone"))
+            for transport in [await _transport(opened, loop) for _ in range(3)]
+        ]
+        with streams.writing(first, 400, now=0.0):
+            pass
+        for stream in (second, first, third):
+            opened.enter_context(streams.writing(stream, 400, now=1.0))
+        closing = [stream.transport.is_closing() for stream in (first, second, third)]
+        assert closing == [False, True, False]
+
+
+async def test_who_takes_nothing_for_a_minute_is_cut_off_and_its_handler_woken() -> None:
+    streams = Streams()
+    with ExitStack() as opened:
+        transport = await _transport(opened, asyncio.get_running_loop())
+        stream = opened.enter_context(streams.opened(transport, asyncio.Queue(), source=b"phone"))
+        streams.sweep(now=1e9)
+        assert not transport.is_closing(), "nothing is to be told"
+        opened.enter_context(streams.writing(stream, 400, now=1.0))
+        streams.sweep(now=1.0 + WRITE_WITHIN_S)
+        assert not transport.is_closing()
+        streams.sweep(now=2.0 + WRITE_WITHIN_S)
+        assert transport.is_closing()
+        assert isinstance(stream.events.get_nowait(), Done)
+
+
+async def _transport(opened: ExitStack, loop: asyncio.AbstractEventLoop) -> asyncio.Transport:
+    ours, theirs = socket.socketpair()
+    opened.enter_context(theirs)
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    opened.callback(transport.close)
+    return transport
 
 
 @pytest.mark.parametrize(
