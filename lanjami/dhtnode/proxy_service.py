@@ -50,15 +50,15 @@ INFO_S = 1.0  # for which an answer about the node is good
 class Node(Protocol):
     """The DHT node behind the proxy. Each context gives the events of its operation while it
     lasts, and `Done` when the node goes down; entering one raises HostError while it is down,
-    as `put` does."""
+    as `put` does. `source` is the packed address of the client whose value it is."""
 
     def info(self) -> Info | None: ...
     def getting(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
     def listening(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
     def keeping(
-        self, key: bytes, value: Value
+        self, key: bytes, value: Value, *, source: bytes
     ) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
-    async def put(self, key: bytes, value: Value) -> bool: ...
+    async def put(self, key: bytes, value: Value, *, source: bytes) -> bool: ...
 
 
 class Proxy:
@@ -104,7 +104,7 @@ class Proxy:
         if put.is_permanent:
             at_others = await self._keep_for_a_day(key, admitted, put.push, source)
         else:
-            at_others = await self.node.put(key, admitted)
+            at_others = await self.node.put(key, admitted, source=source.ip)
         if not at_others and self.node.info() is None:
             raise HostError("our DHT node went down")
         return admitted  # alone, we keep it ourselves
@@ -173,7 +173,7 @@ class Proxy:
         while True:
             with (
                 contextlib.suppress(HostError),
-                self.node.keeping(order.key, order.value) as events,
+                self.node.keeping(order.key, order.value, source=order.source) as events,
             ):
                 placed = await events.get()
                 self._placed(order, at_others=isinstance(placed, Done) and placed.ok)

@@ -92,8 +92,9 @@ class PythonNode:
                     case Done():
                         return list(found.values())
 
-    async def put(self, key: bytes, value: Value) -> bool:
-        """Put a value for the life of its type; whether another node has it, too."""
+    async def put(self, key: bytes, value: Value, *, source: bytes = b"") -> bool:
+        """Put a value for the life of its type; whether another node has it, too. `source` is
+        the address, packed, of the client that wants it."""
         with self._operation(lambda core, now: core.put(key, value, now=now)) as events:
             while True:
                 match await events.get():
@@ -101,7 +102,9 @@ class PythonNode:
                         return ok
 
     @contextmanager
-    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
+    def keeping(
+        self, key: bytes, value: Value, *, source: bytes = b""
+    ) -> Iterator["asyncio.Queue[Event]"]:
         """Put a value again and again, while the context lasts; `Done` when others have it."""
         with self._operation(
             lambda core, now: core.put(key, value, permanent=True, now=now)

@@ -6,8 +6,14 @@ import json
 import shutil
 import socket
 import tracemalloc
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +22,20 @@ from aiohttp import web
 
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode import value as values
-from lanjami.dhtnode.events import Done
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Done, Event
+from lanjami.dhtnode.info import Info
 from lanjami.dhtnode.proxy import Notice
+from lanjami.dhtnode.proxy_service import Proxy
 from lanjami.dhtnode.streams import WRITE_WITHIN_S, Streams
-from lanjami.dhtnode.value_json import write
+from lanjami.dhtnode.value import Value
+from lanjami.dhtnode.value_json import Put, write
 from lanjami.dhtnode.webpush import parse_topic
 from tests.support.dht_peers import debian, wheel
 from tests.support.dht_values import sha1, signed
 from tests.support.ports import free_port
 from tests.support.proxy import Client, Said, client, debians, ours
+from tests.support.running import running
 
 with_debian = pytest.mark.skipif(shutil.which("dhtnode") is None, reason="dhtnode is Debian's")
 
@@ -243,6 +254,44 @@ async def test_a_value_without_an_id_is_given_one_once(tmp_path: Path) -> None:
         assert other != first, "of another client"
         stats = (await us.ask("GET", "/node/stats")).lines[0]
         assert (stats["totalPermanentPuts"], stats["putCount"]) == (2, 1)
+
+
+async def test_the_node_learns_whose_a_value_is(tmp_path: Path) -> None:
+    node, alice = _Asked(), Endpoint(bytes([10, 0, 0, 9]), 4000)
+    proxy = Proxy(node=node, push=lambda _: None, state=tmp_path)
+    async with running(proxy):
+        for is_permanent in (False, True):
+            put = Put(values.make(5, b"hello"), is_permanent, None)
+            await proxy.put(bytes(20), put, source=alice)
+    assert node.sources == [alice.ip, alice.ip]
+
+
+class _Asked:
+    """Stands for a node; it has `sources` of what it was to put."""
+
+    def __init__(self) -> None:
+        self.sources: list[bytes] = []
+
+    def info(self) -> Info | None:
+        return None
+
+    def getting(self, key: bytes) -> "AbstractContextManager[asyncio.Queue[Event]]":
+        raise NotImplementedError
+
+    listening = getting
+
+    @contextmanager
+    def keeping(
+        self, key: bytes, value: Value, *, source: bytes
+    ) -> "Iterator[asyncio.Queue[Event]]":
+        self.sources.append(source)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        events.put_nowait(Done(1, ok=True))
+        yield events
+
+    async def put(self, key: bytes, value: Value, *, source: bytes) -> bool:
+        with self.keeping(key, value, source=source):
+            return True
 
 
 async def test_a_listen_ends_with_what_is_no_chunk_when_the_node_goes(tmp_path: Path) -> None:
