@@ -123,6 +123,12 @@ class Orders:
         self._cost_of: Counter[bytes] = Counter()
         self._cost = 0
         self._decisions: list[Decision] = []
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """How often what `all` returns has changed."""
+        return self._changes
 
     @property
     def permanent(self) -> int:
@@ -231,6 +237,7 @@ class Orders:
                 continue
             if order.due_at <= now:
                 order.is_warned = True
+                self._changes += 1
                 self._decisions.append(_warning(order))
             self._wake(order)
 
@@ -240,6 +247,7 @@ class Orders:
             order.push = push
         order.ends_at = now + LIFE_S
         order.is_warned = False
+        self._changes += 1
         self._wake(order)
 
     def _place(self, order: Order) -> None:
@@ -250,6 +258,7 @@ class Orders:
                 self._by_key.setdefault(key, set()).add(value.id)
             case Subscription(key=key, push=push):
                 self._subscriptions[push.key, key, push.client_id] = order
+        self._changes += 1
         self._decisions.append(Begin(order))
         self._wake(order)
 
@@ -264,6 +273,7 @@ class Orders:
             case Subscription(key=key, push=push):
                 del self._subscriptions[push.key, key, push.client_id]
         self._charge(order.source, -order.cost)
+        self._changes += 1
         self._decisions.append(End(order))
         self._clear_timers()
 

@@ -42,7 +42,9 @@ from lanjami.runtime.service import Ready, together
 _log = log.get(__name__)
 
 SWEEP_S = 1.0
-SAVE_EVERY_S = 60.0
+SAVE_AFTER_S = 5.0  # a client does not know of a power cut, and puts again after 22 hours
+SAVE_RATE = 32 * 1024  # bytes a second at most, so that no client wears a card out
+CLOCK_S = 60.0  # by which a clock is set, not kept right
 RETRY_S = 2.0  # ... and up to twice as long, while the node is down
 INFO_S = 1.0  # for which an answer about the node is good
 
@@ -63,11 +65,18 @@ class Node(Protocol):
 
 class Proxy:
     """Serves clients from `node`, and hands their notices to `push`; orders are kept in the
-    `state` folder."""
+    `state` folder, `save_after_s` after they change."""
 
     name = "proxy"
 
-    def __init__(self, *, node: Node, push: Callable[[Notice], None], state: Path) -> None:
+    def __init__(
+        self,
+        *,
+        node: Node,
+        push: Callable[[Notice], None],
+        state: Path,
+        save_after_s: float = SAVE_AFTER_S,
+    ) -> None:
         self.node = node
         self.orders = Orders()
         self.streams = Streams()  # listens
@@ -75,6 +84,9 @@ class Proxy:
         self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
         self._push = push
         self._file = state / layout.PROXY_ORDERS
+        self._save_after_s = save_after_s
+        self._saved = (0, 0)
+        self._can_save = True
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
         self._is_running = False
@@ -128,6 +140,7 @@ class Proxy:
     async def run(self, ready: Ready) -> None:
         if not self._was_recalled:
             await self._recall()
+            self._saved = self._version()
         self._is_running = True
         try:
             await together(self._work(ready), self._save())
@@ -223,20 +236,34 @@ class Proxy:
             _log.warning("the proxy begins without orders", file=self._file, reason=error)
 
     async def _save(self) -> None:
+        wait_s = self._save_after_s
         try:
             while True:
-                await asyncio.sleep(SAVE_EVERY_S)
-                await self._write()
+                await asyncio.sleep(wait_s)
+                wait_s = max(self._save_after_s, await self._write() / SAVE_RATE)
         finally:
             await self._write()
 
-    async def _write(self) -> None:
+    async def _write(self) -> int:
+        """Put the orders on the disk, if they changed; returns how many bytes that takes."""
+        version = self._version()
+        if version == self._saved:
+            return 0
         now = asyncio.get_running_loop().time()
         data = proxy_state.pack(self.orders, now=now, unix_time=time.time())
         try:
             await asyncio.to_thread(disk.write_atomically, self._file, data)
+            self._saved, self._can_save = version, True
         except HostError as error:
-            _log.warning("orders of the proxy's clients are not on the disk", reason=error)
+            if self._can_save:
+                _log.warning("orders of the proxy's clients are not on the disk", reason=error)
+            self._can_save = False
+        return len(data)
+
+    def _version(self) -> tuple[int, int]:
+        """What changes when the orders do, or their ends in Unix time, as a clock is set."""
+        since_the_start = time.time() - asyncio.get_running_loop().time()
+        return self.orders.changes, round(since_the_start / CLOCK_S)
 
     def _require_running(self) -> None:
         if not self._is_running:

@@ -5,6 +5,7 @@ import base64
 import json
 import shutil
 import socket
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import (
@@ -13,13 +14,16 @@ from contextlib import (
     ExitStack,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
 )
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from lanjami import layout
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
@@ -29,7 +33,7 @@ from lanjami.dhtnode.proxy import Notice
 from lanjami.dhtnode.proxy_service import Proxy
 from lanjami.dhtnode.streams import WRITE_WITHIN_S, Streams
 from lanjami.dhtnode.value import Value
-from lanjami.dhtnode.value_json import Put, write
+from lanjami.dhtnode.value_json import PushAddress, Put, write
 from lanjami.dhtnode.webpush import parse_topic
 from tests.support.dht_peers import debian, wheel
 from tests.support.dht_values import sha1, signed
@@ -276,7 +280,7 @@ class _Asked:
         return None
 
     def getting(self, key: bytes) -> "AbstractContextManager[asyncio.Queue[Event]]":
-        raise NotImplementedError
+        return nullcontext(asyncio.Queue())
 
     listening = getting
 
@@ -531,6 +535,32 @@ async def test_a_subscriber_is_told_and_a_restart_does_not_end_it(tmp_path: Path
         assert told.empty()
         assert (await us.ask("POST", "/node/pingPush", phone)).lines == [{}]
         assert (await told.get()).body == {"to": "alice", "pong": True}
+
+
+async def test_orders_are_on_the_disk_soon_after_a_change_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy(node=_Asked(), push=lambda _: None, state=tmp_path, save_after_s=0.01)
+    file, push = tmp_path / layout.PROXY_ORDERS, PushAddress("http://10.0.0.9/up", "alice")
+    subscribe = partial(proxy.subscribe, push=push, source=Endpoint(bytes([10, 0, 0, 9]), 4000))
+    async with running(proxy):
+        for key in (sha1("first"), sha1("second"), sha1("first")):
+            subscribe(key)
+            async with asyncio.timeout(DEADLINE_S):
+                while not file.exists():
+                    await asyncio.sleep(0.01)
+            file.unlink()
+            await asyncio.sleep(0.2)  # in which what is written always would be there again
+            assert not file.exists()
+    assert not file.exists(), "nor at the end"
+    async with running(proxy):
+        proxy.unsubscribe(sha1("first"), push)
+    assert file.exists()
+    file.unlink()
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    async with running(proxy):
+        pass
+    assert file.exists(), "ends are in the time of the clock, which was set"
 
 
 async def _ids_told(told: "asyncio.Queue[Notice]") -> str:

@@ -100,7 +100,9 @@ def test_a_client_is_warned_two_hours_before_the_end() -> None:
 def test_who_asks_again_after_the_warning_is_warned_again() -> None:
     orders = Orders()
     _subscribe(orders)
+    changes = orders.changes
     _at(orders, LIFE_S - MARGIN_S)
+    assert orders.changes > changes, "a restart must not warn again"
     _subscribe(orders, now=LIFE_S - 10)
     assert _at(orders, LIFE_S) == []
     assert len(_at(orders, 2 * LIFE_S - MARGIN_S)) == 1
