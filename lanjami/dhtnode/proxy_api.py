@@ -12,7 +12,7 @@ import hashlib
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -21,9 +21,10 @@ from aiohttp import web
 
 from lanjami.dhtnode import info, webpush
 from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint
-from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.events import Came, Done, Went
 from lanjami.dhtnode.proxy import PLATFORMS, UNIFIED_PUSH, pong
 from lanjami.dhtnode.proxy_service import Proxy
+from lanjami.dhtnode.streams import Stream, Streams
 from lanjami.dhtnode.value_json import LARGEST, PushAddress, read, read_push_address, write
 from lanjami.errors import HostError, RequestError
 from lanjami.lan import http_url
@@ -32,6 +33,8 @@ LARGEST_BODY = LARGEST + 16 * 1024  # bytes; from `LARGEST` on, we say what is t
 
 _KEY = "/key/{key:[^/]+}"
 _LEGACY_KEY = "/{key:[0-9a-fA-F]{40}}"  # no other word, as the front serves others, too
+
+_WRITTEN_AT_ONCE = 16 * 1024  # bytes of small values; a large one goes alone
 
 _NO_CHUNK = b"lanjami ends this stream\r\n"
 
@@ -148,8 +151,7 @@ class _Api:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         self._requests["get"] += 1
-        with self._proxy.node.getting(_key(request)) as events:
-            return await _values(request, events)
+        return await self._values(request)
 
     async def put(self, request: web.Request) -> web.StreamResponse:
         self._requests["put"] += 1
@@ -161,35 +163,28 @@ class _Api:
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         self._requests["listen"] += 1
-        transport, source = request.transport, _source(request)
-        assert transport is not None
         with (
             self._proxy.node.listening(_key(request)) as events,
-            self._proxy.streams.opened(transport, events, source=source.ip) as stream,
+            self._proxy.streams.opened(
+                _transport(request), events, source=_source(request).ip
+            ) as stream,
         ):
             response = _stream()
             await response.prepare(request)
-            _notice_who_leaves(transport)
-            loop = asyncio.get_running_loop()
+            _notice_who_leaves(stream.transport)
             try:
-                while not isinstance(event := await events.get(), Done):
-                    stream.writing_since = loop.time()
-                    await response.write(_lines(event))
-                    stream.writing_since = float("inf")
+                await _write(request, response, stream, self._proxy.streams)
             finally:
-                if not transport.is_closing():
-                    transport.write(_NO_CHUNK)
-                    transport.close()
+                if not stream.transport.is_closing():
+                    stream.transport.write(_NO_CHUNK)
+                    stream.transport.close()
         return response
 
     async def subscribe(self, request: web.Request) -> web.StreamResponse:
         self._requests["subscribe"] += 1
         push = await _push_address(request)
         is_new = self._proxy.subscribe(_key(request), push, source=_source(request))
-        if is_new or push.refresh:
-            return _json({})
-        with self._proxy.node.getting(_key(request)) as events:
-            return await _values(request, events)
+        return _json({}) if is_new or push.refresh else await self._values(request)
 
     async def unsubscribe(self, request: web.Request) -> web.StreamResponse:
         self._requests["unsubscribe"] += 1
@@ -200,6 +195,20 @@ class _Api:
         self._requests["pingPush"] += 1
         self._proxy.send(pong(await _push_address(request)))
         return _json({})
+
+    async def _values(self, request: web.Request) -> web.StreamResponse:
+        """Values as they are found, to the end of the search."""
+        with (
+            self._proxy.node.getting(_key(request)) as events,
+            self._proxy.gets.opened(
+                _transport(request), events, source=_source(request).ip
+            ) as stream,
+        ):
+            response = _stream()
+            await response.prepare(request)
+            await _write(request, response, stream, self._proxy.gets)
+            await response.write_eof()
+        return response
 
 
 def _answered(handle: _Handle) -> _Handle:
@@ -216,20 +225,30 @@ def _answered(handle: _Handle) -> _Handle:
     return answer
 
 
-async def _values(request: web.Request, events: "asyncio.Queue[Event]") -> web.StreamResponse:
-    """Values as they are found, to the end of the search."""
-    response = _stream()
-    await response.prepare(request)
-    while not isinstance(event := await events.get(), Done):
-        await response.write(_lines(event))
-    await response.write_eof()
-    return response
+async def _write(
+    request: web.Request, response: web.StreamResponse, stream: Stream, streams: Streams
+) -> None:
+    """What the stream is told, to its end, and never more at once than the client takes."""
+    loop = asyncio.get_running_loop()
+    while not isinstance(event := await stream.events.get(), Done):
+        for lines in _lines(event):
+            with streams.writing(stream, len(lines), now=loop.time()):
+                await response.write(lines)
+                await request.writer.drain()
+            await asyncio.sleep(0)  # thousands of values must not hold up everybody else
 
 
-def _lines(event: Event) -> bytes:
-    assert not isinstance(event, Done)
-    expired = not isinstance(event, Came)
-    return b"".join([write(value, expired=expired) for value in event.values])
+def _lines(event: Came | Went) -> Iterator[bytes]:
+    """The values of an event, some at a time."""
+    expired = isinstance(event, Went)
+    lines = b""
+    for value in event.values:
+        lines += write(value, expired=expired)
+        if len(lines) >= _WRITTEN_AT_ONCE:
+            yield lines
+            lines = b""
+    if lines:
+        yield lines
 
 
 def _stream() -> web.StreamResponse:
@@ -250,12 +269,15 @@ def _key(request: web.Request) -> bytes:
     return parse_key(request.match_info["key"])
 
 
+def _transport(request: web.Request) -> asyncio.Transport:
+    if request.transport is None:
+        raise RequestError(400, "the client is gone")
+    return request.transport
+
+
 def _source(request: web.Request) -> Endpoint:
     """Where the client is, IPv4 also where it came to a socket for both families."""
-    transport = request.transport
-    if transport is None:
-        raise RequestError(400, "the client is gone")
-    host, port, *_ = transport.get_extra_info("peername")
+    host, port, *_ = _transport(request).get_extra_info("peername")
     ip = ip_address(host.partition("%")[0])
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped

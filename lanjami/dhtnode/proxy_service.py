@@ -42,7 +42,9 @@ from lanjami.runtime.service import Ready, together
 _log = log.get(__name__)
 
 SWEEP_S = 1.0
-SAVE_EVERY_S = 60.0
+SAVE_AFTER_S = 5.0  # a client does not know of a power cut, and puts again after 22 hours
+SAVE_RATE = 32 * 1024  # bytes a second at most, so that no client wears a card out
+CLOCK_S = 60.0  # by which a clock is set, not kept right
 RETRY_S = 2.0  # ... and up to twice as long, while the node is down
 INFO_S = 1.0  # for which an answer about the node is good
 
@@ -50,31 +52,42 @@ INFO_S = 1.0  # for which an answer about the node is good
 class Node(Protocol):
     """The DHT node behind the proxy. Each context gives the events of its operation while it
     lasts, and `Done` when the node goes down; entering one raises HostError while it is down,
-    as `put` does."""
+    as `put` does. `source` is the packed address of the client whose value it is."""
 
     def is_up(self) -> bool: ...
     def info(self) -> Info | None: ...
     def getting(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
     def listening(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
     def keeping(
-        self, key: bytes, value: Value
+        self, key: bytes, value: Value, *, source: bytes
     ) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
-    async def put(self, key: bytes, value: Value) -> bool: ...
+    async def put(self, key: bytes, value: Value, *, source: bytes) -> bool: ...
 
 
 class Proxy:
     """Serves clients from `node`, and hands their notices to `push`; orders are kept in the
-    `state` folder."""
+    `state` folder, `save_after_s` after they change."""
 
     name = "proxy"
 
-    def __init__(self, *, node: Node, push: Callable[[Notice], None], state: Path) -> None:
+    def __init__(
+        self,
+        *,
+        node: Node,
+        push: Callable[[Notice], None],
+        state: Path,
+        save_after_s: float = SAVE_AFTER_S,
+    ) -> None:
         self.node = node
         self.orders = Orders()
-        self.streams = Streams()
+        self.streams = Streams()  # listens
+        self.gets = Streams()
         self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
         self._push = push
         self._file = state / layout.PROXY_ORDERS
+        self._save_after_s = save_after_s
+        self._saved = (0, 0)
+        self._can_save = True
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
         self._is_running = False
@@ -104,7 +117,7 @@ class Proxy:
         if put.is_permanent:
             at_others = await self._keep_for_a_day(key, admitted, put.push, source)
         else:
-            at_others = await self.node.put(key, admitted)
+            at_others = await self.node.put(key, admitted, source=source.ip)
         if not at_others and not self.node.is_up():
             raise HostError("our DHT node went down")
         return admitted  # alone, we keep it ourselves
@@ -128,6 +141,7 @@ class Proxy:
     async def run(self, ready: Ready) -> None:
         if not self._was_recalled:
             await self._recall()
+            self._saved = self._version()
         self._is_running = True
         try:
             await together(self._work(ready), self._save())
@@ -146,6 +160,7 @@ class Proxy:
             while True:
                 now = loop.time()
                 self.streams.sweep(now=now)
+                self.gets.sweep(now=now)
                 self.orders.on_timer(now=now)
                 for decision in self.orders.take():
                     self._do(decision, tasks)
@@ -172,7 +187,7 @@ class Proxy:
         while True:
             with (
                 contextlib.suppress(HostError),
-                self.node.keeping(order.key, order.value) as events,
+                self.node.keeping(order.key, order.value, source=order.source) as events,
             ):
                 placed = await events.get()
                 self._placed(order, at_others=isinstance(placed, Done) and placed.ok)
@@ -222,20 +237,34 @@ class Proxy:
             _log.warning("the proxy begins without orders", file=self._file, reason=error)
 
     async def _save(self) -> None:
+        wait_s = self._save_after_s
         try:
             while True:
-                await asyncio.sleep(SAVE_EVERY_S)
-                await self._write()
+                await asyncio.sleep(wait_s)
+                wait_s = max(self._save_after_s, await self._write() / SAVE_RATE)
         finally:
             await self._write()
 
-    async def _write(self) -> None:
+    async def _write(self) -> int:
+        """Put the orders on the disk, if they changed; returns how many bytes that takes."""
+        version = self._version()
+        if version == self._saved:
+            return 0
         now = asyncio.get_running_loop().time()
         data = proxy_state.pack(self.orders, now=now, unix_time=time.time())
         try:
             await asyncio.to_thread(disk.write_atomically, self._file, data)
+            self._saved, self._can_save = version, True
         except HostError as error:
-            _log.warning("orders of the proxy's clients are not on the disk", reason=error)
+            if self._can_save:
+                _log.warning("orders of the proxy's clients are not on the disk", reason=error)
+            self._can_save = False
+        return len(data)
+
+    def _version(self) -> tuple[int, int]:
+        """What changes when the orders do, or their ends in Unix time, as a clock is set."""
+        since_the_start = time.time() - asyncio.get_running_loop().time()
+        return self.orders.changes, round(since_the_start / CLOCK_S)
 
     def _require_running(self) -> None:
         if not self._is_running:

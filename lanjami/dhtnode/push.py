@@ -13,12 +13,11 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography.hazmat.primitives.asymmetric import ec
+from yarl import URL
 
 from lanjami.backoff import Backoff
 from lanjami.dhtnode import webpush
@@ -32,8 +31,9 @@ _log = log.get(__name__)
 
 TTL_S = 86400  # the reference's: how long a distributor keeps a push for a device that is off
 MOST_WAITING = 4096
+MOST_WAITING_AT_ONE = 1024  # for one host: one that is dead leaves room for what is for others
 MOST_AT_ONCE = 16
-MOST_AT_ONE = 4  # at once to one host, so that a slow one does not hold up the others
+MOST_AT_ONE = 4  # to one host: it takes four that are slow to hold up the others
 TRIES = 6
 ANSWER_WITHIN_S = 10.0
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
@@ -43,9 +43,13 @@ TELL_S = 10.0  # between two lines for the status
 @dataclass(slots=True, eq=False)
 class _Delivery:
     notice: Notice
-    host: str
+    url: URL
     backoff: Backoff
     tries: int = 0
+
+    @property
+    def host(self) -> str:
+        return f"{self.url.raw_host}:{self.url.port}"
 
 
 class _UndeliverableError(Exception):
@@ -65,14 +69,15 @@ class Pusher:
         self._later: list[tuple[float, int, _Delivery]] = []  # a heap
         self._counter = 0
         self._in_flight: Counter[str] = Counter()
+        self._waiting_at: Counter[str] = Counter()  # all that is neither sent nor dropped
+        self._waiting = 0
         self._nudged = asyncio.Event()
         self._counts: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:
         """Notices that are not yet sent or dropped."""
-        ready = sum(map(len, self._ready.values()))
-        return ready + len(self._later) + self._in_flight.total()
+        return self._waiting
 
     def counts(self) -> dict[str, int]:
         """What became of notices: `sent`, `retried`, and why others were dropped."""
@@ -82,19 +87,26 @@ class Pusher:
         """Send a notice soon; it is dropped and counted where too many wait."""
         if notice.to.platform != UNIFIED_PUSH:
             self._counts["needs Google or Apple"] += 1
-        elif self.waiting >= MOST_WAITING:
-            self._counts["too many wait"] += 1
-        elif (host := _host(notice.to.token)) is None:
+        elif (url := _url(notice.to.token)) is None:
             self._counts["no HTTP address"] += 1
         else:
             backoff = Backoff(first_s=self._retry_s, longest_s=LAST_RETRY_S)
-            self._ready.setdefault(host, deque()).append(_Delivery(notice, host, backoff))
-            self._nudged.set()
+            self._enqueue(_Delivery(notice, url, backoff))
+
+    def _enqueue(self, delivery: _Delivery) -> None:
+        host = delivery.host
+        if self._waiting >= MOST_WAITING or self._waiting_at[host] >= MOST_WAITING_AT_ONE:
+            self._counts["too many wait"] += 1
+            return
+        self._waiting += 1
+        self._waiting_at[host] += 1
+        self._ready.setdefault(host, deque()).append(delivery)
+        self._nudged.set()
 
     async def run(self, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
         connector = aiohttp.TCPConnector(
-            resolver=_LanResolver(self._is_lan), use_dns_cache=False, limit=MOST_AT_ONCE
+            socket_factory=self._socket, use_dns_cache=False, limit=MOST_AT_ONCE
         )
         timeout = aiohttp.ClientTimeout(total=ANSWER_WITHIN_S)
         async with (
@@ -143,8 +155,9 @@ class Pusher:
 
     async def _deliver(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
         delivery.tries += 1
+        is_over = True
         try:
-            await self._post(session, delivery.notice)
+            await self._post(session, delivery)
             self._counts["sent"] += 1
         except _UndeliverableError as error:
             self._counts[str(error)] += 1
@@ -154,17 +167,20 @@ class Pusher:
                 self._counts["not answered"] += 1
             else:
                 self._counts["retried"] += 1
+                is_over = False
                 now = asyncio.get_running_loop().time()
                 self._counter += 1
                 again_at = now + delivery.backoff.failed(after_s=0.0)
                 heapq.heappush(self._later, (again_at, self._counter, delivery))
         finally:
-            self._in_flight[delivery.host] -= 1
-            if not self._in_flight[delivery.host]:
-                del self._in_flight[delivery.host]
+            _subtract_one(self._in_flight, delivery.host)
+            if is_over:
+                self._waiting -= 1
+                _subtract_one(self._waiting_at, delivery.host)
             self._nudged.set()
 
-    async def _post(self, session: aiohttp.ClientSession, notice: Notice) -> None:
+    async def _post(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
+        notice = delivery.notice
         headers = {
             "TTL": str(TTL_S),
             "Urgency": "high" if notice.is_urgent else "normal",
@@ -183,10 +199,9 @@ class Pusher:
                 private=ec.generate_private_key(ec.SECP256R1()),
                 salt=secrets.token_bytes(webpush.SALT_LENGTH),
             )
-        self._require_lan(notice.to.token)
         try:
             async with session.post(
-                notice.to.token, data=body, headers=headers, allow_redirects=False
+                delivery.url, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 status = answer.status
         except (aiohttp.InvalidURL, ValueError) as error:
@@ -202,14 +217,16 @@ class Pusher:
         if not 200 <= status < 300:
             raise _UndeliverableError(f"refused with {status}")
 
-    def _require_lan(self, url: str) -> None:
-        """Where the host is an address, no resolver is asked."""
+    def _socket(self, to: aiohttp.AddrInfoType) -> socket.socket:
+        """For a connection, whatever its address was written as or found by."""
+        family, kind, protocol, _, address = to
         try:
-            ip = ip_address(urlsplit(url).hostname or "")
+            is_lan = self._is_lan(ip_address(str(address[0])))
         except ValueError:
-            return
-        if not self._is_lan(ip):
-            raise _UndeliverableError("not on the LAN")
+            is_lan = False
+        if not is_lan:
+            raise _NotLanError("not on the LAN")
+        return socket.socket(family, kind, protocol)
 
     def _told(self) -> str:
         failed = self._counts.total() - self._counts["sent"] - self._counts["retried"]
@@ -217,47 +234,20 @@ class Pusher:
 
 
 class _NotLanError(OSError):
-    """A name of a host that is not on the LAN."""
+    """No address of a host is on the LAN."""
 
 
-class _LanResolver(AbstractResolver):
-    """Finds the addresses of a host that are on the LAN, and only those: the connection goes to
-    what was checked."""
-
-    def __init__(self, is_lan: Callable[[Ip], bool]) -> None:
-        self._is_lan = is_lan
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-        local = [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=int(socket.AI_NUMERICHOST),
-            )
-            for kind, _, protocol, _, address in found
-            if self._is_lan(ip_address(str(address[0]).partition("%")[0]))
-        ]
-        if not local:
-            raise _NotLanError(f"{host} is not on the LAN")
-        return local
-
-    async def close(self) -> None:
-        """There is nothing to close."""
-
-
-def _host(url: str) -> str | None:
-    """The host and port of a URL that one may POST to."""
+def _url(text: str) -> URL | None:
+    """A URL that one may POST to. It is parsed only here: what another parser takes for a name
+    may be an address."""
     try:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            return None
-        return f"{parts.hostname}:{parts.port or parts.scheme}"
-    except ValueError:
+        url = URL(text)
+        return url if url.scheme in ("http", "https") and url.raw_host and not url.user else None
+    except (ValueError, IndexError):  # the parser stumbles over "http://[]@"
         return None
+
+
+def _subtract_one(counts: Counter[str], host: str) -> None:
+    counts[host] -= 1
+    if not counts[host]:
+        del counts[host]

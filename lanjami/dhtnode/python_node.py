@@ -18,11 +18,10 @@ from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.events import Done, Event
 from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.dhtnode.info import Info, describe
 from lanjami.dhtnode.node import Node, Statistics
-from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
@@ -81,19 +80,9 @@ class PythonNode:
         core = self._core if self._serves else None
         return None if core is None else Beacon(core.own_id, self._port, self._network)
 
-    async def get(self, key: bytes, query: Query = EVERYTHING) -> list[Value]:
-        """The values of a key that `query` takes."""
-        found: dict[int, Value] = {}
-        with self._operation(lambda core, now: core.get(key, query=query, now=now)) as events:
-            while True:
-                match await events.get():
-                    case Came(_, values):
-                        found |= {value.id: value for value in values}
-                    case Done():
-                        return list(found.values())
-
-    async def put(self, key: bytes, value: Value) -> bool:
-        """Put a value for the life of its type; whether another node has it, too."""
+    async def put(self, key: bytes, value: Value, *, source: bytes = b"") -> bool:
+        """Put a value for the life of its type; whether another node has it, too. `source` is
+        the address, packed, of the client that wants it."""
         with self._operation(lambda core, now: core.put(key, value, now=now)) as events:
             while True:
                 match await events.get():
@@ -101,7 +90,9 @@ class PythonNode:
                         return ok
 
     @contextmanager
-    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
+    def keeping(
+        self, key: bytes, value: Value, *, source: bytes = b""
+    ) -> Iterator["asyncio.Queue[Event]"]:
         """Put a value again and again, while the context lasts; `Done` when others have it."""
         with self._operation(
             lambda core, now: core.put(key, value, permanent=True, now=now)
@@ -162,8 +153,9 @@ class PythonNode:
             self._core = self._sockets = None
             self._serves = False
             self._changed()
-            for operation, waiting in self._waiting.items():
-                waiting.put_nowait(Done(operation, ok=False))
+            waiting, self._waiting = self._waiting, {}  # another core counts from 1 again
+            for operation, events in waiting.items():
+                events.put_nowait(Done(operation, ok=False))
 
     async def _recall(self, core: DhtCore) -> None:
         """What it knew and kept when it last ran."""
@@ -229,25 +221,25 @@ class PythonNode:
     def _operation(
         self, begin: Callable[[DhtCore, float], int]
     ) -> Iterator["asyncio.Queue[Event]"]:
-        core, sockets = self._core, self._sockets
+        core, sockets, waiting = self._core, self._sockets, self._waiting
         if core is None or sockets is None:
             raise HostError("our DHT node is not up")
         loop = asyncio.get_running_loop()
         operation = begin(core, loop.time())
-        events = self._waiting[operation] = asyncio.Queue()
+        events = waiting[operation] = asyncio.Queue()
         self._hand_over()
         sockets.nudge()
         try:
             yield events
         finally:
-            del self._waiting[operation]
+            del waiting[operation]
             core.cancel(operation, now=loop.time())
 
     def _hand_over(self) -> None:
         if self._core is not None:
             for event in self._core.take_events():
-                if (waiting := self._waiting.get(event.operation)) is not None:
-                    waiting.put_nowait(event)
+                if (events := self._waiting.get(event.operation)) is not None:
+                    events.put_nowait(event)
 
     def _statistics(self, core: DhtCore) -> Statistics:
         now = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""The listens that clients hold open, thousands of them, looked after all at once.
+"""The answers that take their time, listens and gets, thousands of them, looked after all at once.
 
 A stream has no timer of its own. One sweep over all of them finds those whose client is gone or
 does not take what it is told, and wakes their handlers.
@@ -16,13 +16,14 @@ from lanjami.errors import RequestError
 MOST = 16 * 1024
 MOST_OF_ONE = 4096  # of one address, behind which there may be many clients
 MOST_UNTOLD = 1024  # events that wait for a client that is slow
+MOST_UNWRITTEN = 32 * 1024 * 1024  # bytes that clients do not take, in all
 WRITE_WITHIN_S = 60.0  # DhtProxyServer::addServerSettings, write_http_response_timelimit
 
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """A client that listens: `events` has what it is to be told, and a `Done` for the end.
-    `writing_since` is when we began to write what it has not taken."""
+    """A client that waits for values: `events` has what it is to be told, and a `Done` for the
+    end. `writing_since` is when we began to write what it has not taken."""
 
     transport: asyncio.Transport
     events: "asyncio.Queue[Event]"
@@ -32,9 +33,12 @@ class Stream:
 class Streams:
     """The streams that are open. Times are the loop's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most_unwritten: int = MOST_UNWRITTEN) -> None:
+        self._most_unwritten = most_unwritten
         self._open: set[Stream] = set()
         self._number_of: Counter[bytes] = Counter()
+        self._writing: dict[Stream, int] = {}  # bytes, those first that take longest
+        self._unwritten = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -45,7 +49,8 @@ class Streams:
     ) -> Iterator[Stream]:
         """Raises RequestError where there are too many, in all or from one source."""
         if len(self._open) >= MOST or self._number_of[source] >= MOST_OF_ONE:
-            raise RequestError(503, "too many listen already")
+            raise RequestError(503, "too many wait for values already")
+        transport.set_write_buffer_limits(0)  # what is drained holds no memory
         stream = Stream(transport, events)
         self._open.add(stream)
         self._number_of[source] += 1
@@ -56,6 +61,23 @@ class Streams:
             self._number_of[source] -= 1
             if not self._number_of[source]:
                 del self._number_of[source]
+
+    @contextmanager
+    def writing(self, stream: Stream, size: int, *, now: float) -> Iterator[None]:
+        """While `size` bytes are written, and drained. Where all clients together take too
+        little, who has not taken anything for longest is cut off."""
+        stream.writing_since = now
+        self._writing[stream] = size
+        self._unwritten += size
+        while self._unwritten > self._most_unwritten:
+            slowest = next(iter(self._writing))
+            self._written(slowest)
+            slowest.transport.abort()
+        try:
+            yield
+        finally:
+            stream.writing_since = float("inf")
+            self._written(stream)
 
     def sweep(self, *, now: float) -> None:
         """End what nobody listens to."""
@@ -69,3 +91,6 @@ class Streams:
         """End them all."""
         for stream in self._open:
             stream.events.put_nowait(Done(0, ok=False))
+
+    def _written(self, stream: Stream) -> None:
+        self._unwritten -= self._writing.pop(stream, 0)

@@ -5,23 +5,41 @@ import base64
 import json
 import shutil
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from lanjami import layout
 from lanjami.dhtnode import policy, proxy_api
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Done, Event
+from lanjami.dhtnode.info import Info
 from lanjami.dhtnode.proxy import Notice
-from lanjami.dhtnode.value_json import write
+from lanjami.dhtnode.proxy_service import Proxy
+from lanjami.dhtnode.streams import WRITE_WITHIN_S, Streams
+from lanjami.dhtnode.value import Value
+from lanjami.dhtnode.value_json import PushAddress, Put, write
 from lanjami.dhtnode.webpush import parse_topic
 from tests.support.dht_peers import debian, put_late, wheel
 from tests.support.dht_values import sha1, signed
 from tests.support.ports import free_port
 from tests.support.proxy import Client, Said, client, debians, ours
+from tests.support.running import running
 
 with_debian = pytest.mark.skipif(shutil.which("dhtnode") is None, reason="dhtnode is Debian's")
 
@@ -270,6 +288,47 @@ async def test_a_value_without_an_id_is_given_one_once(tmp_path: Path) -> None:
         assert (stats["totalPermanentPuts"], stats["putCount"]) == (2, 1)
 
 
+async def test_the_node_learns_whose_a_value_is(tmp_path: Path) -> None:
+    node, alice = _Asked(), Endpoint(bytes([10, 0, 0, 9]), 4000)
+    proxy = Proxy(node=node, push=lambda _: None, state=tmp_path)
+    async with running(proxy):
+        for is_permanent in (False, True):
+            put = Put(values.make(5, b"hello"), is_permanent, None)
+            await proxy.put(bytes(20), put, source=alice)
+    assert node.sources == [alice.ip, alice.ip]
+
+
+class _Asked:
+    """Stands for a node; it has `sources` of what it was to put."""
+
+    def __init__(self) -> None:
+        self.sources: list[bytes] = []
+
+    def is_up(self) -> bool:
+        return False
+
+    def info(self) -> Info | None:
+        return None
+
+    def getting(self, key: bytes) -> "AbstractContextManager[asyncio.Queue[Event]]":
+        return nullcontext(asyncio.Queue())
+
+    listening = getting
+
+    @contextmanager
+    def keeping(
+        self, key: bytes, value: Value, *, source: bytes
+    ) -> "Iterator[asyncio.Queue[Event]]":
+        self.sources.append(source)
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        events.put_nowait(Done(1, ok=True))
+        yield events
+
+    async def put(self, key: bytes, value: Value, *, source: bytes) -> bool:
+        with self.keeping(key, value, source=source):
+            return True
+
+
 async def test_a_listen_ends_with_what_is_no_chunk_when_the_node_goes(tmp_path: Path) -> None:
     """A client takes a whole answer for the last word, and would be deaf from then on."""
     async with ours(tmp_path) as box:
@@ -328,6 +387,69 @@ async def test_a_client_that_vanishes_is_noticed(tmp_path: Path) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while len(box.proxy.streams):
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("path", [f"/key/{KEY}/listen", f"/key/{KEY}"])
+async def test_a_client_that_does_not_read_holds_one_value_at_a_time(
+    tmp_path: Path, path: str
+) -> None:
+    value = base64.b64encode(bytes(values.LARGEST)).decode()
+    async with ours(tmp_path) as box, client(box.http) as us, AsyncExitStack() as opened:
+        for id in range(1, 51):
+            await us.ask("POST", f"/key/{KEY}", {"id": str(id), "data": value})
+        tracemalloc.start()
+        opened.callback(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        for _again in range(5):
+            sock = opened.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(sock, ("127.0.0.1", box.http))
+            await loop.sock_sendall(sock, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert await loop.sock_recv(sock, 15) == b"HTTP/1.1 200 OK"
+        assert (await us.ask("GET", f"/key/{KEY}")).status == 200
+        after, _ = tracemalloc.get_traced_memory()
+        assert after - before < 5 * 4 * len(value), "of 50 that each is told"
+
+
+async def test_where_memory_is_short_who_takes_nothing_for_longest_is_cut_off() -> None:
+    streams = Streams(most_unwritten=1000)
+    loop = asyncio.get_running_loop()
+    with ExitStack() as opened:
+        first, second, third = [
+            opened.enter_context(streams.opened(transport, asyncio.Queue(), source=b"phone"))
+            for transport in [await _transport(opened, loop) for _ in range(3)]
+        ]
+        with streams.writing(first, 400, now=0.0):
+            pass
+        for stream in (second, first, third):
+            opened.enter_context(streams.writing(stream, 400, now=1.0))
+        closing = [stream.transport.is_closing() for stream in (first, second, third)]
+        assert closing == [False, True, False]
+
+
+async def test_who_takes_nothing_for_a_minute_is_cut_off_and_its_handler_woken() -> None:
+    streams = Streams()
+    with ExitStack() as opened:
+        transport = await _transport(opened, asyncio.get_running_loop())
+        stream = opened.enter_context(streams.opened(transport, asyncio.Queue(), source=b"phone"))
+        streams.sweep(now=1e9)
+        assert not transport.is_closing(), "nothing is to be told"
+        opened.enter_context(streams.writing(stream, 400, now=1.0))
+        streams.sweep(now=1.0 + WRITE_WITHIN_S)
+        assert not transport.is_closing()
+        streams.sweep(now=2.0 + WRITE_WITHIN_S)
+        assert transport.is_closing()
+        assert isinstance(stream.events.get_nowait(), Done)
+
+
+async def _transport(opened: ExitStack, loop: asyncio.AbstractEventLoop) -> asyncio.Transport:
+    ours, theirs = socket.socketpair()
+    opened.enter_context(theirs)
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    opened.callback(transport.close)
+    return transport
 
 
 @pytest.mark.parametrize(
@@ -444,6 +566,32 @@ async def test_a_subscriber_is_told_and_a_restart_does_not_end_it(tmp_path: Path
         assert told.empty()
         assert (await us.ask("POST", "/node/pingPush", phone)).lines == [{}]
         assert (await told.get()).body == {"to": "alice", "pong": True}
+
+
+async def test_orders_are_on_the_disk_soon_after_a_change_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy(node=_Asked(), push=lambda _: None, state=tmp_path, save_after_s=0.01)
+    file, push = tmp_path / layout.PROXY_ORDERS, PushAddress("http://10.0.0.9/up", "alice")
+    subscribe = partial(proxy.subscribe, push=push, source=Endpoint(bytes([10, 0, 0, 9]), 4000))
+    async with running(proxy):
+        for key in (sha1("first"), sha1("second"), sha1("first")):
+            subscribe(key)
+            async with asyncio.timeout(DEADLINE_S):
+                while not file.exists():
+                    await asyncio.sleep(0.01)
+            file.unlink()
+            await asyncio.sleep(0.2)  # in which what is written always would be there again
+            assert not file.exists()
+    assert not file.exists(), "nor at the end"
+    async with running(proxy):
+        proxy.unsubscribe(sha1("first"), push)
+    assert file.exists()
+    file.unlink()
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    async with running(proxy):
+        pass
+    assert file.exists(), "ends are in the time of the clock, which was set"
 
 
 async def _ids_told(told: "asyncio.Queue[Notice]") -> str:

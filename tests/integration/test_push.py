@@ -115,7 +115,11 @@ async def test_a_refusal_is_final_and_no_redirect_is_followed(status: int, why: 
         assert [pushed.path for pushed in server.pushed] == ["/up"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "127\u30020\u30020\u30021",
+     "\uff11\uff12\uff17.0.0.1", "\u2460\u2461\u2466.0.0.1"],
+)  # fmt: skip
 async def test_nothing_goes_where_the_lan_is_not(host: str) -> None:
     asked = []
 
@@ -147,7 +151,7 @@ async def test_a_name_is_asked_for_at_its_addresses_on_the_lan_only() -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "token-of-google", "ftp://10.0.0.1/", "http://", "http://user@10.0.0.1/", "http://[::",
-     "http://10.0.0.1:99999/", "unix:///run/x"],
+     "http://[]@",     "http://10.0.0.1:99999/", "unix:///run/x"],
 )  # fmt: skip
 async def test_what_is_no_address_is_dropped(url: str) -> None:
     async with _pushing() as (pusher, _, _heard):
@@ -192,9 +196,33 @@ async def _push_beside(port: int) -> None:
 async def test_what_waits_is_bounded() -> None:
     pusher = Pusher(is_lan=_any)
     for number in range(push.MOST_WAITING + 5):
-        pusher.send(_notice("http://10.0.0.1/", number=number))
+        pusher.send(_notice(f"http://10.0.0.{number % 256}/", number=number))
     assert pusher.counts() == {"too many wait": 5}
     assert pusher.waiting == push.MOST_WAITING
+
+
+async def test_a_dead_server_leaves_room_for_what_is_for_others() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as stuck:
+        async with _pushing() as (pusher, server, _):
+            for number in range(push.MOST_WAITING):
+                pusher.send(_notice(f"http://127.0.0.1:{stuck.getsockname()[1]}/{number}"))
+            waiting = pusher.waiting
+            pusher.send(_notice(server.url()))
+            assert [pushed.path for pushed in await server.until(1)] == ["/up"]
+            while pusher.waiting > waiting:
+                await asyncio.sleep(0.01)
+
+
+async def test_what_is_over_makes_room() -> None:
+    async with _pushing(retry_s=0.01) as (pusher, server, _):
+        server.status = lambda number: 503 if number < 3 else 200
+        dead = f"http://127.0.0.1:{free_port()}/up"
+        for url in (server.url(), dead, server.url(), "http://[::1]:1/"):
+            pusher.send(_notice(url))
+        await _settled(pusher)
+        for _again in range(push.MOST_WAITING_AT_ONE):
+            pusher.send(_notice(dead))
+        assert "too many wait" not in pusher.counts()
 
 
 async def test_a_phone_that_sleeps_is_woken_by_a_value(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.python_node import PythonNode
-from lanjami.dhtnode.query import by_id
 from tests.support.dht_peers import debian, expected, wheel
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
@@ -65,6 +64,15 @@ async def _came(events: "asyncio.Queue[Event]", number: int) -> dict[int, bytes]
     return found
 
 
+async def _got(node: PythonNode, key: bytes) -> list[values.Value]:
+    found: list[values.Value] = []
+    with node.getting(key) as events:
+        async with asyncio.timeout(10):
+            while not isinstance(event := await events.get(), Done):
+                found += event.values
+    return found
+
+
 def _data(value: values.Value) -> bytes:
     inside = values.content(value)
     return inside if isinstance(inside, bytes) else inside.body.data
@@ -91,7 +99,7 @@ async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
         await alice.joined("127.0.0.1", port)
         assert await alice.ask("put", KEY, 1, 3000)
     async with _serving(tmp_path) as (node, port), wheel() as bob:
-        assert [_data(value) for value in await node.get(sha1(KEY))] == [expected(3000)[1]]
+        assert [_data(value) for value in await _got(node, sha1(KEY))] == [expected(3000)[1]]
         await bob.joined("127.0.0.1", port)
         assert await bob.got(KEY) == expected(3000)
     assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
@@ -130,6 +138,18 @@ async def test_the_wheel_hears_and_gets_what_we_put(tmp_path: Path, ip: str) -> 
         assert await alice.got(KEY) == expected(*SIZES)
 
 
+async def test_who_leaves_a_node_after_its_restart_takes_nobody_s_place(tmp_path: Path) -> None:
+    node = _node(tmp_path)
+    with ExitStack() as late:
+        async with running(node):
+            late.enter_context(node.listening(sha1("slow")))
+        async with running(node):
+            with node.listening(sha1(KEY)) as events:
+                late.close()
+                await node.put(sha1(KEY), values.make(1, b"hello"))
+                assert await _came(events, 1) == {1: b"hello"}
+
+
 @addresses
 async def test_we_hear_and_get_what_the_wheel_puts(tmp_path: Path, ip: str) -> None:
     async with _serving(tmp_path) as (node, port), wheel() as alice:
@@ -138,7 +158,7 @@ async def test_we_hear_and_get_what_the_wheel_puts(tmp_path: Path, ip: str) -> N
             for id, size in enumerate(SIZES, start=1):
                 assert await alice.ask("put", KEY, id, size)
             assert await _came(events, len(SIZES)) == expected(*SIZES)
-        found = {value.id: _data(value) for value in await node.get(sha1(KEY))}
+        found = {value.id: _data(value) for value in await _got(node, sha1(KEY))}
         assert found == expected(*SIZES)
 
 
@@ -149,8 +169,6 @@ async def test_the_wheel_gets_what_we_keep(tmp_path: Path) -> None:
             async with asyncio.timeout(10):
                 assert isinstance(await events.get(), Done)
             assert await alice.got(KEY) == expected(600)
-            assert [v.id for v in await node.get(sha1(KEY), by_id(1))] == [1]
-            assert await node.get(sha1(KEY), by_id(2)) == []
 
 
 async def test_two_clients_of_ours_hear_each_other_through_us(tmp_path: Path) -> None:
@@ -175,11 +193,11 @@ async def test_signed_edited_and_encrypted_values(tmp_path: Path) -> None:
             await bob.joined("127.0.0.1", port)
             assert await bob.got("signed") == expected(600)
             assert await bob.got("encrypted") == {}, "he cannot"
-        (signed,) = await node.get(sha1("signed"))
+        (signed,) = await _got(node, sha1("signed"))
         assert signed.is_signed
         assert signed.seq == 1
         assert values.is_genuine(signed)
-        (encrypted,) = await node.get(sha1("encrypted"))
+        (encrypted,) = await _got(node, sha1("encrypted"))
         assert encrypted.is_encrypted
 
 
@@ -235,7 +253,7 @@ async def test_debians_node_joins_puts_and_hears(tmp_path: Path, ip: str) -> Non
             await bob.say(f"l {key}", "Listening, token")
             assert await node.put(sha1(KEY), values.make(7, b"of ours", user_type="text/plain"))
             await bob.printed(r'id:0*7 data\(text/plain\):"of ours"')
-        found = await node.get(sha1(KEY))
+        found = await _got(node, sha1(KEY))
         assert [value.is_signed for value in found].count(True) == 1
         assert [value.is_encrypted for value in found].count(True) == 1
 
@@ -250,4 +268,4 @@ async def test_all_three_makes_meet_in_one_network(tmp_path: Path) -> None:
             await alice.say(f"p {sha1(KEY).hex()} hello", "Put: success")
             (heard,) = (await bob.heard(KEY)).values()
             assert heard == b"hello"
-            assert [_data(value) for value in await node.get(sha1(KEY))] == [b"hello"]
+            assert [_data(value) for value in await _got(node, sha1(KEY))] == [b"hello"]

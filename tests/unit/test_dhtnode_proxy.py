@@ -100,7 +100,9 @@ def test_a_client_is_warned_two_hours_before_the_end() -> None:
 def test_who_asks_again_after_the_warning_is_warned_again() -> None:
     orders = Orders()
     _subscribe(orders)
+    changes = orders.changes
     _at(orders, LIFE_S - MARGIN_S)
+    assert orders.changes > changes, "a restart must not warn again"
     _subscribe(orders, now=LIFE_S - 10)
     assert _at(orders, LIFE_S) == []
     assert len(_at(orders, 2 * LIFE_S - MARGIN_S)) == 1
@@ -165,10 +167,7 @@ def test_an_owner_may_edit_from_anywhere() -> None:
     assert _put(orders, new, source=BOB).value == new
 
 
-@pytest.mark.parametrize(
-    "limits",
-    [Limits(orders=4), Limits(orders_of_one=4), Limits(cost=5000), Limits(cost_of_one=5000)],
-)
+@pytest.mark.parametrize("limits", [Limits(cost=40_000), Limits(cost_of_one=40_000)])
 def test_what_is_too_much_is_refused_until_there_is_room(limits: Limits) -> None:
     orders = Orders(limits)
     for id in range(1, 4):
@@ -185,9 +184,36 @@ def test_what_is_too_much_is_refused_until_there_is_room(limits: Limits) -> None
 
 
 def test_the_limit_of_one_leaves_room_for_others() -> None:
-    orders = Orders(Limits(orders_of_one=1))
+    orders = Orders(Limits(cost_of_one=10_000))
     _put(orders, _value(1))
+    with pytest.raises(RequestError):
+        _put(orders, _value(2))
     _put(orders, _value(2), source=BOB)
+
+
+def test_a_long_address_takes_the_room_of_others() -> None:
+    long = PushAddress("http://ntfy/" + 2000 * "\N{LARGE RED CIRCLE}", "bob")
+    orders = Orders(Limits(cost=25_000))
+    _subscribe(orders, long)
+    with pytest.raises(RequestError):
+        _subscribe(orders)
+    orders.unsubscribe(KEY, long)
+    _subscribe(orders)
+    _put(orders, _value(1))
+    with pytest.raises(RequestError):
+        orders.put(KEY, _value(1), push=long, source=ALICE, now=1.0)
+    assert [order.push for order in orders.all()] == [PushAddress(), PHONE]
+
+
+def test_what_an_order_took_is_given_back_also_when_its_client_said_more_of_itself() -> None:
+    orders = Orders(Limits(cost_of_one=12_000))
+    for session in ("s" * 60, "s", "s" * 60):
+        _subscribe(orders, PushAddress(PHONE.key, "alice", session, "t" * 500))
+        _subscribe(orders, PHONE)
+    orders.unsubscribe(KEY, PHONE)
+    with pytest.raises(RequestError):
+        orders.put(KEY, _value(1, bytes(3000)), push=None, source=ALICE, now=0.0)
+    orders.put(KEY, _value(1, bytes(2500)), push=None, source=ALICE, now=0.0)
 
 
 def test_asking_again_and_again_costs_no_memory() -> None:
@@ -273,7 +299,7 @@ def test_a_clock_that_was_set_back_gives_no_longer_life() -> None:
 
 def test_a_file_with_too_much_is_taken_as_far_as_there_is_room() -> None:
     data = proxy_state.pack(_some_orders(), now=200.0, unix_time=UNIX)
-    after = Orders(Limits(orders=2))
+    after = Orders(Limits(cost=20_000))
     after.recall(proxy_state.unpack(data, now=0.0, unix_time=UNIX), now=0.0)
     assert len(after.all()) == 2
 
