@@ -51,13 +51,27 @@ def describe(core: DhtCore, *, port: int, operations: int, now: float) -> Info:
     return Info(
         node_id=core.own_id,
         port=port,
-        v4=_family(core.tables.get(4), now),
-        v6=_family(core.tables.get(6), now),
+        v4=family(core.tables.get(4), now=now),
+        v6=family(core.tables.get(6), now=now),
         values=len(storage),
         size=size,
         own_values=own_values,
         own_size=own_size,
         operations=operations,
+    )
+
+
+def family(table: RoutingTable | None, *, now: float) -> Family:
+    """The nodes in a table, where there is one."""
+    if table is None:
+        return Family()
+    nodes = table.nodes()
+    good = [node for node in nodes if node.is_good(now)]
+    return Family(
+        good=len(good),
+        dubious=sum(not node.is_expired for node in nodes) - len(good),
+        incoming=sum(node.heard_at > node.replied_at for node in good),
+        depth=table.own_bucket().depth,
     )
 
 
@@ -90,16 +104,3 @@ def _stats(family: Family) -> dict[str, int]:
     if family.depth > 1:
         stats |= {"table_depth": family.depth, "network_size_estimation": family.network_size}
     return stats
-
-
-def _family(table: RoutingTable | None, now: float) -> Family:
-    if table is None:
-        return Family()
-    nodes = table.nodes()
-    good = [node for node in nodes if node.is_good(now)]
-    return Family(
-        good=len(good),
-        dubious=sum(not node.is_expired for node in nodes) - len(good),
-        incoming=sum(node.heard_at > node.replied_at for node in good),
-        depth=table.own_bucket().depth,
-    )

@@ -7,11 +7,15 @@ and handlePushListen). What is to be done follows as data from `take`.
 """
 
 import heapq
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, Self
+
+import msgspec
 
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
@@ -30,6 +34,9 @@ PLATFORMS = ("android", "ios", UNIFIED_PUSH)
 _COST = 9 * 1024
 
 
+_MOST_TOLD = 2500  # bytes of ids and types in a push, which has 4,096 for all (RFC 8291, 4)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much memory is for orders, in bytes: for all, and for those of one source, which is a
@@ -46,6 +53,10 @@ class Recipient(NamedTuple):
     platform: str
     topic: str
 
+    @classmethod
+    def of(cls, push: PushAddress) -> Self:
+        return cls(push.key, push.platform, push.topic)
+
 
 @dataclass(slots=True, eq=False)
 class Order:
@@ -58,10 +69,6 @@ class Order:
     is_warned: bool = False
     is_over: bool = False
     timer_at: float = field(default=float("inf"), repr=False)
-
-    @property
-    def recipient(self) -> Recipient:
-        return Recipient(self.push.key, self.push.platform, self.push.topic)
 
     @property
     def cost(self) -> int:
@@ -306,11 +313,12 @@ def notice(
 ) -> Notice:
     """What a subscriber is told of values that came, or that are gone.
 
-    The values do not travel with it: the client gets them. The ids of several that are gone are
-    not in `exp`, so that the client looks what is left.
+    The values do not travel with it: the client gets all there are, also where not every id has
+    room. The ids of several that are gone are not in `exp`, so that the client looks what is left.
     """
-    told = [values.hints(value) for value in found]
-    ids = ",".join(str(value.id) for value in found)
+    hints = [(value.id, *values.hints(value)) for value in found]
+    told = _as_has_room([(str(id), push_type) for id, _, push_type in hints])
+    ids = ",".join(id for id, _ in told)
     body: dict[str, Any] = {
         "key": subscription.key.hex(),
         "to": subscription.push.client_id,
@@ -319,23 +327,28 @@ def notice(
         "ids": ids,
         "pt": ",".join(push_type for _, push_type in told),
     }
-    if expired and len(found) < 2:
+    if expired and len(found) == len(told) == 1:
         body["exp"] = ids
-    is_urgent = not expired and any(priority == 0 for priority, _ in told)
-    return Notice(subscription.recipient, body, is_urgent)
+    is_urgent = not expired and any(priority == 0 for _, priority, _ in hints)
+    return Notice(Recipient.of(subscription.push), body, is_urgent)
 
 
 def pong(push: PushAddress) -> Notice:
     """What a client is sent that wants to see whether pushes reach it."""
-    recipient = Recipient(push.key, push.platform, push.topic)
-    return Notice(recipient, {"to": push.client_id, "pong": True}, is_urgent=True)
+    return Notice(Recipient.of(push), {"to": push.client_id, "pong": True}, is_urgent=True)
+
+
+def _as_has_room(told: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first ids and types that together are short enough."""
+    sizes = accumulate(len(msgspec.json.encode(one)) for one in told)
+    return told[: bisect_right(list(sizes), _MOST_TOLD)]
 
 
 def _warning(order: Order) -> Notice:
     body = {"timeout": order.key.hex(), "to": order.push.client_id, "s": order.push.session_id}
     if isinstance(order, Permanent):
         body["vid"] = str(order.value.id)
-    return Notice(order.recipient, body, is_urgent=False)
+    return Notice(Recipient.of(order.push), body, is_urgent=False)
 
 
 def _size(push: PushAddress) -> int:

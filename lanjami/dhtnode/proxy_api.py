@@ -138,12 +138,8 @@ class _Api:
     async def proxy_list(self, request: web.Request) -> web.StreamResponse:
         """Ourselves, under the address that the client reached; see the parser of such lists,
         jami-daemon src/jamidht/jamiaccount.cpp, getDhtProxyServer."""
-        assert request.transport is not None
-        host, port, *_ = request.transport.get_extra_info("sockname")
-        ip = ip_address(host.partition("%")[0])
-        if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
-        text = http_url(str(ip), port) + "\n"
+        own = _end(request, "sockname")
+        text = http_url(str(own.address), own.port) + "\n"
         return web.Response(text=text, content_type="text/plain", headers=_HEADERS)
 
     async def options(self, _: web.Request) -> web.StreamResponse:
@@ -276,8 +272,13 @@ def _transport(request: web.Request) -> asyncio.Transport:
 
 
 def _source(request: web.Request) -> Endpoint:
-    """Where the client is, IPv4 also where it came to a socket for both families."""
-    host, port, *_ = _transport(request).get_extra_info("peername")
+    """Where the client is."""
+    return _end(request, "peername")
+
+
+def _end(request: web.Request, name: str) -> Endpoint:
+    """One of the connection's ends, IPv4 also where the socket is for both families."""
+    host, port, *_ = _transport(request).get_extra_info(name)
     ip = ip_address(host.partition("%")[0])
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped

@@ -192,6 +192,8 @@ class Pusher:
         except RequestError as error:
             raise _UndeliverableError("keys that are none") from error
         if keys is not None:
+            if len(body) > webpush.LONGEST:
+                raise _UndeliverableError("too long")
             headers["Content-Encoding"] = "aes128gcm"
             body = webpush.encrypt(
                 body,

@@ -1,8 +1,7 @@
 """The service that is a DHT node of our own, and what the rest of the box asks of it.
 
-It runs in the main process: a query takes 20 to 60 µs, so at its limit of 8,192 a second it has
-a third of a core, in pieces of a few milliseconds; a process of its own would take more memory
-(27 MB) than a small box has to spare.
+It runs in the main process: one of its own would take more memory (27 MB) than a small box has to
+spare. What others may make it do is bounded in `admission` and `udp`.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Done, Event
 from lanjami.dhtnode.heartbeat import Heartbeat
-from lanjami.dhtnode.info import Info, describe
+from lanjami.dhtnode.info import Info, describe, family
 from lanjami.dhtnode.node import Node, Statistics
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
@@ -243,11 +242,10 @@ class PythonNode:
 
     def _statistics(self, core: DhtCore) -> Statistics:
         now = asyncio.get_running_loop().time()
-        nodes = [node for table in core.tables.values() for node in table.nodes()]
-        good = sum(node.is_good(now) for node in nodes)
+        known = [family(table, now=now) for table in core.tables.values()]
         return Statistics(
-            good=good,
-            dubious=sum(not node.is_expired for node in nodes) - good,
+            good=sum(nodes.good for nodes in known),
+            dubious=sum(nodes.dubious for nodes in known),
             values=max(0, len(core.answers.storage) - 1),  # without the heartbeat's own
             messages=core.sent,
             dropped=dict(core.dropped),

@@ -23,6 +23,7 @@ SALT_LENGTH = 16
 RECORD_SIZE = 4096  # what every receiver takes: RFC 8291, 4
 _AUTH_LENGTH = 16
 _LAST_RECORD = b"\x02"
+LONGEST = RECORD_SIZE - (SALT_LENGTH + 4 + 1 + 65) - 16 - len(_LAST_RECORD)  # bytes of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def parse_topic(topic: str) -> Keys | None:
 
 
 def encrypt(text: bytes, keys: Keys, *, private: ec.EllipticCurvePrivateKey, salt: bytes) -> bytes:
-    """The body of a push. `private` and `salt` are made for this one message."""
+    """The body of a push that says a text of at most `LONGEST`. `private` and `salt` are made for
+    this one message."""
     own = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     shared = private.exchange(ec.ECDH(), _point(keys.public))
     info = b"WebPush: info\0" + keys.public + own

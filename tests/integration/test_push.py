@@ -72,9 +72,7 @@ async def test_a_plain_push_is_the_reference_s() -> None:
 
 
 async def test_an_encrypted_push_is_read_by_its_receiver() -> None:
-    private, auth = ec.generate_private_key(ec.SECP256R1()), bytes(range(16))
-    public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    topic = "|".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (public, auth))
+    private, auth, topic = _keys()
     async with _pushing() as (pusher, server, _):
         for _again in range(2):
             pusher.send(_notice(server.url(), topic=topic))
@@ -82,6 +80,22 @@ async def test_an_encrypted_push_is_read_by_its_receiver() -> None:
         assert first.headers["Content-Encoding"] == "aes128gcm"
         assert json.loads(decrypt(first.body, private, auth)) == {"ids": "1"}
         assert first.body[:86] != second.body[:86], "another salt and key each time"
+
+
+async def test_what_is_longer_than_a_push_is_not_sent() -> None:
+    _, _, topic = _keys()
+    async with _pushing() as (pusher, server, _):
+        to = Recipient(server.url(), "unifiedpush", topic)
+        pusher.send(Notice(to, {"to": "\x00" * 700}, is_urgent=False))
+        assert await _settled(pusher) == {"too long": 1}
+
+
+def _keys() -> tuple[ec.EllipticCurvePrivateKey, bytes, str]:
+    """A receiver's private key, its secret, and its topic."""
+    private, auth = ec.generate_private_key(ec.SECP256R1()), bytes(range(16))
+    public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    parts = [base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (public, auth)]
+    return private, auth, "|".join(parts)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

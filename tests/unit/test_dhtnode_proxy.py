@@ -1,5 +1,6 @@
 """Orders of clients that are not connected: how long, how many, and what they are told."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from lanjami.dhtnode.proxy import (
 )
 from lanjami.dhtnode.value import Body, Content, Value
 from lanjami.dhtnode.value_json import PushAddress
+from lanjami.dhtnode.webpush import LONGEST
 from lanjami.errors import RequestError, WireError
 from tests.support.dht_values import sha1, signed
 
@@ -250,6 +252,24 @@ def test_what_a_subscriber_is_told_of_values_that_are_gone() -> None:
     assert (one.body["exp"], one.is_urgent) == ("1", False)
     two = notice(order, [_value(1), _value(2)], expired=True, unix_time=UNIX)
     assert "exp" not in two.body, "the client is to look what is left"
+
+
+@pytest.mark.parametrize("push_type", ["", "call", 200 * "\x00"])
+def test_what_is_told_of_thousands_of_values_fits_a_push(push_type: str) -> None:
+    found = [_value(2**64 - id, priority=int(id != 4000), push=push_type) for id in range(1, 4097)]
+    told = notice(_subscribe(Orders()), found, expired=False, unix_time=UNIX)
+    assert len(msgspec.json.encode(told.body)) < LONGEST
+    ids, push_types = told.body["ids"].split(","), told.body["pt"].split(",")
+    assert ids == [str(value.id) for value in found[: len(ids)]]
+    assert push_types == [push_type] * len(ids)
+    assert told.is_urgent, "though that one has no room"
+
+
+def test_a_type_without_room_is_not_told() -> None:
+    value = _value(1, push="x" * 5000)
+    for expired in (False, True):
+        told = notice(_subscribe(Orders()), [value], expired=expired, unix_time=UNIX)
+        assert (told.body["ids"], told.body["pt"], "exp" in told.body) == ("", "", False)
 
 
 def test_a_ping_is_answered_to_the_client() -> None:

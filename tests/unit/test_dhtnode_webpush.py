@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.dhtnode.webpush import Keys, encrypt, parse_topic
+from lanjami.dhtnode.webpush import LONGEST, RECORD_SIZE, Keys, encrypt, parse_topic
 from lanjami.errors import RequestError
 from tests.support.push_receiver import decrypt
 
@@ -43,13 +43,17 @@ def test_the_example_of_the_standard() -> None:
     assert decrypt(sealed, _private(RECEIVER), _bytes(AUTH)) == TEXT
 
 
-@given(text=st.binary(max_size=3000), auth=st.binary(min_size=16, max_size=16))
+@given(
+    text=st.binary(max_size=3000) | st.just(bytes(LONGEST)),
+    auth=st.binary(min_size=16, max_size=16),
+)
 def test_the_receiver_reads_any_text(text: bytes, auth: bytes) -> None:
     receiver = ec.generate_private_key(ec.SECP256R1())
     public = receiver.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     sender = ec.generate_private_key(ec.SECP256R1())
     sealed = encrypt(text, Keys(public, auth), private=sender, salt=bytes(16))
     assert decrypt(sealed, receiver, auth) == text
+    assert len(sealed) <= RECORD_SIZE, "what every push service takes"
 
 
 @pytest.mark.parametrize("topic", ["", "cx.ring", "net.jami.App"])
