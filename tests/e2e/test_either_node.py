@@ -74,15 +74,19 @@ async def _talking(
             await sender.send(conversation, sent[sender][-1])
             await asyncio.sleep(EVERY_S)
 
-    def heard(sender: Jami) -> list[str]:
+    async def heard(sender: Jami) -> list[str]:
         written = set(sent[sender])
-        return [text for text in receivers[sender].texts() if text in written]
+        texts = await receivers[sender].texts(conversation)
+        return [text for text in texts if text in written]
+
+    async def hears(sender: Jami, number: int) -> None:
+        async with asyncio.timeout(30):
+            while len(await heard(sender)) < number:
+                await asyncio.sleep(0.5)
 
     async def heard_some() -> None:
-        wanted = {sender: len(heard(sender)) + SOME for sender in sent}
-        async with asyncio.timeout(30):
-            while any(len(heard(sender)) < wanted[sender] for sender in sent):
-                await asyncio.sleep(0.1)
+        for sender in sent:
+            await hears(sender, len(await heard(sender)) + SOME)
 
     async with asyncio.TaskGroup() as tasks:
         writing = [tasks.create_task(write(sender)) for sender in sent]
@@ -91,7 +95,8 @@ async def _talking(
             task.cancel()
     await write_both_ways(alice, bob, conversation, "that was all")
     for sender, written in sent.items():
-        assert sorted(heard(sender)) == sorted(written)
+        await hears(sender, len(written))
+        assert sorted(await heard(sender)) == sorted(written)
 
 
 async def _fails(appliance: Appliance, service: str) -> None:

@@ -167,7 +167,11 @@ class Jami:
         await self._call("sendTrustRequest", "ssay", self.account, peer, b"")
 
     async def accept_invitation(self, peer: str, *, within_s: float = 60.0) -> None:
-        await self.signal("incomingTrustRequest", lambda b: peer in b, within_s=within_s)
+        # incomingTrustRequest comes before the daemon has noted which conversation it is about
+        # (ConversationModule::onTrustRequest): who answers that at once waits for it in vain
+        await self.signal(
+            "conversationRequestReceived", lambda b: b[2]["from"] == peer, within_s=within_s
+        )
         await self._call("acceptTrustRequest", "ss", self.account, peer)
 
     async def conversation(self, *, since: int = 0, within_s: float = 60.0) -> str:
@@ -191,11 +195,13 @@ class Jami:
             within_s=within_s,
         )
 
-    def texts(self) -> list[str]:
-        """What was written, by oneself or others; the 2023 client tells of a message again when
-        it merges two histories, but the message has the same id then."""
-        told = [signal.body[2] for signal in self._signals if signal.name == "messageReceived"]
-        return list({one["id"]: one["body"] for one in told if "body" in one}.values())
+    async def texts(self, conversation: str) -> list[str]:
+        """All that was written in a conversation, as its window shows it when it is opened. Of
+        messages that come while others are sent, the 2023 daemon signals some twice, some not."""
+        since = self.signals_heard
+        await self._call("loadConversationMessages", "sssu", self.account, conversation, "", 0)
+        body = await self.signal("conversationLoaded", lambda b: b[2] == conversation, since=since)
+        return [message["body"] for message in body[3] if "body" in message]
 
     async def call(self, peer: str) -> str:
         return str(await self._call("placeCall", "ss", self.account, peer, interface=CALLS))
