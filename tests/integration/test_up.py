@@ -44,14 +44,15 @@ def test_a_box_whose_state_folder_takes_no_socket_is_asked_all_the_same(tmp_path
         for box in boxes:
             box.folder.mkdir()
             assert box.status() == (3, {})
-            process = box.running()
+            box.running()
         for box in boxes:
             _, status = box.status()
             assert status["dht"]["port"] == box.dht
             assert "control.sock" not in status["services"]["status"]["detail"]
-        process.terminate()
-        assert process.wait(3) == 0
-        assert boxes[1].status() == (3, {})
+        for box in boxes:
+            box.started[0].terminate()  # which takes the socket away
+            assert box.started[0].wait(3) == 0
+            assert box.status() == (3, {})
     finally:
         for box in boxes:
             box.end()
