@@ -32,8 +32,15 @@ from lanjami.discovery.records import Facts
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
 from lanjami.nameserver.registry import Registry
-from lanjami.runtime import disk, httpd, log, net
+from lanjami.network import connectivity_api
+from lanjami.network.access_point import AccessPoint
+from lanjami.network.lan_server import LanServer
+from lanjami.network.outlook import Outlook
+from lanjami.network.outlook_watch import OutlookWatch
+from lanjami.network.time_server import TimeServer
+from lanjami.runtime import disk, httpd, log, net, privileges
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
+from lanjami.runtime.service import Service
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
 from lanjami.status import snapshot as status
@@ -79,11 +86,12 @@ class App:
         self._names_api = Api(self._registry)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
-            also=config.proxy.ports,
+            also=config.proxy_ports,
             largest_body=proxy_api.LARGEST_BODY,
             routes=lambda: [
                 *self._names_api.routes(),
                 *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),
+                *(connectivity_api.routes() if self._answers_connectivity_checks() else []),
             ],
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
@@ -103,6 +111,7 @@ class App:
                 *([self._pusher] if self._proxies else []),
                 *(self._announcer, self._mdns, self._registry),
                 *(self._keeper, self._http, local),
+                *self._network(),
             ]
         )
 
@@ -208,6 +217,35 @@ class App:
             changed=changed,
         )
 
+    def _network(self) -> Iterator[Service]:
+        """What the box serves where it is the network."""
+        config, state = self._config, self._state / layout.NETWORK
+        lan = partial(net.interfaces, ignored=())
+        outlook: Callable[[], Outlook | None] = Outlook
+        if config.wifi.interface:
+            yield AccessPoint(config.wifi, state=state)
+        if config.serving("dns") and config.dns.upstream:
+            watch = OutlookWatch(upstream=config.dns.upstream, policy=config.dns.jami)
+            outlook = watch.outlook
+            yield watch
+        for name, network in config.network.items():
+            if set(network.serve) - {"ntp"}:
+                yield LanServer(
+                    name,
+                    network,
+                    state=state,
+                    lan=lan,
+                    outlook=outlook,
+                    connectivity_checks=config.dns.connectivity_checks,
+                )
+        if interfaces := config.serving("ntp"):
+            yield TimeServer(
+                interfaces=interfaces, servers=config.ntp.servers, state=self._state, lan=lan
+            )
+
+    def _answers_connectivity_checks(self) -> bool:
+        return self._config.dns.connectivity_checks and bool(self._config.serving("dns"))
+
     def _may_push_to(self, ip: lan.Ip) -> bool:
         """Whether a phone may have us write there: on the LAN, and not to this machine's own
         services that only this machine sees."""
@@ -310,6 +348,7 @@ def _only_said() -> Iterator[None]:
 
 def serve(app: App, started: Callable[[str], None]) -> None:
     """Run the appliance until SIGINT or SIGTERM; see `App.run`."""
+    privileges.lay_down(keep="CAP_NET_BIND_SERVICE")
     asyncio.run(_until_signalled(app, started))
 
 

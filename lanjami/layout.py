@@ -8,5 +8,6 @@ PYTHON_NODE_ID = "python-node-id"
 PYTHON_NODE_STATE = "python-node-state"  # nodes and values over a restart; not in backups
 PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in backups
 BACKUPS = "backups"
+NETWORK = "network"  # leases and IPv6 networks, and what the programs that serve them are told
 
 CONFIG = "lanjami.toml"  # in a backup

@@ -112,8 +112,10 @@ def test_an_integer_will_do_for_seconds() -> None:
             "`wifi` needs a table [network.wlan0]",
         ),
         (
-            "[network]\neth0 = {serve = ['dns'], address = '10.0.0.1/8'}\n"
-            "eth1 = {serve = ['dns'], address = '10.7.0.1/24'}",
+            (
+                "[network]\neth0 = {serve = ['dns'], address = '10.0.0.1/8'}\n"
+                "eth1 = {serve = ['dns'], address = '10.7.0.1/24'}"
+            ),
             "`network.eth0` and `network.eth1` are the same network",
         ),
     ],
