@@ -1,5 +1,6 @@
 """Gives an interface the addresses that the box is to have on it."""
 
+import contextlib
 import re
 import secrets
 from ipaddress import IPv4Interface, IPv6Interface
@@ -16,11 +17,20 @@ async def add(interface: str, addresses: list[IPv4Interface | IPv6Interface]) ->
     """Have the interface up and with these addresses, beside those that it has; HostError."""
     ip = process.installed("ip", package="iproute2")
     await process.output_of([ip, "link", "set", "dev", interface, "up"])
+    if any(address.version == 6 for address in addresses):
+        await _take_none_from(interface)
     for address in addresses:
         at_once = ["nodad"] if address.version == 6 else []
         await process.output_of(
             [ip, "address", "replace", str(address), "dev", interface, *at_once]
         )
+
+
+async def _take_none_from(interface: str) -> None:
+    """The box hears its own router advertisements, and would take another address by them."""
+    setting = f"/proc/sys/net/ipv6/conf/{interface}/autoconf"
+    with contextlib.suppress(HostError):  # a second address harms nobody
+        await process.output_of(["/bin/sh", "-c", 'echo 0 >"$1"', "sh", setting])
 
 
 def site(path: Path) -> bytes:

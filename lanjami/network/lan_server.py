@@ -30,6 +30,7 @@ _log = log.get(__name__)
 LOOK_EVERY_S = 1.0
 CHECK_EVERY_S = 5.0
 EQUIP_EVERY_S = 10.0
+PATIENCE_S = 10.0  # after a start, until it is said that there is nothing to serve
 MISSED_MOST = 2  # questions for an address that dnsmasq may leave without an answer
 
 _RIGHTS = {
@@ -44,8 +45,8 @@ _dice = random.SystemRandom()
 
 # What dnsmasq says at each of its starts.
 _ROUTINE = re.compile(
-    "started, version|compile time options|no upstream servers configured|using only locally-known"
-    "|using nameserver|cleared cache|DHCP, IP range|DHCP, sockets bound|outer advertisement"
+    "started, version|compile time options|more local addresses|no upstream servers configured"
+    "|using only locally-known|using nameserver|cleared cache|DHCP, IP range|DHCP, sockets bound|outer advertisement"
     "|exiting on receipt of SIGTERM"
 )
 
@@ -93,6 +94,7 @@ class LanServer:
         """Run dnsmasq by the plan of the moment, whenever there is one."""
         loop = asyncio.get_running_loop()
         equip_at = loop.time()
+        patient_until = equip_at + PATIENCE_S
         while True:
             now = self._plan(ula)
             if loop.time() >= equip_at and self._lacks_addresses(now, ula):
@@ -102,7 +104,8 @@ class LanServer:
             if isinstance(now, Plan):
                 await self._run_by(now, program, ula, ready)
             else:
-                ready("waits", reason=now)
+                if loop.time() >= patient_until:
+                    ready("waits", reason=now)
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _run_by(self, now: Plan, program: str, ula: IPv6Interface, ready: Ready) -> None:

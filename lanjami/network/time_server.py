@@ -23,10 +23,13 @@ _log = log.get(__name__)
 
 LOOK_EVERY_S = 1.0
 CHECK_EVERY_S = 10.0
+PATIENCE_S = 10.0  # after a start, until it is said that there is nobody to tell it to
 SAVE_EVERY_S = 900.0  # seldom enough for a memory card
 
 _SAVED = "time"
-_ROUTINE = re.compile("starting|exiting|Frequency|Wrong permissions|Disabled control")
+_ROUTINE = re.compile(
+    "starting|Running with root|exiting|Frequency|Wrong permissions|Disabled control"
+)
 
 _At = IPv4Interface | IPv6Interface
 
@@ -93,8 +96,12 @@ class TimeServer:
         command = [program, "-d", "-U", "-L", "1", "-u", user, "-f", str(file)]
         if not may_set:
             command.append("-x")
+        patient_until = asyncio.get_running_loop().time() + PATIENCE_S
         while True:
             now = self._networks()
+            if not now and asyncio.get_running_loop().time() < patient_until:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
             if not now:
                 ready("waits", reason=f"{', '.join(self._interfaces)}: not there or no address")
                 await asyncio.sleep(LOOK_EVERY_S)
@@ -128,13 +135,14 @@ class TimeServer:
             await asyncio.sleep(LOOK_EVERY_S)
 
     def _networks(self) -> list[_At]:
-        return [
-            address.at
+        found = {
+            address.at.network: address.at
             for interface in self._lan()
             if interface.name in self._interfaces
             for address in interface.addresses
             if not (address.ip.version == 6 and address.ip.is_link_local)
-        ]
+        }
+        return list(found.values())
 
 
 def _passed(box: Path, saved: Path) -> float:

@@ -42,7 +42,7 @@ async def together(*parts: Coroutine[Any, Any, None]) -> None:
 
 
 async def until(end: Coroutine[Any, Any, None], *parts: Coroutine[Any, Any, None]) -> None:
-    """Run the parts of a service until `end` returns or one of them fails; raises what it raised."""
+    """Run the parts of a service until `end` returns, or one of them fails: raises what it did."""
 
     async def ended() -> None:
         await end
