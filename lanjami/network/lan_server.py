@@ -46,8 +46,8 @@ _dice = random.SystemRandom()
 # What dnsmasq says at each of its starts.
 _ROUTINE = re.compile(
     "started, version|compile time options|more local addresses|no upstream servers configured"
-    "|using only locally-known|using nameserver|cleared cache|DHCP, IP range|DHCP, sockets bound|outer advertisement"
-    "|exiting on receipt of SIGTERM"
+    "|using only locally-known|using nameserver|cleared cache|DHCP, IP range|DHCP, sockets bound"
+    "|outer advertisement|exiting on receipt of SIGTERM"
 )
 
 
