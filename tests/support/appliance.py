@@ -4,6 +4,8 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ LANJAMI = (sys.executable, "-m", "lanjami")
 
 
 class Appliance:
-    def __init__(self, host: Host, *settings: str) -> None:
+    """`through` is a command that starts it, such as setpriv(1) with its arguments."""
+
+    def __init__(self, host: Host, *settings: str, through: Sequence[str] = ()) -> None:
         self._host = host
+        self._through = through
         self._settings = [word for setting in settings for word in ("--set", setting)]
         self._process: Process | None = None
         self.state = host.lab.folder / f"{host.name}-state"
@@ -32,7 +37,9 @@ class Appliance:
 
     def launch(self) -> Process:
         self._process = self._host.start(
-            *(*LANJAMI, "up", "-v", "--state", str(self.state), *self._settings), output="lanjami"
+            *(*self._through, *LANJAMI, "up", "-v"),
+            *("--state", str(self.state), *self._settings),
+            output="lanjami",
         )
         return self._process
 
@@ -70,8 +77,16 @@ class Appliance:
 
 def opendht_child(parent: int) -> int:
     """The pid of the OpenDHT child of the process `parent`."""
+    found = child(parent, "lanjami.dhtnode.opendht")
+    assert found is not None, f"process {parent} has no OpenDHT child"
+    return found
+
+
+def child(parent: int, words: str) -> int | None:
+    """The pid of the child of the process `parent` that has these words in its command line."""
     for children in Path("/proc", str(parent), "task").glob("*/children"):
         for pid in children.read_text().split():
-            if b"lanjami.dhtnode.opendht" in Path("/proc", pid, "cmdline").read_bytes():
-                return int(pid)
-    raise AssertionError(f"process {parent} has no OpenDHT child")
+            with suppress(OSError):  # it has just ended
+                if words.encode() in Path("/proc", pid, "cmdline").read_bytes():
+                    return int(pid)
+    return None
