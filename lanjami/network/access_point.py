@@ -16,7 +16,7 @@ from lanjami.runtime.service import Ready, together
 CHECK_EVERY_S = 5.0
 ANSWERS_WITHIN_S = 10.0  # a radio may first have to look whether a channel is free
 
-_RIGHTS = ["CAP_NET_ADMIN", "CAP_NET_RAW"]
+RIGHTS = ["CAP_NET_ADMIN", "CAP_NET_RAW"]
 _ROUTINE = re.compile("interface state|AP-ENABLED|AP-DISABLED|AP-STA-|STA [0-9a-f:]+ |CTRL-EVENT-")
 _SYSTEM = Path("/sys/class")
 
@@ -34,14 +34,14 @@ class AccessPoint:
     async def run(self, ready: Ready) -> None:
         program = await asyncio.to_thread(process.installed, "hostapd", package="hostapd")
         iw = await asyncio.to_thread(process.installed, "iw", package="iw")
-        what = f"an access point on {self._settings.interface}"
-        await asyncio.to_thread(privileges.require, _RIGHTS, what=what)
         phy = await asyncio.to_thread(self._phy)
         radio = wifi.read_radio(await process.output_of([iw, "phy", phy, "info"]))
         if not radio.can_be_access_point:
             raise HostError(
                 f"the driver of {self._settings.interface} cannot make it an access point"
             )
+        what = f"an access point on {self._settings.interface}"
+        await asyncio.to_thread(privileges.require, RIGHTS, what=what)
         channel = await self._channel(iw)
         await asyncio.to_thread(disk.make_private_folder, self._state)
         control = self._state / "hostapd"

@@ -1,5 +1,6 @@
 """Gives an interface the addresses that the box is to have on it."""
 
+import asyncio
 import contextlib
 import re
 import secrets
@@ -15,7 +16,7 @@ _log = log.get(__name__)
 
 async def add(interface: str, addresses: list[IPv4Interface | IPv6Interface]) -> None:
     """Have the interface up and with these addresses, beside those that it has; HostError."""
-    ip = process.installed("ip", package="iproute2")
+    ip = await asyncio.to_thread(process.installed, "ip", package="iproute2")
     await process.output_of([ip, "link", "set", "dev", interface, "up"])
     if any(address.version == 6 for address in addresses):
         await _take_none_from(interface)

@@ -33,7 +33,7 @@ EQUIP_EVERY_S = 10.0
 PATIENCE_S = 10.0  # after a start, until it is said that there is nothing to serve
 MISSED_MOST = 2  # questions for an address that dnsmasq may leave without an answer
 
-_RIGHTS = {
+RIGHTS = {  # that dnsmasq needs for each
     "dns": ("CAP_NET_BIND_SERVICE",),
     "dhcp": ("CAP_NET_BIND_SERVICE", "CAP_NET_ADMIN", "CAP_NET_RAW"),
     "ra": ("CAP_NET_ADMIN", "CAP_NET_RAW"),
@@ -79,7 +79,7 @@ class LanServer:
 
     async def run(self, ready: Ready) -> None:
         program = await asyncio.to_thread(process.installed, "dnsmasq", package="dnsmasq-base")
-        rights = {right for what in self._network.serve for right in _RIGHTS[what]}
+        rights = {right for what in self._network.serve for right in RIGHTS[what]}
         what = f"serving {', '.join(self._network.serve)} on {self._interface}"
         await asyncio.to_thread(privileges.require, sorted(rights), what=what)
         await asyncio.to_thread(disk.make_private_folder, self._state)

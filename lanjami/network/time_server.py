@@ -77,7 +77,7 @@ class TimeServer:
                 f"the clock of this machine is wrong: it is at least {when}, and lanjami was not "
                 "given the right to set it (CAP_SYS_TIME)"
             )
-        date = process.installed("date", package="coreutils")
+        date = await asyncio.to_thread(process.installed, "date", package="coreutils")
         await process.output_of([date, "--utc", "--set", f"@{to:.0f}"])
         _log.warning("the clock was behind and is set", to=when)
         return ""

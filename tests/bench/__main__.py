@@ -22,6 +22,7 @@ from tests.bench import (
     proxying,
     queries,
     scene,
+    zero_settings,
 )
 from tests.bench.table import Row, markdown
 
@@ -45,6 +46,7 @@ class Measurement:
 MEASUREMENTS = (
     Measurement("join", "A client starts", joining.HOW, joining.measure),
     Measurement("late", "The box starts after the client", late_box.HOW, late_box.measure),
+    Measurement("zero", "Nobody changes a setting", zero_settings.HOW, zero_settings.measure),
     Measurement("latency", "The answer to a query", queries.LATENCY_HOW, queries.measure_latency),
     Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
     Measurement("proxy", "Phones", proxying.HOW, proxying.measure),

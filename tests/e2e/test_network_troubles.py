@@ -264,3 +264,16 @@ async def test_where_the_box_has_no_server_a_client_is_refused_at_once(
         with pytest.raises(AssertionError, match="Connection refused"):
             phone.run(sys.executable, "-c", connect, name)
         assert time.monotonic() - started_at < 1.0
+
+
+async def test_a_clock_that_is_behind_is_told_of_where_it_may_not_be_set(bare_box: Host) -> None:
+    appliance = Appliance(bare_box, *network("ntp"), through=WITHOUT_THE_CLOCK)
+    appliance.state.mkdir()
+    note = appliance.state / "a-file-of-tomorrow"
+    note.touch()
+    tomorrow = time.time() + 86400
+    os.utime(note, (tomorrow, tomorrow))
+    appliance.launch()
+    when = time.strftime("%Y-%m-%d", time.gmtime(tomorrow))
+    await says(appliance, "reason", f"it is at least {when}", service="time")
+    await says(appliance, "reason", "(CAP_SYS_TIME)", service="time")

@@ -45,11 +45,3 @@ async def says(
         raise AssertionError(
             f"{service} does not say {words!r} but {told}\n{appliance.process.output()}"
         ) from None
-
-
-async def lan_service(appliance: Appliance, service: str = "network-eth0") -> dict[str, str]:
-    """What the status says of a service."""
-    status = await appliance.status()
-    assert status is not None
-    found: dict[str, str] = status["services"][service]
-    return found
