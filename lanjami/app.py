@@ -65,7 +65,7 @@ class App:
         self._command = command
         self._state = state
         self._announcer = Announcer(
-            interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
+            interval_s=config.discovery.interval_s, lan=self._announced, beacons=self._beacons
         )
         engines = [e for e in config.dht.engines if e != "opendht" or is_installed()]
         self._ports = config.dht.ports(engines or config.dht.engines)
@@ -201,6 +201,16 @@ class App:
 
     def _lan(self) -> tuple[lan.Interface, ...]:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
+
+    def _announced(self) -> tuple[lan.Interface, ...]:
+        """Where discovery speaks, and from which addresses. Where clients have addresses by our own
+        IPv6 advertisements, they are to hear of no link-local ones: OpenDHT keeps the last address
+        that it heard of a node, and before 2.6.0 drops what comes from there."""
+        advertised = self._config.serving("ra")
+        return tuple(
+            lan.without_link_local(interface) if interface.name in advertised else interface
+            for interface in self._lan()
+        )
 
     def _node(self, engine: Engine) -> DhtNode | PythonNode:
         """The DHT node of one make."""
