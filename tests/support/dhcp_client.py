@@ -35,7 +35,7 @@ def forget(host: Host) -> None:
         folder.rmdir()
 
 
-def lease(host: Host, *, tries: int = 3, interface: str = "eth0") -> dict[str, str] | None:
+def lease(host: Host, *, tries: int = 8, interface: str = "eth0") -> dict[str, str] | None:
     """Ask for a lease and configure the host by it; what was given, or None."""
     script = host.lab.folder / f"{host.name}-udhcpc"
     script.write_text(_SCRIPT.replace("RESOLVER", str(resolver_of(host))))
