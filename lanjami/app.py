@@ -187,6 +187,7 @@ class App:
             self.snapshot(),
             port=self._config.dht.port,
             http_port=self._http.port(),
+            answers_names=bool(self._config.serving("dns")),
             command=self._command,
         )
 

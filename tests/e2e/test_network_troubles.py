@@ -4,8 +4,9 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,14 @@ async def test_a_program_that_is_not_installed_is_named_with_its_package(
     )
 
 
+@pytest.fixture
+def nobodys_folder() -> Iterator[Path]:
+    """Where an ordinary user may write; pytest's own folders are closed to everybody else."""
+    with tempfile.TemporaryDirectory(prefix="lanjami-nobody-") as folder:
+        os.chown(folder, 65534, 65534)
+        yield Path(folder)
+
+
 def _as_nobody(*rights: str) -> Sequence[str]:
     sets = ",".join(["-all", *(f"+{right}" for right in rights)])
     return (
@@ -176,10 +185,11 @@ def _as_nobody(*rights: str) -> Sequence[str]:
     )
 
 
-async def test_without_rights_the_box_serves_what_it_can_and_says_the_rest(bare_box: Host) -> None:
+async def test_without_rights_the_box_serves_what_it_can_and_says_the_rest(
+    bare_box: Host, nobodys_folder: Path
+) -> None:
     appliance = Appliance(bare_box, *ALL, through=_as_nobody())
-    appliance.state.mkdir()
-    os.chown(appliance.state, 65534, 65534)
+    appliance.state = nobodys_folder
     appliance.launch()
     await says(appliance, "reason", "needs rights that lanjami was not given (CAP_NET_ADMIN")
     await says(appliance, "reason", "(CAP_NET_BIND_SERVICE)", service="time")
@@ -188,12 +198,11 @@ async def test_without_rights_the_box_serves_what_it_can_and_says_the_rest(bare_
 
 
 async def test_an_ordinary_user_with_the_rights_is_the_network_and_uses_none_itself(
-    bare_box: Host, newcomer: Newcomer
+    bare_box: Host, newcomer: Newcomer, nobodys_folder: Path
 ) -> None:
     rights = ("net_admin", "net_raw", "net_bind_service")
     appliance = Appliance(bare_box, *ALL, through=_as_nobody(*rights))
-    appliance.state.mkdir()
-    os.chown(appliance.state, 65534, 65534)
+    appliance.state = nobodys_folder
     await appliance.start()
     await hands_out_addresses(appliance)
     assert dhcp_client.lease(newcomer("one")) is not None
