@@ -196,7 +196,7 @@ def _welcome(
         yield "Connect this computer to a network by cable or Wi-Fi; lanjami follows by itself."
     else:
         if answers_names:
-            yield "Who asks this box for names (DNS) sets only the name server, to have a name. Others:"
+            yield "Who asks this box for names (DNS) sets only the name server. Others:"
         yield "In Jami, open Settings > account > Advanced settings and set:"
         yield f"  OpenDHT configuration > Bootstrap   {host_port(addresses[0], port)}"
         yield "  or there, Enable local peer discovery"
