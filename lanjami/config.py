@@ -114,6 +114,8 @@ class Network(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.address:
             _check_address(self.address)
+            if set(self.serve) == {"ntp"}:
+                raise ValueError("`address` is for who serves dns, dhcp or ra, too")
 
     @property
     def at(self) -> IPv4Interface | None:

@@ -97,6 +97,10 @@ def test_an_integer_will_do_for_seconds() -> None:
         ("[network.eth0]\nserve = ['dsn']", "'dsn' - at `$.network[...].serve[0]`"),
         ("[network.'eth0\\nx']\nserve = ['dns']", "`key` in `$.network`"),
         ("[network.a123456789012345]\nserve = ['dns']", "`key` in `$.network`"),
+        (
+            "[network.eth0]\nserve = ['ntp']\naddress = '10.0.0.1/24'",
+            "`address` is for who serves dns, dhcp or ra, too",
+        ),
         ("[dns]\njami = 'never'", "`$.dns.jami`"),
         ("[dns]\nupstream = ['router']", "'router', which is no IP address - at `$.dns`"),
         ("[ntp]\nservers = ['']", "`$.ntp`"),
