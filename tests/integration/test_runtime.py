@@ -142,7 +142,7 @@ async def test_a_foreign_program_ends_with_whoever_started_it() -> None:
     ) as child:
         pid = int(await child.hear(timeout_s=5))
         async with asyncio.timeout(5):
-            while _command_of(pid) != b"/bin/sleep\060\0":
+            while _command_of(pid) != b"/bin/sleep\x0060\x00":
                 await asyncio.sleep(0.01)
         os.kill(child.pid, signal.SIGKILL)  # it alone, not its group
         async with asyncio.timeout(5):
