@@ -156,14 +156,12 @@ class LanServer:
                 self._guard = None  # on its return it may be another LAN
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
-            asked_at = loop.time()
+            asked_at, since = loop.time(), self._serves_dhcp_since
             found = await probes.offers(self._interface)
-            since = self._serves_dhcp_since
+            ran = since is not None and since + _STARTED_S < asked_at
             before = self._guard or Guard()
             self._guard = before.after(
-                found,
-                own=self._own(),
-                serving=since is not None and since + _STARTED_S < asked_at,
+                found, own=self._own(), serving=ran and since == self._serves_dhcp_since
             )
             if self._guard.allows and not before.allows:
                 _log.info("the other DHCP server is gone", interface=self._interface)
