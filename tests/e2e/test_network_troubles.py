@@ -301,3 +301,16 @@ async def test_a_clock_that_is_behind_is_told_of_where_it_may_not_be_set(box: Ho
     when = time.strftime("%Y-%m-%d", time.gmtime(tomorrow))
     await says(appliance, "reason", f"it is at least {when}", service="time")
     await says(appliance, "reason", "(CAP_SYS_TIME)", service="time")
+
+
+async def test_a_machine_that_routes_is_told_of(box: Host) -> None:
+    appliance = await Appliance(box, *network("dns")).start()
+    assert "routes" not in await _detail(appliance)
+    box.forwards()
+    await says(appliance, "detail", "this machine routes between its networks")
+
+
+async def _detail(appliance: Appliance) -> str:
+    status = await appliance.status()
+    assert status is not None
+    return str(status["services"]["network-eth0"]["detail"])
