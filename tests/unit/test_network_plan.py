@@ -81,6 +81,12 @@ def test_only_the_boxs_own_ipv6_network_is_advertised() -> None:
     assert made.addresses == [IPv6Interface("fd77::1/64").ip]
 
 
+def test_the_boxs_own_ipv6_network_goes_before_others() -> None:
+    made = _plan(_interface("fd77::1/64", str(ULA)), "dns", "ra")
+    assert made.serves == {"dns", "ra"}
+    assert made.v6 == ULA
+
+
 def test_the_address_that_is_set_goes_before_others() -> None:
     there = _interface("10.0.0.5/24", "10.77.0.1/24")
     assert _plan(there, "dns").v4 == IPv4Interface("10.0.0.5/24")

@@ -66,6 +66,7 @@ def test_what_is_no_offer_to_us_is_none(datagram: bytes) -> None:
         _reply(OFFER + b"\x36\x03\x0a\x4d\x00"),
         _reply(OFFER + b"\x36\x04\x0a\x4d"),
         _reply(OFFER + b"\x36"),
+        _reply(OFFER + SERVER + b"\x0c\x03ab"),
         _reply(OFFER + SERVER).replace(b"\x63\x82\x53\x63", bytes(4)),
     ],
 )
