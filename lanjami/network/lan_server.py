@@ -31,7 +31,7 @@ LOOK_EVERY_S = 1.0
 CHECK_EVERY_S = 5.0
 EQUIP_EVERY_S = 10.0
 PATIENCE_S = 10.0  # after a start, until it is said that there is nothing to serve
-MISSED_MOST = 2  # questions for an address that dnsmasq may leave without an answer
+MISSED_MOST = 1  # question for an address that dnsmasq may leave without an answer
 
 RIGHTS = {  # that dnsmasq needs for each
     "dns": ("CAP_NET_BIND_SERVICE",),

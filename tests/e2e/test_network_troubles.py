@@ -64,6 +64,13 @@ def router(host: Host, *more: str) -> Process:
     )
 
 
+async def logs(appliance: Appliance, words: str, *, within_s: float) -> None:
+    """Wait until the log has these words: a status lasts only until all is well again."""
+    async with asyncio.timeout(within_s):
+        while words not in appliance.process.output():
+            await asyncio.sleep(0.05)
+
+
 async def gone(pid: int, *, within_s: float = 5.0) -> None:
     async with asyncio.timeout(within_s):
         while Path("/proc", str(pid)).exists():
@@ -133,10 +140,23 @@ async def test_a_program_that_dies_or_hangs_is_started_again(
     assert pid is not None
     os.kill(pid, trouble)
     words = "was killed by SIGKILL" if trouble == signal.SIGKILL else "hangs"
-    await says(appliance, "reason", words, service=service, within_s=30)
+    await logs(appliance, f"{program} {words}", within_s=30)
     await appliance.healthy()
     assert child(appliance.process.pid, program) not in (pid, None)
     await gone(pid)
+
+
+async def test_a_dnsmasq_that_offers_no_addresses_any_more_is_started_again(
+    bare_box: Host,
+) -> None:
+    appliance = await Appliance(bare_box, *network("dhcp")).start()
+    await hands_out_addresses(appliance)
+    pid = child(appliance.process.pid, "dnsmasq")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    await logs(appliance, "dnsmasq hangs: nobody who", within_s=OTHERS_ARE_MISSED_S)
+    await hands_out_addresses(appliance)
+    await appliance.healthy()
 
 
 async def test_the_programs_end_with_the_box_however_it_ends(bare_box: Host) -> None:
