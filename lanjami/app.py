@@ -33,8 +33,15 @@ from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
 from lanjami.nameserver.registry import Registry
-from lanjami.runtime import disk, httpd, log, net
+from lanjami.network import connectivity_api
+from lanjami.network.access_point import AccessPoint
+from lanjami.network.lan_server import LanServer
+from lanjami.network.outlook import Outlook
+from lanjami.network.outlook_watch import OutlookWatch
+from lanjami.network.time_server import TimeServer
+from lanjami.runtime import disk, httpd, log, net, privileges
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
+from lanjami.runtime.service import Service
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
 from lanjami.status import snapshot as status
@@ -68,7 +75,7 @@ class App:
         self._command = command
         self._state = state
         self._announcer = Announcer(
-            interval_s=config.discovery.interval_s, lan=self._lan, beacons=self._beacons
+            interval_s=config.discovery.interval_s, lan=self._announced, beacons=self._beacons
         )
         engines = [e for e in config.dht.engines if e != "opendht" or is_installed()]
         self._ports = config.dht.ports(engines or config.dht.engines)
@@ -89,11 +96,12 @@ class App:
         self._names_api = Api(self._registry)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
-            also=config.proxy.ports,
+            also=config.proxy_ports,
             largest_body=proxy_api.LARGEST_BODY,
             routes=lambda: [
                 *self._names_api.routes(),
                 *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),
+                *(connectivity_api.routes() if self._answers_connectivity_checks() else []),
             ],
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
@@ -113,6 +121,7 @@ class App:
                 *([self._pusher] if self._proxies else []),
                 *(self._announcer, self._mdns, self._registry),
                 *(self._keeper, self._http, local),
+                *self._network(),
             ]
         )
 
@@ -202,6 +211,7 @@ class App:
             self.snapshot(),
             port=beacons[0].port if beacons else self._config.dht.port,
             http_port=self._http.port(),
+            answers_names=bool(self._config.serving("dns")),
             command=self._command,
         )
 
@@ -217,6 +227,16 @@ class App:
     def _lan(self) -> tuple[lan.Interface, ...]:
         return net.interfaces(ignored=self._config.discovery.ignored_interfaces)
 
+    def _announced(self) -> tuple[lan.Interface, ...]:
+        """Where discovery speaks, and from which addresses. Where clients have addresses by our own
+        IPv6 advertisements, they are to hear of no link-local ones: OpenDHT keeps the last address
+        that it heard of a node, and before 2.6.0 drops what comes from there."""
+        advertised = self._config.serving("ra")
+        return tuple(
+            lan.without_link_local(interface) if interface.name in advertised else interface
+            for interface in self._lan()
+        )
+
     def _node(self, engine: Engine) -> DhtNode | PythonNode:
         """The DHT node of one make."""
         port, routed = self._ports[engine], self._config.dht.routed
@@ -231,6 +251,35 @@ class App:
             entries=self._entries,
             changed=changed,
         )
+
+    def _network(self) -> Iterator[Service]:
+        """What the box serves where it is the network."""
+        config, state = self._config, self._state / layout.NETWORK
+        lan = partial(net.interfaces, ignored=())
+        outlook: Callable[[], Outlook | None] = Outlook
+        if config.wifi.interface:
+            yield AccessPoint(config.wifi, state=state)
+        if config.serving("dns") and config.dns.upstream:
+            watch = OutlookWatch(upstream=config.dns.upstream, policy=config.dns.jami)
+            outlook = watch.outlook
+            yield watch
+        for name, network in config.network.items():
+            if set(network.serve) - {"ntp"}:
+                yield LanServer(
+                    name,
+                    network,
+                    state=state,
+                    lan=lan,
+                    outlook=outlook,
+                    connectivity_checks=config.dns.connectivity_checks,
+                )
+        if interfaces := config.serving("ntp"):
+            yield TimeServer(
+                interfaces=interfaces, servers=config.ntp.servers, state=self._state, lan=lan
+            )
+
+    def _answers_connectivity_checks(self) -> bool:
+        return self._config.dns.connectivity_checks and bool(self._config.serving("dns"))
 
     def _may_push_to(self, ip: lan.Ip) -> bool:
         """Whether a phone may have us write there: on the LAN, and not to this machine's own
@@ -338,6 +387,7 @@ def _only_said() -> Iterator[None]:
 
 def serve(app: App, started: Callable[[str], None]) -> None:
     """Run the appliance until SIGINT or SIGTERM; see `App.run`."""
+    privileges.lay_down(keep="CAP_NET_BIND_SERVICE")
     asyncio.run(_until_signalled(app, started))
 
 

@@ -1,13 +1,16 @@
 """Every setting of lanjami, read from TOML into a type that cannot be wrong."""
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from ipaddress import IPv4Interface, ip_address
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from lanjami.errors import ConfigError
 from lanjami.nameserver.names import RESERVED
@@ -15,6 +18,10 @@ from lanjami.nameserver.names import RESERVED
 LAST_PORT = 65535
 Port = Annotated[int, Meta(ge=1, le=LAST_PORT)]
 Engine = Literal["opendht", "python"]
+Served = Literal["dns", "dhcp", "ra", "ntp"]
+
+_INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"  # IFNAMSIZ, Linux include/uapi/linux/if.h
+InterfaceName = Annotated[str, Meta(pattern=rf"^{_INTERFACE}\Z")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +85,83 @@ class Names(Section, frozen=True):
     reserved: tuple[str, ...] = RESERVED
 
 
+def _check_address(text: str) -> None:
+    if re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text) is None:
+        raise ValueError("`address` is written with its network's length, such as 10.77.0.1/24")
+    at = IPv4Interface(text)
+    if not 8 <= at.network.prefixlen <= 29:
+        raise ValueError("the network of `address` has a length from 8 to 29, such as 24")
+    if at.ip in (at.network.network_address, at.network.broadcast_address):
+        raise ValueError(f"`address` {at.ip} is that of the whole network")
+    if not at.is_private or at.is_link_local or at.is_loopback:
+        raise ValueError("`address` is of a private network: 10., 172.16. to 172.31., 192.168.")
+
+
+def _check_ips(texts: Iterable[str], setting: str) -> None:
+    for text in texts:
+        try:
+            ip_address(text)
+        except ValueError:
+            raise ValueError(f"`{setting}` has {text!r}, which is no IP address") from None
+
+
+class Network(Section, frozen=True):
+    """What the box is for the LAN on one interface; where it has no such table, a guest."""
+
+    serve: Annotated[tuple[Served, ...], Meta(min_length=1)]
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        if self.address:
+            _check_address(self.address)
+            if set(self.serve) == {"ntp"}:
+                raise ValueError("`address` is for who serves dns, dhcp or ra, too")
+
+    @property
+    def at(self) -> IPv4Interface | None:
+        """The address and network that the interface is to have; None for those it has."""
+        return IPv4Interface(self.address) if self.address else None
+
+
+class Dns(Section, frozen=True):
+    jami: Literal["always", "offline"] = "always"
+    upstream: tuple[str, ...] = ()
+    connectivity_checks: bool = True
+
+    def __post_init__(self) -> None:
+        _check_ips(self.upstream, "upstream")
+
+
+class Ntp(Section, frozen=True):
+    servers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_ips(self.servers, "servers")
+
+
+class Wifi(Section, frozen=True):
+    interface: str = ""
+    ssid: str = ""
+    passphrase: str = ""
+    country: str = ""
+    channel: Annotated[int, Meta(ge=1, le=13)] | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.interface:
+            return
+        if not re.fullmatch(_INTERFACE, self.interface):
+            raise ValueError("`interface` is no name of an interface")
+        if not 1 <= len(self.ssid.encode()) <= 32:
+            raise ValueError("`ssid`, the name of the Wi-Fi network, has 1 to 32 bytes")
+        if not re.fullmatch("([ -~]{8,63})?", self.passphrase):  # IEEE 802.11, annex J.4
+            raise ValueError("`passphrase` has 8 to 63 characters of ASCII, or none")
+        if not re.fullmatch("[A-Z]{2}", self.country):
+            raise ValueError(
+                "`country` is needed: two capital letters, such as DE, that say whose law the "
+                "radio keeps"
+            )
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -85,6 +169,30 @@ class Config(Section, frozen=True):
     discovery: Discovery = Discovery()
     mdns: Mdns = Mdns()
     names: Names = Names()
+    network: dict[InterfaceName, Network] = {}
+    dns: Dns = Dns()
+    ntp: Ntp = Ntp()
+    wifi: Wifi = Wifi()
+
+    def __post_init__(self) -> None:
+        for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):
+            if its.at and others.at and its.at.network.overlaps(others.at.network):
+                raise ValueError(f"`network.{one}` and `network.{other}` are the same network")
+        if self.wifi.interface and self.wifi.interface not in self.network:
+            raise ValueError(f"`wifi` needs a table [network.{self.wifi.interface}], too")
+
+    def serving(self, what: Served) -> list[str]:
+        """The interfaces on whose LANs the box serves this."""
+        return [name for name, network in self.network.items() if what in network.serve]
+
+    @property
+    def proxy_ports(self) -> tuple[int, ...]:
+        """Those of `proxy.ports`; where the box is the DNS server, clients try them all."""
+        return (
+            replace(self.proxy, default_ports=True).ports
+            if self.serving("dns")
+            else (self.proxy.ports)
+        )
 
 
 def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:
@@ -106,16 +214,22 @@ def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:
 
 
 def _lay_over(tree: dict[str, Any], override: str) -> None:
-    match = re.fullmatch(r"\s*([a-z_][a-z0-9_]*)\.([a-z_][a-z0-9_]*)\s*=(.*)", override, re.DOTALL)
+    match = re.fullmatch(
+        rf"\s*([a-z_][a-z0-9_]*)\.(?:(?<=\bnetwork\.)({_INTERFACE})\.)?([a-z_][a-z0-9_]*)\s*=(.*)",
+        override,
+        re.DOTALL,
+    )
     if match is None:
         raise ConfigError(f"--set takes section.key=value, not {override!r}")
-    section, key, text = match[1], match[2], match[3].strip()
+    section, interface, key, text = match[1], match[2], match[3], match[4].strip()
     value: Any = text
     with suppress(ValueError, RecursionError):
         alone = tomllib.loads(f"value = {text}")
         if alone.keys() == {"value"}:
             value = alone["value"]
-    table = tree.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"the configuration is refused: $.{section} is not a table")
+    table = tree
+    for name in filter(None, (section, interface)):
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"the configuration is refused: $.{section} is not a table")
     table[key] = value

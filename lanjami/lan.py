@@ -1,7 +1,7 @@
 """Which interfaces and addresses belong to the local networks."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from ipaddress import (
     IPv4Address,
@@ -84,6 +84,18 @@ def announced(interface: Interface, *, version: int, at_most: int = 4) -> tuple[
     return tuple(sorted(usable, key=lambda address: address.ip.is_link_local)[:at_most])
 
 
+def without_link_local(interface: Interface) -> Interface:
+    """The interface without its IPv6 link-local addresses, where it has other IPv6 ones."""
+    others = [address for address in interface.addresses if not _is_scoped(address)]
+    if not any(address.ip.version == 6 for address in others):
+        return interface
+    return replace(interface, addresses=tuple(others))
+
+
+def _is_scoped(address: Address) -> bool:
+    return address.ip.version == 6 and address.ip.is_link_local
+
+
 def shown(interfaces: Sequence[Interface]) -> list[str]:
     """The addresses that a person may type into a client, best first: IPv4, then IPv6.
 
@@ -94,7 +106,7 @@ def shown(interfaces: Sequence[Interface]) -> list[str]:
         for version in (4, 6)
         for interface in interfaces
         for address in announced(interface, version=version)
-        if not (address.ip.version == 6 and address.ip.is_link_local)
+        if not _is_scoped(address)
     ]
     return [str(ip) for ip in sorted(found, key=lambda ip: (ip.version, ip.is_link_local))]
 

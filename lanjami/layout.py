@@ -9,5 +9,6 @@ PYTHON_NODE_STATE = "python-node-state"  # nodes and values over a restart; not 
 PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in backups
 NODE_IDS = (NODE_ID, PYTHON_NODE_ID)
 BACKUPS = "backups"
+NETWORK = "network"  # leases and IPv6 networks, and what the programs that serve them are told
 
 CONFIG = "lanjami.toml"  # in a backup

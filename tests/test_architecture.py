@@ -63,6 +63,18 @@ CORE = frozenset(
         "lanjami.nameserver.names",
         "lanjami.nameserver.record",
         "lanjami.nameserver.signature",
+        "lanjami.network.chrony_conf",
+        "lanjami.network.clock",
+        "lanjami.network.connectivity",
+        "lanjami.network.dhcp_wire",
+        "lanjami.network.dns_wire",
+        "lanjami.network.dnsmasq_conf",
+        "lanjami.network.guard",
+        "lanjami.network.hostapd_conf",
+        "lanjami.network.ntp_wire",
+        "lanjami.network.outlook",
+        "lanjami.network.plan",
+        "lanjami.network.wifi",
         "lanjami.status.snapshot",
     }
 )
@@ -78,9 +90,11 @@ RUNTIME = frozenset(
         "lanjami.runtime.net",
         "lanjami.runtime.notify",
         "lanjami.runtime.plain",
+        "lanjami.runtime.privileges",
         "lanjami.runtime.process",
         "lanjami.runtime.service",
         "lanjami.runtime.supervisor",
+        "lanjami.runtime.tether",
     }
 )
 SHELL = frozenset(
@@ -106,6 +120,13 @@ SHELL = frozenset(
         "lanjami.nameserver.opening",
         "lanjami.nameserver.registry",
         "lanjami.nameserver.api",
+        "lanjami.network.access_point",
+        "lanjami.network.addresses",
+        "lanjami.network.connectivity_api",
+        "lanjami.network.lan_server",
+        "lanjami.network.outlook_watch",
+        "lanjami.network.probes",
+        "lanjami.network.time_server",
         "lanjami.status.api",
     }
 )

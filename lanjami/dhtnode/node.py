@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-import lanjami
 from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.heartbeat import Heartbeat
@@ -28,8 +27,6 @@ STATISTICS_EVERY_BEATS = 2
 STATISTICS_WITHIN_S = 4.0
 HANGS_WITHIN_S = 1.0
 MOST_VALUES = 150_000  # some 150 MB; OpenDHT's own limit counts only the values' own bytes
-
-_PACKAGES = str(Path(lanjami.__file__).resolve().parent.parent)
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -93,7 +90,7 @@ class DhtNode:
         await asyncio.to_thread(net.require_udp, self._port)
         try:
             async with process.child(
-                "the OpenDHT node", self._command(node_id), environment=_environment()
+                "the OpenDHT node", self._command(node_id), environment=process.python_environment()
             ) as child:
                 await together(child.watch(), self._work(child, node_id, ready))
         finally:
@@ -149,10 +146,3 @@ async def _statistics(child: process.Child, within_s: float) -> Statistics:
     if counted.values > MOST_VALUES:
         raise HostError(f"the OpenDHT node stored {counted.values} values, too many to keep")
     return msgspec.structs.replace(counted, values=max(0, counted.values - 1))
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the place of this package, which the child finds also where we run from a
-    source tree."""
-    path = os.pathsep.join(filter(None, [_PACKAGES, os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path}

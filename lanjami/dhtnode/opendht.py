@@ -17,6 +17,7 @@ import sys
 import opendht
 
 from lanjami.dhtnode.runner_log import count_nodes, count_values
+from lanjami.runtime.privileges import give_up
 from lanjami.runtime.process import end_with_parent
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
@@ -72,6 +73,7 @@ def _say(message: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[3]))
+    give_up()
     main(int(sys.argv[1]), sys.argv[2], routed=sys.argv[4] == "routed")
     # An orderly shutdown could deadlock, and a bootstrap node has nothing of its own to hand on.
     os._exit(0)

@@ -24,6 +24,7 @@ _MACOS = sys.platform == "darwin"
 _IP_PKTINFO = 26 if _MACOS else 8  # XNU bsd/netinet/in.h; Linux include/uapi/linux/in.h
 _IP_MULTICAST_ALL = 49  # Linux include/uapi/linux/in.h
 _IPV6_MULTICAST_ALL = 29  # Linux include/uapi/linux/in6.h
+_SO_BINDTODEVICE = 25  # Linux include/uapi/asm-generic/socket.h
 _SIOCGIFFLAGS = 0xC0206911 if _MACOS else 0x8913  # XNU sys/sockio.h; Linux sockios.h
 _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT, _IFF_RUNNING = 0x1, 0x8, 0x10, 0x40  # net/if.h
 _RECEIVE_BUFFER = 1 << 20  # bytes; the kernel grants what net.core.rmem_max allows
@@ -194,6 +195,59 @@ def server(version: int, port: int, *, routed: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
         _bind(sock, port, "UDP")
         return sock
+
+
+def broadcaster(interface: str, port: int) -> socket.socket:
+    """A socket on `port`, shared with others that allow it, that broadcasts on one interface and
+    hears what is broadcast there (Linux). Raises HostError."""
+    with _closed_on_error(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, interface.encode())
+        except OSError as error:
+            raise HostError(f"{interface} cannot be spoken on: {error.strerror}") from error
+        _bind(sock, port, "UDP")
+        return sock
+
+
+def hardware_address(interface: str) -> bytes:
+    """The MAC of an interface; HostError where it has none of 6 bytes."""
+    with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
+        mac = bytes.fromhex(
+            netifaces.ifaddresses(interface)[netifaces.AF_LINK][0]["addr"].replace(":", "")
+        )
+        if len(mac) == 6:
+            return mac
+    raise HostError(f"{interface} has no hardware address")
+
+
+def exists(interface: str) -> bool:
+    """Whether there is such an interface, up or not."""
+    try:
+        return socket.if_nametoindex(interface) > 0
+    except OSError:
+        return False
+
+
+def speaks_ipv6(interface: str) -> bool:
+    """Whether the kernel speaks IPv6 on an interface (Linux)."""
+    setting = Path("/proc/sys/net/ipv6/conf", interface, "disable_ipv6")
+    try:
+        return setting.read_text("ascii").strip() == "0"
+    except OSError:
+        return False
+
+
+def routes_packets() -> bool:
+    """Whether this machine passes packets on between its interfaces (Linux)."""
+    settings = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+    for setting in settings:
+        with contextlib.suppress(OSError):
+            if Path("/proc/sys/net", setting).read_text("ascii").strip() == "1":
+                return True
+    return False
 
 
 def versions() -> list[int]:

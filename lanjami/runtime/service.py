@@ -1,6 +1,7 @@
 """What a service is."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -38,3 +39,18 @@ async def together(*parts: Coroutine[Any, Any, None]) -> None:
                 tasks.create_task(part)
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
+
+
+async def until(end: Coroutine[Any, Any, None], *parts: Coroutine[Any, Any, None]) -> None:
+    """Run the parts of a service until `end` returns, or one of them fails: raises what it did."""
+
+    async def ended() -> None:
+        await end
+        raise _EndedError
+
+    with contextlib.suppress(_EndedError):
+        await together(ended(), *parts)
+
+
+class _EndedError(Exception):
+    """What the rest was run until is over."""

@@ -180,16 +180,28 @@ def _split(counts: Mapping[str, int]) -> str:
 
 
 def welcome(
-    snapshot: Snapshot, *, port: int, http_port: int | None, command: str = "lanjami"
+    snapshot: Snapshot,
+    *,
+    port: int,
+    http_port: int | None,
+    answers_names: bool = False,
+    command: str = "lanjami",
 ) -> str:
     """What a person needs to set clients up, in at most 15 lines.
 
-    `command` is how they call this program.
+    `answers_names` says that clients find the box by DNS; `command` is how they call this program.
     """
-    return "\n".join(_welcome(snapshot, port, http_port, command))
+    return "\n".join(
+        [
+            *_welcome(snapshot, port, http_port, answers_names=answers_names),
+            f"{command} status shows how it is doing; Ctrl+C stops it.",
+        ]
+    )
 
 
-def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str) -> Iterator[str]:
+def _welcome(
+    snapshot: Snapshot, port: int, http_port: int | None, *, answers_names: bool
+) -> Iterator[str]:
     addresses = snapshot.addresses
     yield f"lanjami {snapshot.version} is running at {_some(addresses) or 'no address yet'}"
     yield from _parts(snapshot)
@@ -197,6 +209,8 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str)
     if not addresses:
         yield "Connect this computer to a network by cable or Wi-Fi; lanjami follows by itself."
     else:
+        if answers_names:
+            yield "Who asks this box for names (DNS) sets only the name server. Others:"
         yield "In Jami, open Settings > account > Advanced settings and set:"
         yield f"  OpenDHT configuration > Bootstrap   {host_port(addresses[0], port)}"
         yield "  or there, Enable local peer discovery"
@@ -212,7 +226,6 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str)
             yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
     yield ""
-    yield f"{command} status shows how it is doing; Ctrl+C stops it."
 
 
 def _parts(snapshot: Snapshot) -> Iterator[str]:

@@ -24,6 +24,7 @@ from tests.bench import (
     proxying,
     queries,
     scene,
+    zero_settings,
 )
 from tests.bench.table import Row, markdown
 
@@ -47,6 +48,7 @@ class Measurement:
 MEASUREMENTS = (
     Measurement("join", "A client starts", joining.HOW, joining.measure),
     Measurement("late", "The box starts after the client", late_box.HOW, late_box.measure),
+    Measurement("zero", "Nobody changes a setting", zero_settings.HOW, zero_settings.measure),
     Measurement("latency", "The answer to a query", queries.LATENCY_HOW, queries.measure_latency),
     Measurement("load", "Many clients at once", queries.LOAD_HOW, queries.measure_load),
     Measurement("core", "The DHT node in Python by itself", core.HOW, core.measure),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import dhcp_client
 from tests.support.jami import Jami
 from tests.support.lab import Host, Lab, Switch
 
@@ -35,6 +36,28 @@ def switch(lab: Lab) -> Switch:
 def box(lab: Lab, switch: Switch) -> Host:
     """The machine that lanjami runs on, plugged into the switch."""
     return lab.host("box").plug(switch, "10.77.0.1/24", "fd77::1/64")
+
+
+@pytest.fixture
+def bare_box(lab: Lab, switch: Switch) -> Host:
+    """A machine with a cable to the switch, and no address."""
+    return lab.host("box").plug(switch)
+
+
+@pytest.fixture
+def newcomer(lab: Lab, switch: Switch) -> Iterator[Callable[[str], Host]]:
+    """Plugs in machines that know nothing of the LAN yet, and ask nobody for names."""
+    made: list[Host] = []
+
+    def plug(name: str) -> Host:
+        host = lab.host(name).without_ipv6().plug(switch)
+        made.append(host)
+        dhcp_client.resolver_of(host)
+        return host
+
+    yield plug
+    for host in made:
+        dhcp_client.forget(host)
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.network import access_point, lan_server
+
 UNIT = Path("packaging/lanjami.service")
+NETWORK = Path("packaging/lanjami-network.conf")
 WORST = 2.0  # of 10
 
 # what the kernel lets through, and RFC 6598 (100.64.0.0/10) is not among it
@@ -34,21 +37,51 @@ def test_its_exposure_is_low() -> None:
     assert float(level[1]) <= WORST
 
 
-@needs_systemd
-def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    program = tmp_path / "lanjami"
+def _verified(folder: Path, *, network: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """What systemd says of the unit; `network` is the text of its drop-in."""
+    program = folder / "lanjami"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    unit = tmp_path / "lanjami.service"
+    unit = folder / "lanjami.service"
     unit.write_text(UNIT.read_text().replace("/opt/lanjami/bin/lanjami", str(program)))
-    checked = subprocess.run(
+    if network is not None:
+        drop_in = folder / "lanjami.service.d" / "network.conf"
+        drop_in.parent.mkdir(exist_ok=True)
+        drop_in.write_text(network)
+    return subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(unit)],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@needs_systemd
+@pytest.mark.parametrize("network", [None, NETWORK.read_text()], ids=["guest", "network"])
+def test_systemd_understands_every_line(tmp_path: Path, network: str | None) -> None:
+    checked = _verified(tmp_path, network=network)
     assert "lanjami" not in checked.stderr, checked.stderr
     assert checked.returncode == 0
+
+
+@needs_systemd
+def test_systemd_would_not_understand_another_line(tmp_path: Path) -> None:
+    checked = _verified(tmp_path, network=NETWORK.read_text() + "Ambition=CAP_NET_ADMIN\n")
+    assert "Ambition" in checked.stderr
+
+
+def test_the_network_has_the_rights_that_its_programs_need() -> None:
+    lines = [line.partition("=") for line in NETWORK.read_text().splitlines()]
+    granted = {
+        key: set(value.split()) for key, _, value in lines if key.endswith(("ties", "BoundingSet"))
+    }
+    assert granted["AmbientCapabilities"] == granted["CapabilityBoundingSet"]
+    needed = {
+        "CAP_SYS_TIME",
+        *access_point.RIGHTS,
+        *(r for rights in lan_server.RIGHTS.values() for r in rights),
+    }
+    assert granted["AmbientCapabilities"] == needed - {"CAP_NET_BIND_SERVICE"}  # which the unit has
 
 
 def test_the_kernel_keeps_it_on_the_lan() -> None:

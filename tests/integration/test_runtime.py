@@ -1,8 +1,11 @@
 """What the parts under the services do with a real kernel."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import re
+import signal
 import socket
 import stat
 import sys
@@ -113,9 +116,77 @@ async def test_a_child_that_says_nothing_hangs() -> None:
 async def test_what_a_child_says_on_stderr_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     crier = "import sys; sys.stderr.write('help\\n'); sys.exit(3)"
     async with process.child("the child", _python(crier), environment=dict(os.environ)) as child:
-        with caplog.at_level(logging.WARNING), pytest.raises(HostError, match="with status 3"):
+        with caplog.at_level(logging.WARNING), pytest.raises(HostError) as caught:
             await child.watch()
+    assert str(caught.value) == "the child ended with status 3: help"
     assert "child says child='the child' line=help" in caplog.text
+
+
+async def test_what_is_routine_is_no_news_and_no_reason(caplog: pytest.LogCaptureFixture) -> None:
+    crier = "import sys; sys.stderr.write('why\\nstarted\\n'); sys.exit(3)"
+    async with process.child("the child", _python(crier), environment=dict(os.environ)) as child:
+        with caplog.at_level(logging.INFO), pytest.raises(HostError, match=r"status 3: why$"):
+            await child.watch(routine=re.compile("started"))
+    assert "started" not in caplog.text
+
+
+async def test_a_foreign_program_ends_with_whoever_started_it() -> None:
+    starter = (
+        "import subprocess, time\n"
+        "from lanjami.runtime import process\n"
+        "print(subprocess.Popen(process.tethered(['/bin/sleep', '60'])).pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    async with process.child(
+        "the starter", _python(starter), environment=process.python_environment()
+    ) as child:
+        pid = int(await child.hear(timeout_s=5))
+        async with asyncio.timeout(5):
+            while _command_of(pid) != b"/bin/sleep\x0060\x00":
+                await asyncio.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)  # it alone, not its group
+        async with asyncio.timeout(5):
+            while _command_of(pid):
+                await asyncio.sleep(0.01)
+
+
+def _command_of(pid: int) -> bytes:
+    """The command line of a process; empty where it is dead."""
+    with contextlib.suppress(OSError):
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    return b""
+
+
+async def test_a_child_is_asked_to_end_by_its_signal() -> None:
+    stubborn = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    async with process.child(
+        "the child", _python(stubborn), environment=dict(os.environ), ends_by=signal.SIGTERM
+    ) as child:
+        await child.hear(timeout_s=5)
+        await child.stop(within_s=5)
+        with pytest.raises(HostError, match="with status 7"):
+            await child.ended()
+
+
+async def test_what_a_program_printed_is_returned_or_why_it_failed() -> None:
+    assert await process.output_of(["/bin/echo", "hello"]) == "hello\n"
+    with pytest.raises(HostError, match="ls /nowhere: "):
+        await process.output_of(["/bin/ls", "/nowhere"])
+    with pytest.raises(HostError, match=r"sleep took longer than 0.1 s"):
+        await process.output_of(["/bin/sleep", "60"], within_s=0.1)
+    with pytest.raises(HostError, match="nowhere cannot be started"):
+        await process.output_of(["/nowhere"])
+
+
+def test_a_program_that_is_not_installed_is_named_with_its_package() -> None:
+    assert process.installed("sh", package="dash").endswith("/sh")
+    with pytest.raises(HostError, match="no-such-program is not installed: apt install some"):
+        process.installed("no-such-program", package="some")
 
 
 async def test_a_program_that_is_not_there_is_named() -> None:

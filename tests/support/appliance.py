@@ -5,19 +5,23 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.support.lab import Host, Process
 
+OPENDHT = "lanjami.dhtnode.opendht"
 LANJAMI = (sys.executable, "-m", "lanjami")
 
 
 class Appliance:
-    def __init__(self, host: Host, *settings: str) -> None:
+    """`through` is a command that starts it, such as setpriv(1) with its arguments."""
+
+    def __init__(self, host: Host, *settings: str, through: Sequence[str] = ()) -> None:
         self._host = host
+        self._through = through
         self._settings = [word for setting in settings for word in ("--set", setting)]
         self._process: Process | None = None
         self.state = host.lab.folder / f"{host.name}-state"
@@ -35,7 +39,9 @@ class Appliance:
 
     def launch(self) -> Process:
         self._process = self._host.start(
-            *(*LANJAMI, "up", "-v", "--state", str(self.state), *self._settings), output="lanjami"
+            *(*self._through, *LANJAMI, "up", "-v"),
+            *("--state", str(self.state), *self._settings),
+            output="lanjami",
         )
         return self._process
 
@@ -77,7 +83,7 @@ class Appliance:
         async def kill() -> None:
             while True:
                 with suppress(FileNotFoundError, ProcessLookupError):  # it may just be going
-                    for pid in _opendht_children(self.process.pid):
+                    for pid in children(self.process.pid, OPENDHT):
                         os.kill(pid, signal.SIGKILL)
                 await asyncio.sleep(0.05)
 
@@ -97,15 +103,23 @@ class Appliance:
 
 def opendht_child(parent: int) -> int:
     """The pid of the OpenDHT child of the process `parent`."""
-    for pid in _opendht_children(parent):
-        return pid
-    raise AssertionError(f"process {parent} has no OpenDHT child")
+    found = child(parent, OPENDHT)
+    assert found is not None, f"process {parent} has no OpenDHT child"
+    return found
 
 
-def _opendht_children(parent: int) -> list[int]:
-    return [
-        int(pid)
-        for children in Path("/proc", str(parent), "task").glob("*/children")
-        for pid in children.read_text().split()
-        if b"lanjami.dhtnode.opendht" in Path("/proc", pid, "cmdline").read_bytes()
-    ]
+def child(parent: int, words: str) -> int | None:
+    """The pid of the first of `children`."""
+    return next(iter(children(parent, words)), None)
+
+
+def children(parent: int, words: str) -> list[int]:
+    """The pids of the children of the process `parent` that have these words in their command
+    lines."""
+    found = []
+    for listed in Path("/proc", str(parent), "task").glob("*/children"):
+        for pid in listed.read_text().split():
+            with suppress(OSError):  # it has just ended
+                if words.encode() in Path("/proc", pid, "cmdline").read_bytes():
+                    found.append(int(pid))
+    return found

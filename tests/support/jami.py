@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +31,8 @@ class Signal:
 
 class Jami:
     """A client with one account. `discovery`, `bootstrap` and `proxy` are its settings; with a
-    proxy, the other two are not used."""
+    proxy, the other two are not used. With `changed`, its account is as a person makes it who
+    changes nothing but that."""
 
     def __init__(
         self,
@@ -41,24 +42,29 @@ class Jami:
         discovery: bool = True,
         bootstrap: str = "",
         proxy: str = "",
+        changed: Mapping[str, str] | None = None,
     ) -> None:
         self._host = host
-        self._settings = {
-            "Account.alias": host.name,
-            "Account.displayName": host.name,
-            "Account.peerDiscovery": str(discovery).lower(),
-            "Account.accountDiscovery": "true",
-            "Account.accountPublish": "true",
-            "Account.hostname": bootstrap,
-            "Account.proxyEnabled": str(bool(proxy)).lower(),
-            "Account.proxyServer": proxy,
-            "Account.proxyListEnabled": "false",  # since 2024; before, an empty URL says it
-            "Account.dhtProxyListUrl": "",
-            "Account.upnpEnabled": "false",
-            "Account.archivePassword": "",
-            "RingNS.uri": name_server,
-            "TURN.enable": "false",
-        }
+        self._settings = (
+            changed
+            if changed is not None
+            else {
+                "Account.alias": host.name,
+                "Account.displayName": host.name,
+                "Account.peerDiscovery": str(discovery).lower(),
+                "Account.accountDiscovery": "true",
+                "Account.accountPublish": "true",
+                "Account.hostname": bootstrap,
+                "Account.proxyEnabled": str(bool(proxy)).lower(),
+                "Account.proxyServer": proxy,
+                "Account.proxyListEnabled": "false",  # since 2024; before, an empty URL says it
+                "Account.dhtProxyListUrl": "",
+                "Account.upnpEnabled": "false",
+                "Account.archivePassword": "",
+                "RingNS.uri": name_server,
+                "TURN.enable": "false",
+            }
+        )
         self._name_server = name_server
         self._home = host.lab.folder / f"{host.name}-home"
         self._processes: list[Process] = []

@@ -23,7 +23,8 @@ def test_the_shipped_file_says_the_defaults() -> None:
 
 def test_the_shipped_file_has_every_setting() -> None:
     text = (files("lanjami") / "lanjami.toml").read_text("utf-8")
-    for section in Config.__struct_fields__:
+    sections = set(Config.__struct_fields__) - {"network"}  # a table an interface, none by default
+    for section in sections:
         assert f"[{section}]" in text
         for setting in getattr(Config(), section).__struct_fields__:
             assert f"\n{setting} = " in text
@@ -90,10 +91,81 @@ def test_an_integer_will_do_for_seconds() -> None:
         ("[mdns]\nhost = 'the.box'", "`$.mdns.host`"),
         ("[mdns]\nhost = 'bücher'", "`$.mdns.host`"),
         (f"[mdns]\nhost = '{'b' * 53}'", "`$.mdns.host`"),
+        ("[network]\nserve = ['dns']", "`$.network[...]`"),
+        ("[network.eth0]", "`serve` - at `$.network[...]`"),
+        ("[network.eth0]\nserve = []", "`$.network[...].serve`"),
+        ("[network.eth0]\nserve = ['dsn']", "'dsn' - at `$.network[...].serve[0]`"),
+        ("[network.'eth0\\nx']\nserve = ['dns']", "`key` in `$.network`"),
+        ("[network.a123456789012345]\nserve = ['dns']", "`key` in `$.network`"),
+        (
+            "[network.eth0]\nserve = ['ntp']\naddress = '10.0.0.1/24'",
+            "`address` is for who serves dns, dhcp or ra, too",
+        ),
+        ("[dns]\njami = 'never'", "`$.dns.jami`"),
+        ("[dns]\nupstream = ['router']", "'router', which is no IP address - at `$.dns`"),
+        ("[ntp]\nservers = ['']", "`$.ntp`"),
+        ("[wifi]\nchannel = 14", "`$.wifi.channel`"),
+        ("[wifi]\ninterface = 'a/b'", "no name of an interface - at `$.wifi`"),
+        ("[wifi]\ninterface = 'wlan0'", "`ssid`"),
+        (f"[wifi]\ninterface = 'wlan0'\nssid = '{'ü' * 17}'", "`ssid`"),
+        ("[wifi]\ninterface = 'wlan0'\nssid = 'x'", "`country` is needed"),
+        ("[wifi]\ninterface = 'wlan0'\nssid = 'x'\ncountry = 'de'", "`country` is needed"),
+        ("[wifi]\ninterface = 'wlan0'\nssid = 'x'\npassphrase = 'short'", "`passphrase` has 8"),
+        (
+            "[wifi]\ninterface = 'wlan0'\nssid = 'x'\ncountry = 'DE'",
+            "`wifi` needs a table [network.wlan0]",
+        ),
+        (
+            (
+                "[network]\neth0 = {serve = ['dns'], address = '10.0.0.1/8'}\n"
+                "eth1 = {serve = ['dns'], address = '10.7.0.1/24'}"
+            ),
+            "`network.eth0` and `network.eth1` are the same network",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_by_its_place(text: str, place: str) -> None:
     assert place in _refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("10.77.0.1", "written with its network's length"),
+        ("10.77.0.1/24\\n", "written with its network's length"),
+        ("fd77::1/64", "written with its network's length"),
+        ("10.77.0.1/30", "a length from 8 to 29"),
+        ("10.77.0.0/24", "that of the whole network"),
+        ("10.77.0.255/24", "that of the whole network"),
+        ("300.77.0.1/24", "300"),
+        ("8.8.8.8/24", "of a private network"),
+        ("169.254.0.1/16", "of a private network"),
+    ],
+)
+def test_an_address_for_the_box_is_one_that_it_can_have(address: str, sentence: str) -> None:
+    told = _refusal(f'[network.eth0]\nserve = ["dhcp"]\naddress = "{address}"')
+    assert sentence in told
+    assert "`$.network[...]`" in told
+
+
+def test_what_is_served_on_which_interface() -> None:
+    config = parse("[network]\neth0 = {serve = ['dns', 'ntp']}\nwlan0 = {serve = ['dns']}")
+    assert config.serving("dns") == ["eth0", "wlan0"]
+    assert config.serving("ntp") == ["eth0"]
+    assert config.serving("dhcp") == []
+
+
+def test_clients_that_ask_the_box_for_names_find_the_proxy_on_every_port_that_they_try() -> None:
+    assert parse("[network.eth0]\nserve = ['dhcp']").proxy_ports == ()
+    assert len(parse("[network.eth0]\nserve = ['dns']").proxy_ports) == 16
+
+
+def test_an_override_reaches_the_table_of_an_interface() -> None:
+    parsed = parse(
+        "", overrides=['network.br-lan.serve=["dns"]', "network.br-lan.address=10.0.0.1/8"]
+    )
+    assert parsed.network["br-lan"].serve == ("dns",)
+    assert str(parsed.network["br-lan"].at) == "10.0.0.1/8"
 
 
 def test_a_host_name_does_not_end_in_a_new_line() -> None:

@@ -13,6 +13,7 @@ from lanjami.lan import (
     is_ignored,
     is_local,
     shown,
+    without_link_local,
 )
 
 
@@ -148,3 +149,19 @@ def test_hosts_and_urls_are_written_as_clients_take_them() -> None:
 def test_an_address_knows_its_ip() -> None:
     assert Address(IPv4Interface("10.0.0.5/24")).ip == ip_address("10.0.0.5")
     assert Address(IPv6Interface("fd00::5/64")).ip == ip_address("fd00::5")
+
+
+@pytest.mark.parametrize(
+    ("there", "left"),
+    [
+        (["10.0.0.5/24", "fd00::5/64", "fe80::5/64"], ["10.0.0.5", "fd00::5"]),
+        (["10.0.0.5/24", "fe80::5/64"], ["10.0.0.5", "fe80::5"]),
+        (["169.254.7.7/16", "fd00::5/64"], ["169.254.7.7", "fd00::5"]),
+        ([], []),
+    ],
+)
+def test_an_ipv6_link_local_address_is_left_out_where_there_is_another(
+    there: list[str], left: list[str]
+) -> None:
+    interface = _interface(*(_address(at) for at in there))
+    assert _texts(without_link_local(interface).addresses) == left

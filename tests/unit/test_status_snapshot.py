@@ -131,6 +131,13 @@ def test_at_most_ten_people_are_listed_and_all_are_counted() -> None:
 # --- the welcome --------------------------------------------------------------------------------
 
 
+def test_the_welcome_tells_who_has_nothing_to_set() -> None:
+    assert "(DNS)" not in welcome(_snapshot(), port=4222, http_port=80)
+    said = welcome(_snapshot(), port=4222, http_port=80, answers_names=True)
+    assert "names (DNS) sets only the name server" in said
+    assert len(said.splitlines()) <= 15
+
+
 def test_the_welcome_tells_how_to_set_a_client_up() -> None:
     said = welcome(_snapshot(), port=4222, http_port=80).splitlines()
     assert said[0] == "lanjami 1.0 is running at 10.0.0.5"
