@@ -8,5 +8,6 @@ PYTHON_NODE_ID = "python-node-id"
 PYTHON_NODE_STATE = "python-node-state"  # nodes and values over a restart; not in backups
 PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in backups
 BACKUPS = "backups"
+TURN = "turn"  # users of the relay, and what its program is told; not in backups
 
 CONFIG = "lanjami.toml"  # in a backup

@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 
 from lanjami.errors import HostError
 from lanjami.runtime import log
@@ -18,13 +21,20 @@ _LONGEST_LINE = 1 << 20
 
 STOP_S = 1.0  # what a child has for an orderly end
 
+_PACKAGES = str(Path(__file__).resolve().parents[2])
+_ADMINISTRATORS_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # which ordinary users do not have
+
 
 class Child:
     """A running child process that is spoken to in lines."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, ends_by: signal.Signals | None
+    ) -> None:
         self._name = name
         self._process = process
+        self._ends_by = ends_by
+        self._last_words = ""
 
     @property
     def pid(self) -> int:
@@ -54,10 +64,13 @@ class Child:
         """Wait for the child's end, then raise HostError with the reason."""
         code = await self._process.wait()
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
-        raise HostError(f"{self._name} {how}")
+        raise HostError(f"{self._name} {how}{self._last_words and f': {self._last_words}'}")
 
-    async def watch(self) -> None:
-        """Copy what the child writes on stderr into our log, and fail with its end."""
+    async def watch(self, *, routine: re.Pattern[str] | None = None) -> None:
+        """Copy what the child writes on stderr into our log, and fail with its end.
+
+        What `routine` is found in is told only where everything is.
+        """
         assert self._process.stderr is not None
         while True:
             try:
@@ -67,12 +80,20 @@ class Child:
             if not line:
                 await self.ended()
             text = line.decode("utf-8", "replace").rstrip()
+            if routine is not None and routine.search(text):
+                _log.debug("child says", child=self._name, line=text)
+                continue
+            self._last_words = text
             _log.warning("child says", child=self._name, line=text)
 
     async def stop(self, *, within_s: float) -> None:
-        """Ask the child to stop by closing its stdin, and kill its group when it does not."""
+        """Ask the child to stop by closing its stdin, and by its signal where it has one; kill
+        its group when it does not."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+        if self._ends_by is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(self._ends_by)
         try:
             async with asyncio.timeout(within_s):
                 await self._process.wait()
@@ -88,12 +109,29 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
+    async def follow(self, heard: Callable[[str], None]) -> None:
+        """Hand over each line that the child writes on stderr, and fail with its end."""
+        assert self._process.stderr is not None
+        while True:
+            try:
+                line = await self._process.stderr.readline()
+            except ValueError:  # a line over the limit: what was read of it is gone
+                continue
+            if not line:
+                await self.ended()
+            heard(line.decode("utf-8", "replace").rstrip())
+
 
 @contextlib.asynccontextmanager
 async def child(
-    name: str, command: Sequence[str], *, environment: Mapping[str, str]
+    name: str,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    ends_by: signal.Signals | None = None,
 ) -> AsyncIterator[Child]:
-    """Run `command` as a child in a process group of its own.
+    """Run `command` as a child in a process group of its own, which ends by the end of its stdin
+    or else by `ends_by`.
 
     When we are cancelled it is stopped; when the body fails it is killed at once.
     """
@@ -109,7 +147,7 @@ async def child(
         )
     except OSError as error:
         raise HostError(f"{name} cannot be started: {error.strerror}") from error
-    running = Child(name, process)
+    running = Child(name, process, ends_by)
     try:
         yield running
     except asyncio.CancelledError:
@@ -118,6 +156,58 @@ async def child(
     finally:
         running.kill()
         await process.wait()
+
+
+def installed(program: str, *, package: str) -> str:
+    """The path of a program; HostError where it is not there, with Debian's `package` that has
+    it."""
+    path = f"{os.environ.get('PATH', os.defpath)}:{_ADMINISTRATORS_PATH}"
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise HostError(f"{program} is not installed: apt install {package}")
+    return found
+
+
+def tethered(command: Sequence[str]) -> list[str]:
+    """The command line of a foreign program, by its path, that is to end with us; it writes on
+    stderr what it writes. Runs with `python_environment`."""
+    module = "lanjami.runtime.tether"
+    return [sys.executable, "-P", "-m", module, str(os.getpid()), *command]
+
+
+def python_environment() -> dict[str, str]:
+    """Our environment, with the place of this package, which a child in Python finds also where we
+    run from a source tree."""
+    path = os.pathsep.join(filter(None, [_PACKAGES, os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+async def output_of(command: Sequence[str], *, within_s: float = 10.0) -> str:
+    """Run a program to its end and return what it printed; HostError with its last words where it
+    fails or takes too long."""
+    name = Path(command[0]).name
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise HostError(f"{name} cannot be started: {error.strerror}") from error
+    try:
+        async with asyncio.timeout(within_s):
+            printed, told = await process.communicate()
+    except TimeoutError:
+        raise HostError(f"{name} took longer than {within_s:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        words = told.decode("utf-8", "replace").strip().splitlines()
+        raise HostError(f"{' '.join([name, *command[1:]])}: {words[-1] if words else 'failed'}")
+    return printed.decode("utf-8", "replace")
 
 
 def end_with_parent(parent: int) -> None:

@@ -97,6 +97,16 @@ class Proxy(msgspec.Struct, frozen=True):
     pushes: dict[str, int]
 
 
+class Turn(msgspec.Struct, frozen=True):
+    """`sessions` are the relays that clients have now; `allocations` those given since the start,
+    `refused` what clients were refused, which `refused_by` splits by reason."""
+
+    sessions: int
+    allocations: int
+    refused: int
+    refused_by: dict[str, int]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -111,6 +121,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     names: int
     registrations: Registrations
     proxy: Proxy | None = None
+    turn: Turn | None = None
 
 
 def table(snapshot: Snapshot) -> str:
@@ -146,6 +157,11 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
         f"  Discovery    {discovery.queries} queries, {discovery.answers} answers, "
         f"{discovery.dropped} dropped{_split(discovery.dropped_by)}"
     )
+    if (turn := snapshot.turn) is not None:
+        yield (
+            f"  Relays       {turn.sessions} now, {turn.allocations} given, "
+            f"{turn.refused} refused{_split(turn.refused_by)}"
+        )
     nodes = sum(neighbour.kind == "dht" for neighbour in discovery.neighbours)
     people = [n.name or n.id for n in discovery.neighbours if n.kind == "jami"]
     yield f"  Heard        {nodes} nodes, {len(people)} people" + "".join(
