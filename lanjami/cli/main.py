@@ -4,6 +4,7 @@ import click
 
 import lanjami
 from lanjami.cli.backup import backup, restore
+from lanjami.cli.firewall import firewall
 from lanjami.cli.names import names
 from lanjami.cli.status import status
 from lanjami.cli.turn import turn
@@ -22,3 +23,4 @@ main.add_command(names)
 main.add_command(backup)
 main.add_command(restore)
 main.add_command(turn)
+main.add_command(firewall)

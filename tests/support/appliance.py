@@ -17,6 +17,7 @@ class Appliance:
         self._host = host
         self._settings = [word for setting in settings for word in ("--set", setting)]
         self._process: Process | None = None
+        self.environment: dict[str, str] = {}
         self.state = host.lab.folder / f"{host.name}-state"
 
     @property
@@ -32,7 +33,9 @@ class Appliance:
 
     def launch(self) -> Process:
         self._process = self._host.start(
-            *(*LANJAMI, "up", "-v", "--state", str(self.state), *self._settings), output="lanjami"
+            *(*LANJAMI, "up", "-v", "--state", str(self.state), *self._settings),
+            environment=self.environment,
+            output="lanjami",
         )
         return self._process
 

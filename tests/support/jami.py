@@ -30,8 +30,8 @@ class Signal:
 
 
 class Jami:
-    """A client with one account. `discovery`, `bootstrap` and `proxy` are its settings; with a
-    proxy, the other two are not used."""
+    """A client with one account. `discovery`, `bootstrap`, `proxy` and `turn` are its settings;
+    with a proxy, the first two are not used. What is known to a relay stays as it is unchanged."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Jami:
         discovery: bool = True,
         bootstrap: str = "",
         proxy: str = "",
+        turn: str = "",
     ) -> None:
         self._host = host
         self._settings = {
@@ -57,7 +58,8 @@ class Jami:
             "Account.upnpEnabled": "false",
             "Account.archivePassword": "",
             "RingNS.uri": name_server,
-            "TURN.enable": "false",
+            "TURN.enable": str(bool(turn)).lower(),
+            **({"TURN.server": turn} if turn else {}),
         }
         self._name_server = name_server
         self._home = host.lab.folder / f"{host.name}-home"
