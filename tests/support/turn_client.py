@@ -156,4 +156,4 @@ def main(server: str, user: str, password: str, action: str, *words: str) -> obj
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:])))
+    sys.stdout.write(json.dumps(main(*sys.argv[1:])))
