@@ -151,7 +151,7 @@ async def test_without_a_guard_it_does_not_relay_and_is_no_fault(
 
 
 async def test_who_is_not_of_the_building_is_no_peer(guarded: Host, neighbour: Host) -> None:
-    guarded.ip("link", "add", "docker0", "type", "dummy")
+    guarded.ip("link", "add", "docker0", "type", "bridge")
     guarded.ip("addr", "add", "172.17.0.1/16", "dev", "docker0")
     guarded.ip("link", "set", "docker0", "up")
     appliance = await Appliance(guarded).start()
