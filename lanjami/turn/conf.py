@@ -19,6 +19,8 @@ from lanjami.lan import Address, Interface, Ip
 
 Network = IPv4Network | IPv6Network
 
+THREADS = 2  # coturn's own choice is one for each processor, on each LAN
+
 # RFC 1918 and RFC 4193: other networks of the building, behind its routers. Neither loopback nor
 # link-local ones: 169.254.0.0/16 is added where the box itself is in it, and an IPv6 link-local
 # address means nothing without its interface.
@@ -84,6 +86,7 @@ def render(
             f"userdb={users}",
             f"total-quota={turn.sessions}",
             f"max-bps={turn.session_bytes_per_s}",
+            f"relay-threads={THREADS}",
             "stale-nonce=600",
             "fingerprint",
             # nothing beside the relay: no telnet, no HTTP, no second port to test NATs with

@@ -144,6 +144,8 @@ class Relay:
 
     async def _serve(self, program: str, lans: Sequence[Lan], ready: Ready) -> None:
         """Relay until something changes: an address, or the firewall."""
+        for file in filter(None, (self._config.certificate, self._config.key)):
+            await asyncio.to_thread(_require_readable, Path(file))
         password = secrets.token_hex(16)
         await asyncio.to_thread(self._users.prepare, password)
         self._journal.sessions.clear()
@@ -205,6 +207,14 @@ class _ChangedError(Exception):
 async def _rest(ready: Ready, why: str) -> None:
     ready(f"not served: {why}")
     await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _require_readable(file: Path) -> None:
+    """HostError where a file cannot be read: coturn would go on without TLS."""
+    try:
+        file.read_bytes()
+    except OSError as error:
+        raise HostError(f"{file} of `turn` cannot be read: {error.strerror}") from error
 
 
 def _all(lans: Sequence[Lan]) -> list[Ip]:

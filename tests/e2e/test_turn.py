@@ -225,6 +225,27 @@ async def test_there_is_no_other_door(guarded: Host) -> None:
     assert listening == {"3478"}
 
 
+async def test_with_a_certificate_it_speaks_tls_and_dtls(
+    guarded: Host, neighbour: Host, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    settings = (f"turn.certificate='{certificate}'", f"turn.key='{key}'")
+    appliance = Appliance(guarded, *settings)
+    appliance.launch()
+    async with asyncio.timeout(20):
+        while (status := await appliance.status()) is None or (
+            "certificate.pem of `turn` cannot be read" not in status["services"]["turn"]["reason"]
+        ):
+            await asyncio.sleep(0.1)
+
+    made = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=lanjami.local")
+    guarded.run("openssl", "req", *made, "-keyout", str(key), "-out", str(certificate))
+    await relaying(appliance)
+    for kind in ("-tls1_2", "-tls1_3", "-dtls1_2"):
+        shown = f"timeout 5 openssl s_client {kind} -connect {HERE}:5349 </dev/null"
+        assert "CN = lanjami.local" in neighbour.run("sh", "-c", shown, check=False), kind
+
+
 # --- looked after -------------------------------------------------------------------------------
 
 
