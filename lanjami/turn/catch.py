@@ -10,7 +10,7 @@ import contextlib
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from lanjami.errors import HostError
 from lanjami.lan import Ip
@@ -25,24 +25,19 @@ class Catch:
     def __init__(self, port: int, *, relays: tuple[int, int]) -> None:
         self._port = port
         self._relays = relays
-        self._sent: set[bytes] = set()
-        self._caught = asyncio.Condition()
+        self._awaited: dict[bytes, asyncio.Event] = {}
         self.count = 0
 
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
         """Raises HostError where the port is taken."""
-        async with asyncio.TaskGroup() as tasks:
-            with contextlib.ExitStack() as opened:
-                watchers = [
-                    tasks.create_task(self._watch(opened.enter_context(sock)))
-                    for sock in _listen(self._port)
-                ]
-                try:
-                    yield
-                finally:
-                    for watcher in watchers:
-                        watcher.cancel()
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as opened:
+            for sock in _listen(self._port):
+                opened.enter_context(sock)
+                loop.add_reader(sock, self._caught, sock)
+                opened.callback(loop.remove_reader, sock)
+            yield
 
     async def holds(self, addresses: Sequence[Ip]) -> bool:
         """Whether a relay at each of the box's addresses would be caught."""
@@ -54,39 +49,33 @@ class Catch:
     async def _holds_at(self, ip: Ip) -> bool:
         family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
         word = secrets.token_bytes(16)
-        with (
-            socket.socket(family, socket.SOCK_DGRAM) as service,
-            socket.socket(family, socket.SOCK_DGRAM) as relay,
-        ):
-            try:
+        self._awaited[word] = asyncio.Event()
+        try:
+            with (
+                socket.socket(family, socket.SOCK_DGRAM) as service,
+                socket.socket(family, socket.SOCK_DGRAM) as relay,
+            ):
+                relay.setblocking(False)
                 service.bind((str(ip), 0))
                 _bind_one_of(relay, ip, self._relays)
-                self._sent.add(word)
                 relay.sendto(word, service.getsockname())
-            except OSError:  # the address went away, or a firewall says no in its own way
-                return False
-            try:
-                async with asyncio.timeout(WITHIN_S), self._caught:
-                    await self._caught.wait_for(lambda: word not in self._sent)
-            except TimeoutError:
-                return False
-            finally:
-                self._sent.discard(word)
+                async with asyncio.timeout(WITHIN_S):
+                    await self._awaited[word].wait()
+        except (TimeoutError, OSError):  # the address went away, or a firewall says no in its way
+            return False
+        finally:
+            del self._awaited[word]
         return True
 
-    async def _watch(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                data = await loop.sock_recv(sock, 64)
-            except OSError:  # a pending error of an earlier datagram
-                continue
-            async with self._caught:
-                if data in self._sent:
-                    self._sent.remove(data)
-                    self._caught.notify_all()
-                else:
-                    self.count += 1
+    def _caught(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(64)
+        except OSError:  # a pending error of an earlier datagram
+            return
+        if data in self._awaited:
+            self._awaited[data].set()
+        else:
+            self.count += 1
 
 
 def _listen(port: int) -> list[socket.socket]:

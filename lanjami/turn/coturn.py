@@ -109,7 +109,7 @@ class Relay:
             if not lans:
                 await _rest(ready, "there is no LAN")
                 continue
-            async with self._catch.open():
+            with self._catch.open():
                 if await self._is_guarded(lans):
                     await self._serve(program, lans, ready)
                     continue
