@@ -26,21 +26,23 @@ class Chain:
 
 
 def guard(turn: Turn) -> str:
-    """nftables' table of our own: what a relay's port sends to another port of this machine goes
-    to where it is counted, and nowhere else.
+    """nftables' table of our own: what a relay's port sends to another port of this machine, or to
+    a port of a system's service (RFC 6335, 6) anywhere, goes to where it is counted, and nowhere
+    else.
 
-    Such a packet leaves by loopback. It works beside any other firewall: what one table has led
-    elsewhere, another does not lead back.
+    What stays in this machine leaves by loopback. It works beside any other firewall: what one
+    table has led elsewhere, another does not lead back.
     """
     first, last = turn.relays
-    ports = f"th sport {first}-{last} th dport != {turn.catch_port}-{last}"
-    relay = f'oifname "lo" meta l4proto {{ tcp, udp }} {ports}'
+    relay = f"meta l4proto {{ tcp, udp }} th sport {first}-{last}"
+    caught = f"counter redirect to :{turn.catch_port}"
     return "\n".join(
         [
             f"table {TABLE} {{",
             "    chain relays {",
             "        type nat hook output priority -100; policy accept;",
-            f"        {relay} counter redirect to :{turn.catch_port}",
+            f'        oifname "lo" {relay} th dport != {turn.catch_port}-{last} {caught}',
+            f"        {relay} th dport 0-1023 {caught}",
             "    }",
             "}",
             "",

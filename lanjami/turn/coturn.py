@@ -37,7 +37,7 @@ RESEND_S = 0.5
 LOOK_EVERY_S = 10.0  # for a package that is installed, a LAN, a rule of the firewall
 GUARD_EVERY_S = 30.0
 
-OWN_SERVICE = "the box's own services"
+NO_CLIENT = "a service's port"
 
 NO_GUARD = (
     "no firewall keeps relays from this machine's own services; as root: "
@@ -94,7 +94,7 @@ class Relay:
         """How it goes; None while it does not relay."""
         if not self._is_serving:
             return None
-        caught = Counter({OWN_SERVICE: self._catch.count}) if self._catch.count else Counter[str]()
+        caught = Counter({NO_CLIENT: self._catch.count}) if self._catch.count else Counter[str]()
         refused = dict(self._journal.refused + caught)
         return Counts(len(self._journal.sessions), self._journal.allocations, refused)
 
@@ -146,6 +146,7 @@ class Relay:
         """Relay until something changes: an address, or the firewall."""
         for file in filter(None, (self._config.certificate, self._config.key)):
             await asyncio.to_thread(_require_readable, Path(file))
+        await asyncio.to_thread(net.require_udp, self._config.port)
         password = secrets.token_hex(16)
         await asyncio.to_thread(self._users.prepare, password)
         self._journal.sessions.clear()
@@ -171,7 +172,8 @@ class Relay:
         refused = self._journal.hear(line)
         if refused is not None:
             _log.debug("refused", reason=refused)
-        tell = _log.info if refused is None and is_complaint(line) else _log.debug
+        # once it serves, what it complains of are its clients, who could fill the log
+        tell = _log.info if is_complaint(line) and not self._is_serving else _log.debug
         tell("coturn says", line=line)
 
     async def _prove(self, lans: Sequence[Lan], password: str, ready: Ready) -> None:

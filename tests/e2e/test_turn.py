@@ -189,9 +189,11 @@ async def test_the_boxs_own_services_are_not_reached(guarded: Host, neighbour: H
     names = guarded.capture("names", "-Q", "inout", "udp port 4222 and host 10.77.0.1")
     assert ask(neighbour, "connect", HERE, "80") == 447
     assert ask(neighbour, "send", HERE, "4222") == 0  # the permission is for the relays there
-    told = await relaying(appliance, lambda turn: turn["refused"] >= 2)
-    assert told["refused_by"]["the box's own services"] == 1
-    assert told["refused_by"]["peer did not answer"] == 1
+    # nor are those of others, below 1024
+    assert ask(neighbour, "connect", "10.77.0.254", "22") == 447
+    assert ask(neighbour, "send", "10.77.0.9", "53") == 0
+    told = await relaying(appliance, lambda turn: turn["refused"] >= 4)
+    assert told["refused_by"] == {"a service's port": 2, "peer did not answer": 2}
     assert not [line for line in names.packets() if ".4222: UDP, length 5" in line]
 
 
