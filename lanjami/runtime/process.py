@@ -63,8 +63,10 @@ class Child:
     async def ended(self) -> None:
         """Wait for the child's end, then raise HostError with the reason."""
         code = await self._process.wait()
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with status {code}"
-        raise HostError(f"{self._name} {how}{self._last_words and f': {self._last_words}'}")
+        if code < 0:
+            raise HostError(f"{self._name} was killed by {_signal_name(-code)}")
+        why = f": {self._last_words}" if code and self._last_words else ""
+        raise HostError(f"{self._name} ended with status {code}{why}")
 
     async def watch(self, *, routine: re.Pattern[str] | None = None) -> None:
         """Copy what the child writes on stderr into our log, and fail with its end.

@@ -184,13 +184,17 @@ class Relay:
         guard_at = loop.time() + GUARD_EVERY_S
         try:
             while True:
-                for lan in lans:
-                    for ip in lan.addresses:
-                        await _check(lan.interface, ip, self._config.port, credentials, within_s)
+                full = [
+                    lan.interface
+                    for lan in lans
+                    for ip in lan.addresses
+                    if not await _check(lan, ip, self._config.port, credentials, within_s)
+                ]
                 within_s = CHECK_WITHIN_S
                 self._is_serving = True
                 at = ", ".join(host_port(str(ip), self._config.port) for ip in _all(lans))
-                ready(f"{at}, a relay given and taken back")
+                reason = f"no relay is left on {', '.join(dict.fromkeys(full))}" if full else ""
+                ready(f"{at}, a relay given and taken back", reason=reason)
                 await asyncio.sleep(CHECK_EVERY_S)
                 if self._lans() != list(lans):
                     raise _ChangedError
@@ -224,11 +228,12 @@ def _all(lans: Sequence[Lan]) -> list[Ip]:
 
 
 async def _check(
-    interface: str, ip: Ip, port: int, credentials: stun.Credentials, within_s: float
-) -> None:
-    """Have a relay given and taken back; HostError where that does not work."""
+    lan: Lan, ip: Ip, port: int, credentials: stun.Credentials, within_s: float
+) -> bool:
+    """Have a relay given and taken back; False where all are given, HostError where that does not
+    work."""
     family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-    name = f"coturn on {interface}"
+    name = f"coturn on {lan.interface}"
     transactions = starmap(secrets.token_bytes, repeat((12,)))
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
@@ -237,9 +242,12 @@ async def _check(
                 await asyncio.get_running_loop().sock_connect(sock, (str(ip), port))
                 steps = stun.proof(credentials, transactions)
                 request = next(steps)
-                with contextlib.suppress(StopIteration):
-                    while True:
-                        request = steps.send(await _exchange(sock, request))
+                while True:
+                    answer = await _exchange(sock, request)
+                    try:
+                        request = steps.send(answer)
+                    except StopIteration as done:
+                        return done.value is not None
         except TimeoutError:
             raise HostError(f"{name} hangs: no answer within {within_s:g} s") from None
         except WireError as error:

@@ -22,6 +22,7 @@ HEADER = struct.Struct("!HHI12s")
 _ATTRIBUTE = struct.Struct("!HH")
 
 UDP = 17  # in REQUESTED-TRANSPORT
+_NONE_LEFT = (486, 508)  # Allocation Quota Reached, Insufficient Capacity; RFC 8656, 19
 
 
 class Method(IntEnum):
@@ -141,9 +142,9 @@ def xor_address(content: bytes, transaction: bytes) -> tuple[Ip, int]:
 
 def proof(
     credentials: Credentials, transactions: Iterator[bytes]
-) -> Generator[bytes, bytes, tuple[Ip, int]]:
+) -> Generator[bytes, bytes, tuple[Ip, int] | None]:
     """Ask a server for all that a client needs first: yields each request, is sent its answer, and
-    returns the address of the relay that was given, and given back.
+    returns the address of the relay that was given, and given back; None where all are given.
 
     Raises WireError with what is wrong.
     """
@@ -156,6 +157,8 @@ def proof(
     nonce = _need(challenge, Attribute.NONCE)
     known = Credentials(credentials.user, credentials.realm, credentials.key, nonce)
     given = parse((yield request(Method.ALLOCATE, next(transactions), wanted, credentials=known)))
+    if given.error in _NONE_LEFT:
+        return None
     relay = xor_address(_need(given, Attribute.XOR_RELAYED_ADDRESS), given.transaction)
     back: dict[int, bytes] = {Attribute.LIFETIME: bytes(4)}
     parse((yield request(Method.REFRESH, next(transactions), back, credentials=known)))

@@ -210,10 +210,26 @@ async def test_a_wrong_password_and_a_strange_user(guarded: Host, neighbour: Hos
 async def test_the_quota(guarded: Host, neighbour: Host) -> None:
     appliance = await Appliance(guarded, "turn.sessions=5").start()
     await relaying(appliance)
+    before = pids(appliance)
     codes = ask(neighbour, "hoard", "8")
     assert codes.count(486) >= 3, "one may have been the box's own"
     told = await relaying(appliance, lambda turn: turn["refused"] >= 3)
     assert set(told["refused_by"]) == {"over the quota"}
+    assert pids(appliance) == before, "who takes all relays must not end the others'"
+
+
+async def test_that_all_relays_are_given_is_said(guarded: Host, neighbour: Host) -> None:
+    appliance = await Appliance(guarded, "turn.sessions=5").start()
+    await relaying(appliance)
+    before = pids(appliance)
+    hoard = ("-m", "tests.support.turn_client", HERE, "ring", "ring", "hoard", "8", "hold")
+    neighbour.start(sys.executable, *hoard)
+    async with asyncio.timeout(20):
+        while (status := await appliance.status()) is None or (
+            status["services"]["turn"]["reason"] != "no relay is left on eth0"
+        ):
+            await asyncio.sleep(0.1)
+    assert pids(appliance) == before
 
 
 async def test_there_is_no_other_door(guarded: Host) -> None:

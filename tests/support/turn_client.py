@@ -4,7 +4,7 @@
     permit PEER …        ask for permissions, one request each: the error codes (0: given)
     send PEER PORT       send a datagram through a relay: the code of the permission
     connect PEER PORT    have the relay connect by TCP (RFC 6062): the error code
-    hoard NUMBER         ask for so many relays at once: the error codes
+    hoard NUMBER [hold]  ask for so many relays at once: the error codes; keep them for a minute
     meet                 send from one relay to another: what came
 """
 
@@ -13,6 +13,7 @@ import secrets
 import socket
 import struct
 import sys
+import time
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
@@ -145,6 +146,8 @@ def main(server: str, user: str, password: str, action: str, *words: str) -> obj
             return relay.permit(words[0]) or relay.connect(words[0], int(words[1]))
         case "hoard":
             relays = [Relay(server, user, password) for _ in range(int(words[0]))]
+            if "hold" in words:
+                time.sleep(60)  # longer than any story that it is in
             return [relay.code for relay in relays]
         case "meet":
             one, other = (Relay(server, user, password) for _ in range(2))
