@@ -52,7 +52,7 @@ class Journal:
         if found := _GONE.search(line):
             self.sessions.discard(found[1])
             return None
-        reason = _refusal(line)
+        reason = None if self.checker and f"user <{self.checker}>" in line else _refusal(line)
         if reason is not None:
             self.refused[reason] += 1
         return reason

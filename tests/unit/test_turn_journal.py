@@ -43,6 +43,14 @@ def test_relays_are_counted_while_they_are_there() -> None:
     assert (journal.allocations, len(journal.sessions)) == (1, 0)
 
 
+def test_what_the_box_itself_is_refused_is_not_counted() -> None:
+    journal = Journal(checker="checker")
+    said = f"{PACKET} message processed, error 486: Allocation Quota Reached"
+    assert journal.hear(said.replace("user <ring>", "user <checker>")) is None
+    assert journal.hear(said) == "over the quota"
+    assert journal.refused.total() == 1
+
+
 def test_complaints_are_told_from_chatter() -> None:
     assert is_complaint("0: : ERROR: Cannot bind TLS/TCP listener socket to addr 10.0.0.1:3478")
     assert is_complaint("0: : WARNING: cannot find certificate file")
