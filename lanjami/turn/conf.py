@@ -15,7 +15,7 @@ from ipaddress import (
 )
 
 from lanjami.config import Turn
-from lanjami.lan import Address, Interface, Ip
+from lanjami.lan import Address, Interface, Ip, is_local
 
 Network = IPv4Network | IPv6Network
 
@@ -36,12 +36,13 @@ def listening(interface: Interface) -> tuple[Ip, ...]:
     """The addresses of an interface that the relay can be asked at: one IPv4, one IPv6.
 
     coturn gives a client a relay on any of its addresses of the family, so a second one could be
-    in a network that the client's peers do not reach.
+    in a network that the client's peers do not reach. Never one of the Internet's, where everybody
+    knows the password of unmodified clients.
     """
     found: dict[int, Ip] = {}
     for address in sorted(interface.addresses, key=lambda address: not address.preferred):
         ip = address.ip
-        if ip.version == 4 or not ip.is_link_local:
+        if is_local(ip) and not (ip.version == 6 and ip.is_link_local):
             found.setdefault(ip.version, ip)
     return tuple(found[version] for version in sorted(found))
 

@@ -107,7 +107,7 @@ class Relay:
                 continue
             lans = self._lans()
             if not lans:
-                await _rest(ready, "there is no LAN")
+                await _rest(ready, "there is no LAN of private addresses")
                 continue
             with self._catch.open():
                 if await self._is_guarded(lans):

@@ -68,12 +68,18 @@ def test_a_tunnel_as_wide_as_the_building_does_not_hide_the_lan() -> None:
     assert not allowed("10.78.0.9", others=inside)
 
 
-def test_a_lan_of_public_addresses_is_served() -> None:
+def test_neighbours_with_public_addresses_are_spoken_to() -> None:
     public = lan("203.0.113.1/24", "2001:db8:5::1/64")
-    for peer in ("203.0.113.9", "2001:db8:5::9", "203.0.113.1"):
+    for peer in ("203.0.113.9", "2001:db8:5::9"):
         assert not allowed(peer)
         assert allowed(peer, lans=(public,))
     assert not allowed("203.0.114.1", lans=(public,))
+
+
+def test_the_internet_is_not_listened_to() -> None:
+    assert conf.listening(lan("203.0.113.1/24", "2001:db8:5::1/64")) == ()
+    both = lan("203.0.113.1/24", "10.0.0.5/24", "2001:db8:5::1/64", "fd00::5/64")
+    assert conf.listening(both) == (ip_address("10.0.0.5"), ip_address("fd00::5"))
 
 
 def test_a_lan_without_a_router_is_served_too() -> None:
