@@ -131,6 +131,7 @@ def test_our_rules_are_known_by_their_comment() -> None:
             rule({"accept": None}, comment="lanjamix"),
             rule({"accept": None}, comment="ssh"),
             rule({"accept": None}),
+            rule({"accept": None}, comment="lanjami dht", handle=None),
         )
     )
     assert found == [ruleset.Rule(CHAIN, 7)]

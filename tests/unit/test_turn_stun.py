@@ -113,6 +113,18 @@ def test_what_is_packed_is_parsed(
     assert message == stun.Message(method, stun.Class.REQUEST, transaction, attributes)
 
 
+def test_an_attribute_that_is_cut_off_is_refused() -> None:
+    whole = stun.request(stun.Method.BINDING, bytes(12), {stun.Attribute.NONCE: b"0123"})
+    assert stun.parse(whole).attributes == {stun.Attribute.NONCE: b"0123"}
+    with pytest.raises(WireError, match="cut off"):
+        stun.parse(whole[:23] + b"\x05" + whole[24:])
+
+
+def test_of_an_errors_code_only_its_own_bits_are_read() -> None:
+    content = {stun.Attribute.ERROR_CODE: b"\xff\xff\xfc\x26"}
+    assert stun.Message(stun.Method.ALLOCATE, stun.Class.ERROR, bytes(12), content).error == 438
+
+
 # --- the proof ----------------------------------------------------------------------------------
 
 CREDENTIALS = stun.Credentials("ring", "ring", b"key")
