@@ -121,7 +121,7 @@ def test_an_attribute_that_is_cut_off_is_refused() -> None:
 
 
 def test_of_an_errors_code_only_its_own_bits_are_read() -> None:
-    content = {stun.Attribute.ERROR_CODE: b"\xff\xff\xfc\x26"}
+    content: dict[int, bytes] = {stun.Attribute.ERROR_CODE: b"\xff\xff\xfc\x26"}
     assert stun.Message(stun.Method.ALLOCATE, stun.Class.ERROR, bytes(12), content).error == 438
 
 
