@@ -45,6 +45,7 @@ from lanjami.runtime.service import Service
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
 from lanjami.status import snapshot as status
+from lanjami.turn.coturn import Relay
 
 _log = log.get(__name__)
 
@@ -106,6 +107,9 @@ class App:
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
+        self._relay = Relay(
+            config.turn, folder=state / layout.TURN, lan=self._lan, everywhere=net.addresses
+        )
         local = httpd.LocalServer(
             paths=control,
             routes=lambda: [
@@ -122,6 +126,7 @@ class App:
                 *(self._announcer, self._mdns, self._registry),
                 *(self._keeper, self._http, local),
                 *self._network(),
+                *([self._relay] if config.turn.serve else []),
             ]
         )
 
@@ -163,6 +168,7 @@ class App:
             ),
             proxy=self._proxy_status(),
             http=status.Http(self._http.malformed),
+            turn=self._turn_status(),
         )
 
     @contextlib.contextmanager
@@ -321,6 +327,17 @@ class App:
                 pushes=self._pusher.counts(),
             )
         return None
+
+    def _turn_status(self) -> status.Turn | None:
+        counts = self._relay.counts()
+        if counts is None:
+            return None
+        return status.Turn(
+            sessions=counts.sessions,
+            allocations=counts.allocations,
+            refused=sum(counts.refused.values()),
+            refused_by=counts.refused,
+        )
 
     def _dht(self) -> status.Dht:
         nodes = [self._dht_node(engine) for engine in self._nodes]

@@ -162,6 +162,38 @@ class Wifi(Section, frozen=True):
             )
 
 
+class Turn(Section, frozen=True):
+    serve: bool = True
+    port: Port = 3478  # RFC 8656; what clients try where a server is given without a port
+    tls_port: Port = 5349
+    certificate: str = ""
+    key: str = ""
+    realm: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,100}\Z")] = "ring"
+    relay_ports: tuple[Port, Port] = (61000, 61499)
+    sessions: Annotated[int, Meta(ge=1, le=LAST_PORT)] = 400
+    session_bytes_per_s: Annotated[int, Meta(ge=1000)] = 1_000_000
+    guarded: bool = True
+
+    def __post_init__(self) -> None:
+        first, last = self.relay_ports
+        if last - first < 10:
+            raise ValueError("`relay_ports` is the first and the last of more than ten ports")
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("`certificate` and `key` go together")
+        if not (self.certificate + self.key).isprintable():
+            raise ValueError("`certificate` and `key` are paths of files")
+
+    @property
+    def catch_port(self) -> int:
+        """Where the firewall leads what a relay would send to the box's own services."""
+        return self.relay_ports[0]
+
+    @property
+    def relays(self) -> tuple[int, int]:
+        """The first and the last port that is given to clients."""
+        return self.relay_ports[0] + 1, self.relay_ports[1]
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -173,6 +205,7 @@ class Config(Section, frozen=True):
     dns: Dns = Dns()
     ntp: Ntp = Ntp()
     wifi: Wifi = Wifi()
+    turn: Turn = Turn()
 
     def __post_init__(self) -> None:
         for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):
@@ -188,11 +221,8 @@ class Config(Section, frozen=True):
     @property
     def proxy_ports(self) -> tuple[int, ...]:
         """Those of `proxy.ports`; where the box is the DNS server, clients try them all."""
-        return (
-            replace(self.proxy, default_ports=True).ports
-            if self.serving("dns")
-            else (self.proxy.ports)
-        )
+        proxy = replace(self.proxy, default_ports=True) if self.serving("dns") else self.proxy
+        return proxy.ports
 
 
 def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:

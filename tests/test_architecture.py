@@ -75,7 +75,13 @@ CORE = frozenset(
         "lanjami.network.outlook",
         "lanjami.network.plan",
         "lanjami.network.wifi",
+        "lanjami.firewall.openings",
+        "lanjami.firewall.rules",
+        "lanjami.firewall.ruleset",
         "lanjami.status.snapshot",
+        "lanjami.turn.conf",
+        "lanjami.turn.journal",
+        "lanjami.turn.stun",
     }
 )
 RUNTIME = frozenset(
@@ -127,7 +133,11 @@ SHELL = frozenset(
         "lanjami.network.outlook_watch",
         "lanjami.network.probes",
         "lanjami.network.time_server",
+        "lanjami.firewall.nftables",
         "lanjami.status.api",
+        "lanjami.turn.catch",
+        "lanjami.turn.coturn",
+        "lanjami.turn.users",
     }
 )
 ROOT = frozenset(
@@ -141,6 +151,8 @@ ROOT = frozenset(
         "lanjami.cli.control",
         "lanjami.cli.names",
         "lanjami.cli.backup",
+        "lanjami.cli.firewall",
+        "lanjami.cli.turn",
         "lanjami.__main__",
     }
 )
@@ -190,11 +202,11 @@ HOMES = {
     "zeroconf": "lanjami.discovery.mdns",
     "netifaces": "lanjami.runtime.net",
     "systemd": "lanjami.runtime.notify",
-    "sqlite3": "lanjami.nameserver.database",
 }
 HTTP_CLIENT = "lanjami.dhtnode.push"  # the one module that writes to other machines' HTTP servers
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|PRAGMA)\s+[\w*\"]")
-SQL_HOME = "lanjami.nameserver.database"
+# The names, and the users of coturn, which reads them from SQLite itself.
+SQL_HOMES = frozenset({"lanjami.nameserver.database", "lanjami.turn.users"})
 HTTP_HOMES = frozenset({"lanjami.runtime.httpd", "lanjami.runtime.handler"})
 
 # The words of this program's own field, at the start of a word or of a part of a name.
@@ -358,14 +370,17 @@ def foreign_libraries_have_one_home(module: Module) -> Iterator[str]:
             )
 
 
-def sql_has_one_home(module: Module) -> Iterator[str]:
-    if module.name == SQL_HOME:
+def sql_has_its_homes(module: Module) -> Iterator[str]:
+    if module.name in SQL_HOMES:
         return
+    homes = " and ".join(sorted(SQL_HOMES))
+    if "sqlite3" in module.top_imports:
+        yield f"{module.name} imports sqlite3: it lives in {homes} only, and leaves as our types"
     for node in ast.walk(module.tree):
         match node:
             case ast.Constant(value=str(text)) if SQL.search(text):
                 yield (
-                    f"{module.name}:{node.lineno} has SQL: it lives in {SQL_HOME} only, one "
+                    f"{module.name}:{node.lineno} has SQL: it lives in {homes} only, one "
                     "transaction a method"
                 )
 
@@ -409,7 +424,7 @@ RULES: tuple[Rule, ...] = (
     shells_do_not_meet,
     nothing_imports_the_root,
     foreign_libraries_have_one_home,
-    sql_has_one_home,
+    sql_has_its_homes,
     http_has_its_places,
     program_and_image_are_apart,
     tasks_have_an_owner,
@@ -533,12 +548,12 @@ def _breaches(module: Module) -> set[str]:
         ("lanjami.app", "from zeroconf.asyncio import X", "foreign_libraries_have_one_home"),
         ("lanjami.discovery.mdns", "import netifaces", "foreign_libraries_have_one_home"),
         ("lanjami.runtime.log", "import systemd.journal", "foreign_libraries_have_one_home"),
-        ("lanjami.nameserver.api", "import sqlite3", "foreign_libraries_have_one_home"),
-        ("lanjami.nameserver.api", "x = 'SELECT * FROM names'", "sql_has_one_home"),
-        ("lanjami.nameserver.api", "x = f'PRAGMA user_version = {v}'", "sql_has_one_home"),
-        ("lanjami.app", "x = 'INSERT INTO names VALUES (1)'", "sql_has_one_home"),
-        ("lanjami.app", "x = 'UPDATE names SET id = 1'", "sql_has_one_home"),
-        ("lanjami.app", "x = 'DELETE FROM names'", "sql_has_one_home"),
+        ("lanjami.nameserver.api", "import sqlite3", "sql_has_its_homes"),
+        ("lanjami.nameserver.api", "x = 'SELECT * FROM names'", "sql_has_its_homes"),
+        ("lanjami.nameserver.api", "x = f'PRAGMA user_version = {v}'", "sql_has_its_homes"),
+        ("lanjami.app", "x = 'INSERT INTO names VALUES (1)'", "sql_has_its_homes"),
+        ("lanjami.app", "x = 'UPDATE names SET id = 1'", "sql_has_its_homes"),
+        ("lanjami.app", "x = 'DELETE FROM names'", "sql_has_its_homes"),
         ("lanjami.app", "from aiohttp import web", "http_has_its_places"),
         ("lanjami.runtime.net", "import aiohttp", "http_has_its_places"),
         ("lanjami.dhtnode.proxy_service", "import aiohttp", "http_has_its_places"),

@@ -4,8 +4,10 @@ import click
 
 import lanjami
 from lanjami.cli.backup import backup, restore
+from lanjami.cli.firewall import firewall
 from lanjami.cli.names import names
 from lanjami.cli.status import status
+from lanjami.cli.turn import turn
 from lanjami.cli.up import up
 
 
@@ -20,3 +22,5 @@ main.add_command(status)
 main.add_command(names)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(turn)
+main.add_command(firewall)

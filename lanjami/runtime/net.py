@@ -47,6 +47,19 @@ def interfaces(*, ignored: Sequence[str]) -> tuple[Interface, ...]:
         raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
 
 
+def addresses() -> tuple[Address, ...]:
+    """The addresses of all interfaces, also of those that serve no LAN; HostError where they
+    cannot be listed."""
+    found: list[Address] = []
+    try:
+        for name in netifaces.interfaces():
+            with contextlib.suppress(OSError, ValueError, KeyError):  # it vanished while we looked
+                found += _addresses(name, socket.if_nametoindex(name))
+    except OSError as error:
+        raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
+    return tuple(found)
+
+
 def _interfaces(ignored: Sequence[str]) -> tuple[Interface, ...]:
     found: dict[int, Interface] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -8,7 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from lanjami.errors import HostError
@@ -73,6 +73,18 @@ class Child:
 
         What `routine` is found in is told only where everything is.
         """
+
+        def tell(text: str) -> None:
+            if routine is not None and routine.search(text):
+                _log.debug("child says", child=self._name, line=text)
+            else:
+                self._last_words = text
+                _log.warning("child says", child=self._name, line=text)
+
+        await self.follow(tell)
+
+    async def follow(self, heard: Callable[[str], None]) -> None:
+        """Hand over each line that the child writes on stderr, and fail with its end."""
         assert self._process.stderr is not None
         while True:
             try:
@@ -81,12 +93,7 @@ class Child:
                 continue
             if not line:
                 await self.ended()
-            text = line.decode("utf-8", "replace").rstrip()
-            if routine is not None and routine.search(text):
-                _log.debug("child says", child=self._name, line=text)
-                continue
-            self._last_words = text
-            _log.warning("child says", child=self._name, line=text)
+            heard(line.decode("utf-8", "replace").rstrip())
 
     async def stop(self, *, within_s: float) -> None:
         """Ask the child to stop by closing its stdin, and by its signal where it has one; kill

@@ -109,6 +109,16 @@ class Http(msgspec.Struct, frozen=True):
     malformed: int = 0
 
 
+class Turn(msgspec.Struct, frozen=True):
+    """`sessions` are the relays that clients have now; `allocations` those given since the start,
+    `refused` what clients were refused, which `refused_by` splits by reason."""
+
+    sessions: int
+    allocations: int
+    refused: int
+    refused_by: dict[str, int]
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """What `lanjami status --json` prints."""
 
@@ -124,6 +134,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     registrations: Registrations
     proxy: Proxy | None = None
     http: Http = Http()
+    turn: Turn | None = None
 
 
 def table(snapshot: Snapshot) -> str:
@@ -159,6 +170,11 @@ def _table(snapshot: Snapshot) -> Iterator[str]:
         f"  Discovery    {discovery.queries} queries, {discovery.answers} answers, "
         f"{discovery.dropped} dropped{_split(discovery.dropped_by)}"
     )
+    if (turn := snapshot.turn) is not None:
+        yield (
+            f"  Relays       {turn.sessions} now, {turn.allocations} given, "
+            f"{turn.refused} refused{_split(turn.refused_by)}"
+        )
     nodes = sum(neighbour.kind == "dht" for neighbour in discovery.neighbours)
     people = [n.name or n.id for n in discovery.neighbours if n.kind == "jami"]
     yield f"  Heard        {nodes} nodes, {len(people)} people" + "".join(

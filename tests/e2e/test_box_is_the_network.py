@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import dhcp_client
 from tests.support.appliance import Appliance
-from tests.support.jami import Jami, befriend, write_both_ways
+from tests.support.jami import Jami, befriend, speak, write_both_ways
 from tests.support.lab import Host, Lab, Switch
 from tests.support.network import ALL, WITHOUT_THE_CLOCK, hands_out_addresses, network
 
@@ -67,9 +67,7 @@ async def test_two_who_changed_nothing_meet_write_and_call(
     alice, bob = people
     conversation = await befriend(alice, bob)
     await write_both_ways(alice, bob, conversation, "hello")
-    call = await alice.call(bob.id)
-    await bob.accept_call()
-    await alice.in_call(call)
+    await speak(alice, bob)
     await appliance.healthy()
 
 

@@ -24,6 +24,7 @@ class Appliance:
         self._through = through
         self._settings = [word for setting in settings for word in ("--set", setting)]
         self._process: Process | None = None
+        self.environment: dict[str, str] = {}
         self.state = host.lab.folder / f"{host.name}-state"
 
     @property
@@ -41,6 +42,7 @@ class Appliance:
         self._process = self._host.start(
             *(*self._through, *LANJAMI, "up", "-v"),
             *("--state", str(self.state), *self._settings),
+            environment=self.environment,
             output="lanjami",
         )
         return self._process

@@ -30,9 +30,9 @@ class Signal:
 
 
 class Jami:
-    """A client with one account. `discovery`, `bootstrap` and `proxy` are its settings; with a
-    proxy, the other two are not used. With `changed`, its account is as a person makes it who
-    changes nothing but that."""
+    """A client with one account. `discovery`, `bootstrap`, `proxy` and `turn` are its settings;
+    with a proxy, the first two are not used. What is known to a relay stays as it is unchanged.
+    With `changed`, its account is as a person makes it who changes nothing but that."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Jami:
         discovery: bool = True,
         bootstrap: str = "",
         proxy: str = "",
+        turn: str = "",
         changed: Mapping[str, str] | None = None,
     ) -> None:
         self._host = host
@@ -62,7 +63,8 @@ class Jami:
                 "Account.upnpEnabled": "false",
                 "Account.archivePassword": "",
                 "RingNS.uri": name_server,
-                "TURN.enable": "false",
+                "TURN.enable": str(bool(turn)).lower(),
+                **({"TURN.server": turn} if turn else {}),
             }
         )
         self._name_server = name_server

@@ -14,6 +14,7 @@ from lanjami.status.snapshot import (
     Registrations,
     Service,
     Snapshot,
+    Turn,
     table,
     welcome,
 )
@@ -108,6 +109,12 @@ def test_dropped_datagrams_are_split_by_reason() -> None:
     discovery = Discovery(["eth0"], 7, 6, 5, 3, {"malformed": 2, "not local": 1}, [])
     line = "  Discovery    7 queries, 6 answers, 3 dropped (2 malformed, 1 not local)"
     assert line in table(_snapshot(discovery=discovery)).splitlines()
+
+
+def test_relays_are_shown_where_there_are_some() -> None:
+    relaying = msgspec.structs.replace(_snapshot(), turn=Turn(2, 9, 3, {"forbidden peer": 3}))
+    assert "  Relays       2 now, 9 given, 3 refused (3 forbidden peer)" in table(relaying)
+    assert "Relays" not in table(_snapshot())
 
 
 def test_people_are_shown_by_name_else_by_id() -> None:
