@@ -201,13 +201,15 @@ class PythonNode:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             beat.connect(sock, self._port)
+            loop = asyncio.get_running_loop()
+            beaten_at = loop.time()
             while True:
                 try:
                     await beat.beat(sock, heartbeat, core.own_id)
-                    late = ""
+                    beaten_at, late = loop.time(), ""
                 except TimeoutError:
                     late = f"no value came back within {beat.WITHIN_S:g} s"
-                    if not self._serves:
+                    if not self._serves or loop.time() - beaten_at > beat.OVERLOADED_S:
                         raise HostError(f"our DHT node does not work: {late}") from None
                 if not self._serves:
                     self._serves = True

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.dhtnode import beat, python_node
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.python_node import PythonNode
+from lanjami.errors import HostError
 from tests.support.dht_peers import debian, expected, wheel
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
@@ -103,6 +105,30 @@ async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
         await bob.joined("127.0.0.1", port)
         assert await bob.got(KEY) == expected(3000)
     assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
+
+
+async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unheard(*_: object) -> None:
+        raise TimeoutError
+
+    reasons: list[str] = []
+
+    def ready(detail: str, *, reason: str = "") -> None:  # noqa: ARG001 - a callback's
+        reasons.append(reason)
+        monkeypatch.setattr(beat, "beat", unheard)
+        if reason:
+            monkeypatch.setattr(beat, "OVERLOADED_S", 0.0)
+
+    monkeypatch.setattr(python_node, "BEAT_EVERY_S", 0.01)
+    node = _node(tmp_path)
+    async with asyncio.timeout(10):
+        with pytest.raises(HostError, match="does not work"):
+            await node.run(ready)
+    assert reasons[0] == ""
+    assert "overloaded" in reasons[1]
+    assert node.beacon() is None
 
 
 async def test_a_damaged_state_is_passed_over(tmp_path: Path) -> None:
