@@ -115,7 +115,7 @@ async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
 
     reasons: list[str] = []
 
-    def ready(detail: str, *, reason: str = "") -> None:  # noqa: ARG001 - a callback's
+    def ready(detail: str, *, reason: str = "") -> None:
         reasons.append(reason)
         monkeypatch.setattr(beat, "beat", unheard)
         if reason:
