@@ -77,7 +77,7 @@ def unpack(data: bytes) -> tuple[list[Record], list[Kept]]:
     """The nodes and values in a file; raises WireError where it is damaged or another's."""
     try:
         state = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except values.MALFORMED as error:
         raise WireError(f"not the state of a DHT node: {error}") from error
     if state.v != _VERSION:
         raise WireError(f"the state of another version, {state.v}")

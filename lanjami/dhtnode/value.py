@@ -79,7 +79,8 @@ class Value:
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
 _encoder = msgspec.msgpack.Encoder()
-_MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+# ValueError: text that is not UTF-8, and times that Python has no type for
+MALFORMED = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def parse(packed: bytes) -> Value:
@@ -207,5 +208,5 @@ def _unpack(packed: bytes) -> _Packed:
         raise WireError("a value that is too large")
     try:
         return _decoder.decode(packed)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise WireError(f"not a value: {error}") from error

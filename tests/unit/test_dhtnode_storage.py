@@ -13,10 +13,10 @@ from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.hearing import Hearing
 from lanjami.dhtnode.listeners import LIFE_S, PER_KEY, PER_SOURCE, Listener, Listeners
-from lanjami.dhtnode.query import EVERYTHING, by_id
+from lanjami.dhtnode.query import EVERYTHING
 from lanjami.dhtnode.storage import Outcome, Storage
 from lanjami.dhtnode.value import Value
-from tests.support.dht_values import at, encrypted, public, sha1, signed
+from tests.support.dht_values import at, by_id, encrypted, public, sha1, signed
 
 KEY = sha1("key")
 ALICE, BOB = at(1).ip, at(2).ip
