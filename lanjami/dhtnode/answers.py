@@ -152,6 +152,18 @@ class Answers:
                         break
         return due
 
+    def keep(
+        self, key: bytes, value: Value, *, source: bytes, created_at: float, now: float
+    ) -> list[Change]:
+        """Store a value that may be stored, or give it another life; returns what is news."""
+        match self.storage.put(key, value, source=source, created_at=created_at, now=now):
+            case Outcome.NEW | Outcome.CHANGED:
+                return [Change(key, came=(value,))]
+            case Outcome.REFRESHED:
+                return [Change(key, refreshed=(value.id,))]
+            case Outcome.REFUSED:
+                return []
+
     def is_close(self, key: bytes, version: int, *, keepers: int = KEEPERS, now: float) -> bool:
         """Whether we are among the nodes that keep the values of a key (Dht::onAnnounce)."""
         closest = self._tables[version].closest(key, count=keepers, now=now)
@@ -169,14 +181,7 @@ class Answers:
         admitted = value if known else policy.admit(key, value, source)
         if admitted is None:
             return []
-        outcome = self.storage.put(key, admitted, source=source.ip, created_at=created_at, now=now)
-        match outcome:
-            case Outcome.NEW | Outcome.CHANGED:
-                return [Change(key, came=(admitted,))]
-            case Outcome.REFRESHED:
-                return [Change(key, refreshed=(value.id,))]
-            case Outcome.REFUSED:
-                return []
+        return self.keep(key, admitted, source=source.ip, created_at=created_at, now=now)
 
     def _updates(self, change: Change, listener: Listener) -> Iterator[m.Update]:
         came = [value for value in change.came if listener.query.takes(value)]

@@ -6,7 +6,7 @@ do, if nothing happens before. Times are seconds of one monotonic clock.
 
 from collections.abc import Callable, Sequence
 
-from lanjami.dhtnode import heartbeat, state
+from lanjami.dhtnode import heartbeat, policy, state
 from lanjami.dhtnode.answers import MAINTAINED_S, Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Event
@@ -16,13 +16,12 @@ from lanjami.dhtnode.operations import Operations
 from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Datagram, Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
-from lanjami.dhtnode.storage import Outcome
 from lanjami.dhtnode.tokens import LONGEST_S, SHORTEST_S
 from lanjami.dhtnode.upkeep import Upkeep
 from lanjami.dhtnode.value import Value
 
 HOUSEKEEPING_S = 1.0
-TIDY_S = 60.0
+TIDY_S = 20.0  # less than half of the shortest life that a value has
 
 
 class DhtCore:
@@ -191,9 +190,7 @@ class DhtCore:
 
     def _keep(self, key: bytes, value: Value, now: float) -> None:
         """Store a value of our own, or give it another life."""
-        outcome = self.answers.storage.put(key, value, source=b"", created_at=now, now=now)
-        if outcome in (Outcome.NEW, Outcome.CHANGED):
-            self._inbox.tell([Change(key, came=(value,))], now)
+        self._inbox.tell(self.answers.keep(key, value, source=b"", created_at=now, now=now), now)
 
     def _housekeep(self, now: float) -> None:
         self._inbox.fragments.expire(now=now)
@@ -206,7 +203,11 @@ class DhtCore:
             self._operations.forget_idle()
             self._inbox.connected = self._upkeep.connected(now=now)
             for key, value in self._operations.permanent():
-                self._keep(key, value, now)
+                if (
+                    self.answers.storage.left_s(key, value.id, now=now)
+                    < policy.life_s(value.type) / 2
+                ):
+                    self._keep(key, value, now)
         if now >= self._maintain_at:
             self._maintain_at = now + MAINTAINED_S
             for key, stored in self.answers.leaving(now=now):

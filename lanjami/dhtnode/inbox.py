@@ -228,7 +228,7 @@ class Inbox:
     def tell(self, changes: Sequence[Change], now: float) -> None:
         """Tell all who listen, others and ourselves, what has changed in our storage."""
         for change in changes:
-            self._operations.on_change(change.key, change.came, change.went, now=now)
+            self._operations.on_change(change, now=now)
             for listener, update in self._answers.tell(change, now=now):
                 self._update(listener.node_id, listener.endpoint, update, now)
 

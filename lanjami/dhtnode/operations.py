@@ -10,6 +10,7 @@ from functools import partial
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.answers import Change
 from lanjami.dhtnode.events import Came, Done, Event, Went
 from lanjami.dhtnode.hearing import Hearing, is_credible
 from lanjami.dhtnode.nodes import Node
@@ -166,14 +167,14 @@ class Operations:
         hearing.refreshed(update.refreshed, now=now)
         self._tell(search.key, came, hearing.went(update.expired, update.node_id))
 
-    def on_change(
-        self, key: bytes, came: Sequence[Value], went: Sequence[Value], *, now: float
-    ) -> None:
+    def on_change(self, change: Change, *, now: float) -> None:
         """Something changed in our own storage."""
-        ear = self._ears.get(key)
+        ear = self._ears.get(change.key)
         if ear is not None:
-            news = ear.hearing.came(came, OURSELVES, now=now)
-            self._tell(key, news, ear.hearing.went((v.id for v in went), OURSELVES))
+            news = ear.hearing.came(change.came, OURSELVES, now=now)
+            ear.hearing.refreshed(change.refreshed, now=now)
+            went = ear.hearing.went((value.id for value in change.went), OURSELVES)
+            self._tell(change.key, news, went)
 
     def on_timer(self, *, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:

@@ -90,6 +90,11 @@ class Storage:
     def find(self, key: bytes, id: int) -> Stored | None:
         return self._by_key.get(key, {}).get(id)
 
+    def left_s(self, key: bytes, id: int, *, now: float) -> float:
+        """For how long a value still lives; 0 where there is none."""
+        stored = self.find(key, id)
+        return 0.0 if stored is None else stored.expires_at - now
+
     def put(
         self,
         key: bytes,

@@ -3,6 +3,7 @@
 import pytest
 
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.events import Came
 from lanjami.dhtnode.storage import Outcome, Storage
 from tests.support.dht_simulation import Machine, Simulation
 from tests.support.dht_values import at, encrypted, sha1, signed
@@ -153,6 +154,29 @@ def test_a_permanent_value_stays_until_it_is_cancelled() -> None:
     got = simulation.act(carol, lambda core: core.get(key, now=simulation.now))
     simulation.run(5)
     assert carol.values(got) == bob.values(heard) == {}
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+@pytest.mark.parametrize("by_the_listener", [True, False])
+def test_what_is_kept_never_goes_for_who_listens(others: int, *, by_the_listener: bool) -> None:
+    """Whoever keeps it, and where only our own storage has it."""
+    simulation = Simulation()
+    box = simulation.add()
+    machines = [box, *(simulation.add(entry=box) for _ in range(others))]
+    simulation.run(20)
+    key, value = sha1("key"), encrypted(5)
+    keeper = box if by_the_listener else machines[-1]
+    simulation.act(keeper, lambda core: core.put(key, value, permanent=True, now=simulation.now))
+    heard = {
+        machine.endpoint: simulation.act(machine, lambda core: core.listen(key, now=simulation.now))
+        for machine in machines
+    }
+    simulation.run(2500)
+    for machine in machines:
+        told = [
+            type(event) for event in machine.events if event.operation == heard[machine.endpoint]
+        ]
+        assert told == [Came]
 
 
 def test_everybody_who_puts_one_value_at_once_hears_that_it_is_there() -> None:
