@@ -17,7 +17,7 @@ from lanjami.dhtnode.nodes import Node
 from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
-from lanjami.dhtnode.search import KNOWN, Announced, Got, Search
+from lanjami.dhtnode.search import KNOWN, Announced, Got, Search, Sockets
 from lanjami.dhtnode.value import Value
 
 EXPIRE_S = 5.0  # between two looks at what we heard
@@ -57,9 +57,8 @@ class Operations:
     ) -> None:
         self._tables = tables
         self._requests = requests
-        self._dice = dice
         self._searches: dict[tuple[bytes, int], Search] = {}
-        self._by_socket: dict[int, Search] = {}
+        self._sockets = Sockets(dice)
         self._timers: list[tuple[float, int, Search]] = []
         self._counter = 0
         self._gets: dict[int, _Get] = {}
@@ -142,7 +141,7 @@ class Operations:
             if not ear.queries:
                 del self._ears[key]
                 for search in self._at(key):
-                    search.is_listening = False
+                    search.listen_no_more()
 
     def look_around(self, own_id: bytes, version: int, *, now: float) -> None:
         """Get to know the nodes close to us (Dht::confirmNodes)."""
@@ -159,13 +158,13 @@ class Operations:
 
     def on_update(self, update: m.Update, *, now: float) -> None:
         """What a node tells that we listen at."""
-        search = self._by_socket.get(update.socket)
-        if search is None or search.key not in self._ears or not search.has(update.node_id):
+        key = self._sockets.key(update.socket, teller=update.node_id)
+        if key is None:
             return
-        hearing = self._ears[search.key].hearing
+        hearing = self._ears[key].hearing
         came = hearing.came(update.values, update.node_id, now=now)
         hearing.refreshed(update.refreshed, now=now)
-        self._tell(search.key, came, hearing.went(update.expired, update.node_id))
+        self._tell(key, came, hearing.went(update.expired, update.node_id))
 
     def on_change(self, change: Change, *, now: float) -> None:
         """Something changed in our own storage."""
@@ -205,7 +204,6 @@ class Operations:
         for at, search in list(self._searches.items()):
             if search.is_idle:
                 del self._searches[at]
-                del self._by_socket[search.socket]
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -280,18 +278,14 @@ class Operations:
     def _search(self, key: bytes, version: int) -> Search:
         search = self._searches.get((key, version))
         if search is None:
-            socket = self._dice.getrandbits(32)
-            while socket in self._by_socket or socket == 0:
-                socket = self._dice.getrandbits(32)
             search = Search(
                 key,
-                socket=socket,
+                sockets=self._sockets,
                 requests=self._requests,
                 known=partial(self._known, version),
                 stepped=self._stepped,
             )
             self._searches[key, version] = search
-            self._by_socket[socket] = search
         return search
 
     def _known(self, version: int, key: bytes, now: float) -> list[Node]:

@@ -1,5 +1,7 @@
 """Fifty nodes in memory, on a network that loses, delays, reorders and repeats."""
 
+from itertools import count
+
 import pytest
 
 from lanjami.dhtnode import value as values
@@ -257,6 +259,62 @@ def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
     put = simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
     assert simulation.run(15, lambda: bool(alice.done(put)))
     assert simulation.run(15, lambda: bob.values(heard) == {1: value})
+
+
+def _far_away(simulation: Simulation, machine: Machine) -> tuple[bytes, Machine]:
+    """A key of which `machine` is no keeper, and the node farthest from it."""
+    for number in count():
+        key = sha1(f"key {number}")
+        at_key = int.from_bytes(key)
+        machines = sorted(
+            simulation.machines.values(),
+            key=lambda one: int.from_bytes(one.core.own_id) ^ at_key,
+        )
+        if machines.index(machine) > len(machines) / 2:
+            return key, machines[-1]
+    raise AssertionError
+
+
+def test_who_listens_again_hears_what_is_there_and_came_meanwhile() -> None:
+    simulation, (box, *_) = _joined(40)
+    key, sender = _far_away(simulation, box)
+
+    def put(id: int) -> None:
+        value = values.make(id, b"x")
+        simulation.act(sender, lambda core: core.put(key, value, now=simulation.now))
+        simulation.run(3)
+
+    def listen() -> int:
+        return simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+
+    put(1)
+    first = listen()
+    simulation.run(3)
+    assert set(box.values(first)) == {1}
+    box.core.cancel(first, now=simulation.now)
+    put(2)
+    second = listen()
+    simulation.run(3)
+    assert set(box.values(second)) == {1, 2}
+    put(3)
+    assert set(box.values(second)) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("cut_s", [3.0, 8.0, 26.0])
+def test_who_was_cut_off_hears_what_came_meanwhile_and_what_comes_after(cut_s: float) -> None:
+    simulation, (box, *_) = _joined(40)
+    key, sender = _far_away(simulation, box)
+    heard = simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+    simulation.run(5)
+    for id in range(1, 7):
+        simulation.cut_off = {box.endpoint}
+        simulation.run(cut_s)
+        value = values.make(id, b"x")
+        simulation.act(sender, lambda core: core.put(key, value, now=simulation.now))  # noqa: B023
+        simulation.run(0.6)
+        simulation.cut_off = set()
+        assert simulation.run(45, lambda: id in box.values(heard))  # noqa: B023
+        simulation.run(10)
 
 
 def test_a_cancelled_listen_is_silent() -> None:
