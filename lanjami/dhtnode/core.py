@@ -17,6 +17,7 @@ from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Datagram, Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
 from lanjami.dhtnode.tokens import LONGEST_S, SHORTEST_S
+from lanjami.dhtnode.updates import Updates
 from lanjami.dhtnode.upkeep import Upkeep
 from lanjami.dhtnode.value import Value
 
@@ -60,6 +61,7 @@ class DhtCore:
             own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
         )
         self._operations = Operations(tables=self.tables, requests=self._requests, dice=dice)
+        self._updates = Updates(answers=self.answers, nodes=self._nodes, requests=self._requests)
         self._rotate_at = now
         self._tidy_at = now + TIDY_S
         self._maintain_at = now + MAINTAINED_S
@@ -74,6 +76,7 @@ class DhtCore:
             answers=self.answers,
             operations=self._operations,
             upkeep=self._upkeep,
+            updates=self._updates,
             now=now,
         )
         self.asked = self._inbox.asked
@@ -85,16 +88,12 @@ class DhtCore:
         return self._requests.sent
 
     @property
-    def pending(self) -> int:
-        """Queries of our own that are not answered yet."""
-        return len(self._requests)
-
-    @property
     def wake_at(self) -> float:
         return min(
             self._requests.wake_at,
             self._upkeep.wake_at,
             self._operations.wake_at,
+            self._updates.wake_at,
             self._housekeep_at,
         )
 
@@ -176,11 +175,13 @@ class DhtCore:
         if now >= self._housekeep_at:
             self._housekeep_at = now + HOUSEKEEPING_S
             self._housekeep(now)
+        self._updates.on_timer(now=now)
         return self._requests.take()
 
     def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> list[Datagram]:
         """The answers to a datagram, and what follows from it."""
         self._inbox.on_datagram(data, source, now=now)
+        self._updates.on_timer(now=now)
         return self._requests.take()
 
     # --- inside ----------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ class Search:
             request.on_reply = partial(self._on_reply, member, now)
             request.on_error = partial(self._on_error, member)
             request.on_late = partial(self._on_late, member)
-            request.on_lost = self._on_lost
+            request.on_lost = partial(self._on_lost, member)
             member.request = request
             self._requests.send(request, now=now)
             free -= 1
@@ -290,7 +290,13 @@ class Search:
         member.is_late = True
         self.step(now)
 
-    def _on_lost(self, now: float) -> None:
+    def _on_lost(self, member: Member, now: float) -> None:
+        """The node expired, or there were too many queries on their way."""
+        if member.request is not None and member.request.is_over:
+            member.request = None
+        if member.listening is not None and member.listening.is_over:
+            member.listening = None
+        member.putting = {id: one for id, one in member.putting.items() if not one.is_over}
         self.step(now)
 
     def _finish_gets(self, front: Sequence[Member], *, in_flight: bool) -> None:
@@ -337,7 +343,7 @@ class Search:
         request.on_reply = partial(self._on_kept, member, value)
         request.on_error = partial(self._on_refused, member, value.id)
         request.on_late = partial(self._on_late, member)
-        request.on_lost = self._on_lost
+        request.on_lost = partial(self._on_lost, member)
         member.putting[value.id] = request
         self._requests.send(request, now=now)
 
@@ -374,7 +380,7 @@ class Search:
         request.on_reply = partial(self._on_listening, member)
         request.on_error = partial(self._on_listen_refused, member)
         request.on_late = partial(self._on_late, member)
-        request.on_lost = self._on_lost
+        request.on_lost = partial(self._on_lost, member)
         member.listening = request
         self._requests.send(request, now=now)
 

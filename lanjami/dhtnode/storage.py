@@ -6,9 +6,10 @@ the values' own bytes count). 64 MiB (STORAGE_LIMIT_DEFAULT) are 64 MiB here.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
@@ -32,12 +33,14 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Stored:
-    """A value, when it was made and goes, and the address that put it (empty: we did)."""
+    """A value, when it was made and goes, and the address that put it (empty: we did). `moment`
+    counts what came and changed."""
 
     value: Value
     created_at: float
     expires_at: float
     source: bytes
+    moment: int = 0
 
     @property
     def cost(self) -> int:
@@ -63,6 +66,7 @@ class Storage:
         self._expiry: list[tuple[float, Place]] = []  # a heap; what has changed since is stale
         self._cost = 0
         self._count = 0
+        self._moment = 0
 
     def __len__(self) -> int:
         return self._count
@@ -86,6 +90,11 @@ class Storage:
         """The values at a key that a query takes."""
         there = self._by_key.get(key, {}).values()
         return [stored.value for stored in there if query.takes(stored.value)]
+
+    def since(self, key: bytes, moment: int) -> Sequence[Stored]:
+        """What came to a key or changed there after a moment, in that order."""
+        there = self._by_key.get(key, {}).values()
+        return list(takewhile(lambda stored: stored.moment > moment, reversed(there)))[::-1]
 
     def find(self, key: bytes, id: int) -> Stored | None:
         return self._by_key.get(key, {}).get(id)
@@ -160,6 +169,8 @@ class Storage:
                     break
 
     def _add(self, key: bytes, stored: Stored) -> None:
+        self._moment += 1
+        stored.moment = self._moment
         self._by_key.setdefault(key, {})[stored.value.id] = stored
         account = self._accounts.setdefault(stored.source, _Account())
         account.cost += stored.cost

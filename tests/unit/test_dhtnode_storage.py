@@ -12,7 +12,14 @@ from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.hearing import Hearing
-from lanjami.dhtnode.listeners import LIFE_S, PER_KEY, PER_SOURCE, Listener, Listeners
+from lanjami.dhtnode.listeners import (
+    LIFE_S,
+    PER_KEY,
+    PER_KEY_AND_SOURCE,
+    PER_SOURCE,
+    Listener,
+    Listeners,
+)
 from lanjami.dhtnode.query import EVERYTHING
 from lanjami.dhtnode.storage import Outcome, Storage
 from lanjami.dhtnode.value import Value
@@ -262,21 +269,36 @@ class Kept(RuleBasedStateMachine):
 TestKept = Kept.TestCase
 
 
+def test_what_came_and_changed_since_a_moment_is_told_in_that_order() -> None:
+    storage = Storage()
+    for id in (1, 2, 3):
+        storage.put(KEY, signed("alice", id, seq=1), source=b"", created_at=0.0, now=0.0)
+    first, *_ = storage.since(KEY, 0)
+    assert [one.value.id for one in storage.since(KEY, first.moment)] == [2, 3]
+    storage.put(KEY, signed("alice", 1, seq=2), source=b"", created_at=0.0, now=0.0)
+    storage.refresh(KEY, 2, now=1.0)
+    assert [one.value.id for one in storage.since(KEY, 0)] == [2, 3, 1]
+    assert storage.since(KEY, storage.since(KEY, 0)[-1].moment) == []
+    assert storage.since(sha1("other"), 0) == []
+
+
 # --- listeners, remote and our own --------------------------------------------------------------
 
 
-def _listener(host: int, socket: int = 1, *, now: float = 0.0) -> Listener:
-    return Listener(sha1(f"node {host}"), at(host), socket, EVERYTHING, now)
+def _listener(host: int, key: bytes = KEY, *, socket: int = 1, now: float = 0.0) -> Listener:
+    return Listener(key, sha1(f"node {host}"), at(host), socket, EVERYTHING, now)
 
 
 def test_a_listener_is_told_until_it_stops_asking() -> None:
     listeners = Listeners()
-    assert listeners.add(KEY, _listener(1)) is True
-    assert listeners.add(KEY, _listener(1, now=100.0)) is False
-    assert listeners.add(KEY, _listener(2)) is True
-    assert [one.endpoint for one in listeners.at(KEY, now=LIFE_S)] == [at(1)]
+    first, second = _listener(1), _listener(2)
+    assert listeners.add(first) is first
+    assert listeners.add(_listener(1, now=100.0)) is first, "it lives on"
+    assert listeners.add(second) is second
+    assert listeners.at(KEY, now=LIFE_S) == [first]
     listeners.expire(now=LIFE_S)
     assert len(listeners) == 1
+    assert second not in listeners
     listeners.expire(now=LIFE_S + 100.0)
     assert len(listeners) == 0
     assert listeners.at(KEY, now=0.0) == []
@@ -284,15 +306,26 @@ def test_a_listener_is_told_until_it_stops_asking() -> None:
 
 def test_one_source_cannot_listen_to_everything() -> None:
     listeners = Listeners()
-    added = [listeners.add(sha1(str(n)), _listener(1)) for n in range(PER_SOURCE + 1)]
-    assert added[-2:] == [True, None]
-    assert listeners.add(KEY, _listener(2)) is True
+    added = [listeners.add(_listener(1, sha1(str(n)))) for n in range(PER_SOURCE + 1)]
+    assert added[-2] is not None
+    assert added[-1] is None
+    assert listeners.add(_listener(2)) is not None
 
 
-def test_one_key_has_so_many_listeners() -> None:
+def test_one_key_has_so_many_listeners_and_few_of_one_source() -> None:
     listeners = Listeners()
-    added = [listeners.add(KEY, _listener(host)) for host in range(1, PER_KEY + 2)]
-    assert added[-2:] == [True, None]
+    for host in range(PER_KEY // PER_KEY_AND_SOURCE):
+        added = [
+            listeners.add(_listener(host, socket=socket))
+            for socket in range(PER_KEY_AND_SOURCE + 1)
+        ]
+        assert added[-2] is not None
+        assert added[-1] is None
+    assert len(listeners) == PER_KEY
+    assert listeners.add(_listener(5000)) is None
+    for listener in listeners.at(KEY, now=0.0):
+        listeners.remove(listener)
+    assert listeners.add(_listener(0, socket=9)) is not None
 
 
 def test_what_several_tell_is_heard_once_and_gone_when_none_has_it() -> None:
