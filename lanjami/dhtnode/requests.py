@@ -10,7 +10,7 @@ import msgspec
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.nodes import Node
+from lanjami.dhtnode.nodes import NEVER, Node
 from lanjami.dhtnode.packing import pack
 from lanjami.dhtnode.routing import Dice
 
@@ -58,6 +58,7 @@ class Request:
     on_error: Callable[[m.Error, float], None] = _nothing
     on_late: Callable[[float], None] = _nothing
     on_lost: Callable[[float], None] = _nothing
+    sent_at: float = NEVER
     attempts: int = 0
     is_over: bool = False
 
@@ -121,6 +122,7 @@ class Requests:
             self._wake(request, now + LATER_S)
             return
         self.sent += 1
+        request.sent_at = now
         self._count(request, 1)
         self._by_transaction[transaction] = request
         if request.node is not None:
@@ -149,14 +151,15 @@ class Requests:
 
     def on_timer(self, *, now: float) -> None:
         """Send again what was not answered in time, and give up what never is. A node that
-        lost a query is expired, with all that it was asked."""
+        answered nothing meanwhile is expired, with all that it was asked; one that did has too
+        much to do."""
         while self._timers and self._timers[0][0] <= now:
             _, _, request = heapq.heappop(self._timers)
             if request.is_over:
                 continue
             if request.attempts in (0, len(WAITS_S)):
                 self.finish(request)
-                if request.attempts and request.node is not None:
+                if request.node is not None and request.node.replied_at < request.sent_at:
                     request.node.is_expired = True
                 request.on_lost(now)
                 continue

@@ -27,6 +27,7 @@ AT_ONCE = 4  # MAX_REQUESTED_SEARCH_NODES
 LISTENED = 4  # LISTEN_NODES
 LISTEN_S = 30.0  # LISTEN_EXPIRE_TIME: a listen is said again before
 MARGIN_S = 10.0  # REANNOUNCE_MARGIN
+REFUSED_S = 60.0  # until a node that refused something for reasons of its own is asked again
 REFILL_S = 5.0  # between two looks for nodes elsewhere, where we know too few
 STEP_S = 1.0
 FOREVER = float("inf")
@@ -43,6 +44,7 @@ class Member:
     request: Request | None = None
     is_late: bool = False
     kept: dict[int, float] = field(default_factory=dict)  # value ids, until they are put again
+    refused: dict[int, float] = field(default_factory=dict)
     putting: dict[int, Request] = field(default_factory=dict)
     socket: int = 0  # the number by which we listen there, where we do
     listening_until: float = NEVER
@@ -50,6 +52,10 @@ class Member:
 
     def is_synced(self, now: float) -> bool:
         return bool(self.token) and now < self.synced_at + SILENT_S
+
+    def put_at(self, value_id: int) -> float:
+        """When a value is to be put there."""
+        return max(self.kept.get(value_id, NEVER), self.refused.get(value_id, NEVER))
 
 
 @dataclass(slots=True, eq=False)
@@ -147,6 +153,7 @@ class Search:
             self._done(former, ok=False)
         for member in self._members:
             member.kept.pop(announced.value.id, None)
+            member.refused.pop(announced.value.id, None)
             if (request := member.putting.pop(announced.value.id, None)) is not None:
                 self._requests.finish(request)
         self.puts[announced.value.id] = announced
@@ -291,7 +298,8 @@ class Search:
         self.step(now)
 
     def _on_lost(self, member: Member, now: float) -> None:
-        """The node expired, or there were too many queries on their way."""
+        """The node expired, or had too much to do, as we may have: then it is asked again."""
+        member.is_late = False
         if member.request is not None and member.request.is_over:
             member.request = None
         if member.listening is not None and member.listening.is_over:
@@ -317,10 +325,10 @@ class Search:
         for announced in list(self.puts.values()):
             id = announced.value.id
             for member in front:
-                if id not in member.putting and now >= member.kept.get(id, NEVER):
+                if id not in member.putting and now >= member.put_at(id):
                     self._put(member, announced, now)
-            if all(now < member.kept.get(id, NEVER) for member in front):
-                self._done(announced, ok=True)
+            if all(now < member.put_at(id) for member in front):
+                self._done(announced, ok=any(id in member.kept for member in front))
 
     def _done(self, announced: Announced, *, ok: bool) -> None:
         if not announced.permanent:
@@ -361,7 +369,7 @@ class Search:
         if error.code == m.UNAUTHORIZED:
             self._lose_token(member)
         elif error.code != m.NOT_FOUND:
-            self.forget(value_id)
+            member.refused[value_id] = now + REFUSED_S
         self.step(now)
 
     def _lose_token(self, member: Member) -> None:
@@ -396,7 +404,10 @@ class Search:
 
     def _on_listen_refused(self, member: Member, error: m.Error, now: float) -> None:
         member.listening = None
-        self._lose_token(member)
+        if error.code == m.UNAUTHORIZED:
+            self._lose_token(member)
+        else:
+            member.listening_until = now + REFUSED_S
         self.step(now)
 
     def _hang_up(self, member: Member) -> None:
@@ -414,8 +425,8 @@ class Search:
             if member.token:
                 yield member.synced_at + SILENT_S
             for id in self.puts:
-                if id in member.kept and id not in member.putting:
-                    yield member.kept[id]
+                if id not in member.putting:
+                    yield member.put_at(id)
             if self.is_listening and index < LISTENED and member.listening is None:
                 yield member.listening_until
 

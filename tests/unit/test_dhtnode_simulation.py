@@ -4,8 +4,12 @@ from itertools import count
 
 import pytest
 
+from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import value as values
-from lanjami.dhtnode.events import Came
+from lanjami.dhtnode.answers import Answers, Change
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Came, Done
+from lanjami.dhtnode.listeners import Listener
 from lanjami.dhtnode.storage import Outcome, Storage
 from tests.support.dht_simulation import Machine, Simulation
 from tests.support.dht_values import at, encrypted, sha1, signed
@@ -158,6 +162,66 @@ def test_a_permanent_value_stays_until_it_is_cancelled() -> None:
     assert carol.values(got) == bob.values(heard) == {}
 
 
+class _Refusing(Answers):
+    """Refuses what it is asked to do, for reasons of its own."""
+
+    def put(
+        self, asked: m.Put, source: Endpoint, *, now: float
+    ) -> tuple[list[m.Reply | m.Error], list[Change]]:
+        return [self._error(asked, m.INCOMPLETE, "no")], []
+
+    def listen(
+        self, asked: m.Listen, source: Endpoint, *, now: float
+    ) -> tuple[m.Reply | m.Error, Listener | None]:
+        return self._error(asked, m.INCOMPLETE, "no"), None
+
+
+def test_a_node_that_refuses_costs_nobody_the_others() -> None:
+    simulation, (box, bad, *others) = _joined(7)
+    bad.core.answers.__class__ = _Refusing
+    key, value = sha1("key"), values.make(5, b"here")
+    kept = simulation.act(
+        box, lambda core: core.put(key, value, permanent=True, now=simulation.now)
+    )
+    plain = simulation.act(box, lambda core: core.put(sha1("other"), value, now=simulation.now))
+    heard = simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+    delivered = simulation.delivered[bad.endpoint]
+    simulation.run(20)
+    assert box.done(kept)
+    assert box.done(plain)
+    assert box.values(heard) == {5: value}
+    assert simulation.delivered[bad.endpoint] - delivered < 50, "it is not asked without end"
+    simulation.run(2000)
+    assert all(one.core.answers.storage.at(key) for one in others)
+
+
+def test_a_put_that_everybody_refuses_fails() -> None:
+    simulation, (box, *others) = _joined(4)
+    for machine in others:
+        machine.core.answers.__class__ = _Refusing
+    value = values.make(5, b"here")
+    put = simulation.act(box, lambda core: core.put(sha1("key"), value, now=simulation.now))
+    simulation.run(5)
+    assert box.done(put) is False
+
+
+def test_a_thousand_phones_at_once_are_all_served() -> None:
+    """After a restart, and only two others are known: more queries than may be on their way."""
+    simulation, (box, *_) = _joined(3)
+    keys = [sha1(f"phone {number}") for number in range(1500)]
+    for key in keys:
+        box.core.listen(key, now=simulation.now)
+    gets = [box.core.get(key, now=simulation.now) for key in keys]
+    simulation.send(box, box.core.on_timer(now=simulation.now))
+    simulation.act(box, lambda core: 0)
+    simulation.run(30)
+    assert {
+        event.operation for event in box.events if event == Done(event.operation, ok=True)
+    } == set(gets)
+    for machine in simulation.machines.values():
+        assert machine is box or len(machine.core.answers.listeners) == len(keys)
+
+
 @pytest.mark.parametrize("others", [0, 1, 3])
 @pytest.mark.parametrize("by_the_listener", [True, False])
 def test_what_is_kept_never_goes_for_who_listens(others: int, *, by_the_listener: bool) -> None:
@@ -251,8 +315,9 @@ def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
     key = sha1("key")
     heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
     simulation.run(5)
-    closest = sorted(machines, key=lambda m: int.from_bytes(m.core.own_id) ^ int.from_bytes(key))
-    for machine in [m for m in closest if m not in (alice, bob)][:6]:
+    number = int.from_bytes(key)
+    closest = sorted(machines, key=lambda one: int.from_bytes(one.core.own_id) ^ number)
+    for machine in [one for one in closest if one not in (alice, bob)][:6]:
         machine.is_up = False
     simulation.run(60)
     value = values.make(1, b"after")
