@@ -209,7 +209,9 @@ class Inbox:
 
     def _told_of(self, record: Record, source: Endpoint, now: float) -> Node | None:
         node_id, endpoint = record
-        if is_loopback(endpoint.ip) and endpoint.version == source.version:
+        if is_loopback(endpoint.ip):
+            if endpoint.version != source.version:  # it is not its machine that would be asked
+                return None
             endpoint = Endpoint(source.ip, endpoint.port, source.scope)  # deserializeNodes
         elif endpoint.version == 6 and endpoint.address.is_link_local:
             endpoint = endpoint._replace(scope=source.scope)

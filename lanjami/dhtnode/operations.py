@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.answers import Change
 from lanjami.dhtnode.events import Came, Done, Event, Went
@@ -97,6 +98,9 @@ class Operations:
     ) -> int:
         """Put a value at the nodes closest to a key; `permanent`: until it is cancelled."""
         operation = self._number()
+        if self._is_taken(key, value):
+            self._events.append(Done(operation, ok=False))
+            return operation
         self._puts[operation] = _Put(key, value.id, permanent, waits_for=len(self._tables))
         same = self._putting.setdefault((key, value.id), set())
         same.add(operation)
@@ -164,16 +168,17 @@ class Operations:
         hearing = self._ears[key].hearing
         came = hearing.came(update.values, update.node_id, now=now)
         hearing.refreshed(update.refreshed, now=now)
-        self._tell(key, came, hearing.went(update.expired, update.node_id))
+        self._tell(key, came, hearing.went(update.expired, update.node_id) + hearing.trim())
 
     def on_change(self, change: Change, *, now: float) -> None:
         """Something changed in our own storage."""
         ear = self._ears.get(change.key)
         if ear is not None:
-            news = ear.hearing.came(change.came, OURSELVES, now=now)
-            ear.hearing.refreshed(change.refreshed, now=now)
-            went = ear.hearing.went((value.id for value in change.went), OURSELVES)
-            self._tell(change.key, news, went)
+            hearing = ear.hearing
+            news = hearing.came(change.came, OURSELVES, now=now)
+            hearing.refreshed(change.refreshed, now=now)
+            went = hearing.went((value.id for value in change.went), OURSELVES)
+            self._tell(change.key, news, went + hearing.trim())
 
     def on_timer(self, *, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
@@ -231,6 +236,14 @@ class Operations:
         if not get.waits_for:
             del self._gets[operation]
             self._events.append(Done(operation, get.ok))
+
+    def _is_taken(self, key: bytes, value: Value) -> bool:
+        """Whether somebody keeps another value with this id, which this one may not replace."""
+        for search in self._at(key):
+            kept = search.puts.get(value.id)
+            if kept is not None and kept.permanent and not values.same(kept.value, value):
+                return not policy.may_replace(kept.value, value)
+        return False
 
     def _put_no_more(self, operation: int) -> None:
         put = self._puts.pop(operation)

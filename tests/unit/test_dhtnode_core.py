@@ -413,7 +413,9 @@ def test_only_whoever_was_asked_answers() -> None:
 
 def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
     def is_local(endpoint: Endpoint) -> bool:
-        return endpoint.ip[0] in (10, 0xFD, 0xFE, 127)
+        return endpoint.ip[0] in (10, 0xFD, 0xFE, 127) or endpoint == own_machine
+
+    own_machine = Endpoint(bytes(15) + b"\1", 53)
 
     core = _core(is_local=is_local)
     asked = _said(core.join([at(2)], now=1.0), at(2))[0]
@@ -423,6 +425,7 @@ def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
         Record(sha1("far"), internet),
         Record(sha1("near"), at(7)),
         Record(sha1("same machine"), Endpoint(bytes([127, 0, 0, 1]), 555)),
+        Record(sha1("our machine"), own_machine),
         Record(OWN, at(8)),
         Record(sha1("nowhere"), at(9, 0)),
         Record(sha1("far six"), internet_v6),
@@ -435,7 +438,7 @@ def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
     asked_of = {datagram.to for datagram in outgoing}
     assert Endpoint(at(2).ip, 555) in asked_of, "its own machine, as we see it"
     assert at(7) in asked_of
-    assert not asked_of & {internet, internet_v6, at(8), at(9, 0)}
+    assert not asked_of & {internet, internet_v6, at(8), at(9, 0), own_machine}
     assert core.dropped["told of a node that is not local"] == 2
     far = packing.pack(m.Ping(**_named("far")))[0]
     assert core.on_datagram(far, internet, now=2.0) == []

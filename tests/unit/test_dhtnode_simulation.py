@@ -285,6 +285,32 @@ def test_what_somebody_keeps_is_kept_whatever_others_do_with_it() -> None:
     assert found() == {}
 
 
+def test_nobody_takes_the_place_of_what_somebody_keeps() -> None:
+    simulation, (box, _, bob, *_) = _joined(6)
+    key = sha1("key")
+    kept, rubbish = values.make(5, b"phone A is here"), values.make(5, b"rubbish")
+
+    def put(value: values.Value, *, permanent: bool) -> int:
+        return simulation.act(
+            box, lambda core: core.put(key, value, permanent=permanent, now=simulation.now)
+        )
+
+    first = put(kept, permanent=True)
+    simulation.run(5)
+    assert [box.done(put(rubbish, permanent=how)) for how in (True, False)] == [False, False]
+    again = put(kept, permanent=False)
+    simulation.run(1500)
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert box.done(again)
+    assert bob.values(got) == {5: kept}
+    box.core.cancel(first, now=simulation.now)
+    simulation.run(700)
+    last = put(rubbish, permanent=False)
+    simulation.run(5)
+    assert box.done(last), "the id is free again"
+
+
 def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
     """It lives for a week, and who put it is gone: it must not go with the node that kept it."""
     simulation = Simulation()

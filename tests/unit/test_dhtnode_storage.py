@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.hearing import Hearing
+from lanjami.dhtnode.hearing import MOST_VALUES, Hearing
 from lanjami.dhtnode.listeners import (
     LIFE_S,
     PER_KEY,
@@ -346,6 +346,17 @@ def test_what_nobody_refreshes_is_not_heard_any_more() -> None:
     hearing.refreshed([1, 2], now=300.0)
     assert hearing.expire(now=600.0) == []
     assert hearing.expire(now=900.0) == [value]
+
+
+def test_of_too_many_values_those_heard_longest_ago_go() -> None:
+    hearing = Hearing()
+    honest, *rubbish = (values.make(id, b"", type=4) for id in range(1, MOST_VALUES + 3))
+    hearing.came([honest, *rubbish[:-2]], b"a", now=0.0)
+    assert hearing.trim() == []
+    hearing.refreshed([honest.id], now=1.0)
+    assert hearing.came(rubbish[-2:], b"b", now=2.0) == rubbish[-2:], "what is new is heard"
+    assert hearing.trim() == rubbish[:2]
+    assert honest in hearing.values()
 
 
 def test_only_what_its_owner_changed_is_news() -> None:
