@@ -11,13 +11,13 @@ from lanjami.dhtnode import policy, query
 from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint, Record, may_be_told
 from lanjami.dhtnode.listeners import Listener, Listeners
 from lanjami.dhtnode.routing import BUCKET, RoutingTable
-from lanjami.dhtnode.storage import Outcome, Storage, Stored
+from lanjami.dhtnode.storage import Outcome, Place, Storage, Stored
 from lanjami.dhtnode.tokens import Tokens
 from lanjami.dhtnode.value import Value
 
 KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, include/opendht/dht.h
 MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
-HANDED_ON = 256  # values at a time
+LOOKED_AT = 16  # values at a time, once a second
 REPLY_BYTES = 256 * 1024  # of values in one reply; OpenDHT asks for their ids first
 _NO_KEY = bytes(ID_LENGTH)
 
@@ -55,6 +55,8 @@ class Answers:
         self._tables = tables
         self._speaks = speaks
         self._unix_minus_now = unix_minus_now
+        self._look_at = float("-inf")
+        self._to_look_at: list[Place] = []
         self.tokens = Tokens(secret)
         self.storage = Storage()
         self.listeners = Listeners()
@@ -134,22 +136,41 @@ class Answers:
 
     def leaving(self, *, now: float) -> list[tuple[bytes, Stored]]:
         """Others' values that live on for a while at keys that eight nodes are closer to than we
-        are: those should have them, too (Dht::maintainStorage)."""
-        due: list[tuple[bytes, Stored]] = []
-        for key, stored in self.storage:
-            if stored.source and stored.expires_at > now + MAINTAINED_S:
-                known = [v for v, table in self._tables.items() if len(table)]
-                if not any(self.is_close(key, v, keepers=BUCKET, now=now) for v in known):
-                    due.append((key, stored))
-                    if len(due) == HANDED_ON:
-                        break
-        return due
+        are: those should have them, too (Dht::maintainStorage). Looks at a few each time, and so
+        at all of them in turn, in ten minutes or more."""
+        if not self._to_look_at and now >= self._look_at:
+            self._look_at = now + MAINTAINED_S
+            self._to_look_at = self.storage.places()
+        places, self._to_look_at = self._to_look_at[-LOOKED_AT:], self._to_look_at[:-LOOKED_AT]
+        found = [(key, self.storage.find(key, id)) for key, id in places]
+        return [
+            (key, stored)
+            for key, stored in found
+            if stored is not None
+            and stored.source
+            and not stored.is_kept
+            and stored.expires_at > now + MAINTAINED_S
+            and not self._is_among_the_closest(key, now)
+        ]
+
+    def _is_among_the_closest(self, key: bytes, now: float) -> bool:
+        known = [version for version, table in self._tables.items() if len(table)]
+        return any(self.is_close(key, version, keepers=BUCKET, now=now) for version in known)
 
     def keep(
-        self, key: bytes, value: Value, *, source: bytes, created_at: float, now: float
+        self,
+        key: bytes,
+        value: Value,
+        *,
+        source: bytes,
+        created_at: float,
+        is_kept: bool = False,
+        now: float,
     ) -> list[Change]:
         """Store a value that may be stored, or give it another life; returns what is news."""
-        match self.storage.put(key, value, source=source, created_at=created_at, now=now):
+        match self.storage.put(
+            key, value, source=source, created_at=created_at, is_kept=is_kept, now=now
+        ):
             case Outcome.NEW | Outcome.CHANGED:
                 return [Change(key, came=(value,))]
             case Outcome.REFRESHED:

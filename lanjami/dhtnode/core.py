@@ -7,7 +7,7 @@ do, if nothing happens before. Times are seconds of one monotonic clock.
 from collections.abc import Callable, Sequence
 
 from lanjami.dhtnode import heartbeat, policy, state
-from lanjami.dhtnode.answers import MAINTAINED_S, Answers, Change
+from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Event
 from lanjami.dhtnode.inbox import Inbox
@@ -64,7 +64,6 @@ class DhtCore:
         self._updates = Updates(answers=self.answers, nodes=self._nodes, requests=self._requests)
         self._rotate_at = now
         self._tidy_at = now + TIDY_S
-        self._maintain_at = now + MAINTAINED_S
         self._housekeep_at = now + HOUSEKEEPING_S
         self._inbox = Inbox(
             own_id,
@@ -105,10 +104,19 @@ class DhtCore:
         there = self.answers.storage.at(key, query)
         return self._operations.get(key, there=there, query=query, now=now)
 
-    def put(self, key: bytes, value: Value, *, permanent: bool = False, now: float) -> int:
-        """Put a value at the nodes closest to a key, and keep it here."""
-        self._keep(key, value, now)
-        return self._operations.put(key, value, permanent=permanent, created=None, now=now)
+    def put(
+        self,
+        key: bytes,
+        value: Value,
+        *,
+        source: bytes = b"",
+        permanent: bool = False,
+        now: float,
+    ) -> int:
+        """Put a value at the nodes closest to a key, and keep it here, on the account of the
+        address `source` (4 or 16 bytes) that wants it; empty: we do ourselves."""
+        self._keep(key, value, source, is_kept=permanent, now=now)
+        return self._operations.put(key, value, source=source, permanent=permanent, now=now)
 
     def listen(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
         """Hear what comes to and goes from a key, until `cancel`."""
@@ -175,23 +183,30 @@ class DhtCore:
         if now >= self._housekeep_at:
             self._housekeep_at = now + HOUSEKEEPING_S
             self._housekeep(now)
-        self._updates.on_timer(now=now)
-        return self._requests.take()
+        return self._outgoing(now)
 
     def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> list[Datagram]:
         """The answers to a datagram, and what follows from it."""
         self._inbox.on_datagram(data, source, now=now)
-        self._updates.on_timer(now=now)
-        return self._requests.take()
+        return self._outgoing(now)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _outgoing(self, now: float) -> list[Datagram]:
+        if self.answers.storage.is_full:
+            self._expire(now)
+        self._updates.on_timer(now=now)
+        return self._requests.take()
 
     def _speaks(self, node_id: bytes, version: int) -> bool:
         return version in self.tables and self._nodes.find(node_id, version=version) is not None
 
-    def _keep(self, key: bytes, value: Value, now: float) -> None:
+    def _keep(self, key: bytes, value: Value, source: bytes, *, is_kept: bool, now: float) -> None:
         """Store a value of our own, or give it another life."""
-        self._inbox.tell(self.answers.keep(key, value, source=b"", created_at=now, now=now), now)
+        changes = self.answers.keep(
+            key, value, source=source, created_at=now, is_kept=is_kept, now=now
+        )
+        self._inbox.tell(changes, now)
 
     def _housekeep(self, now: float) -> None:
         self._inbox.fragments.expire(now=now)
@@ -203,17 +218,16 @@ class DhtCore:
             self.answers.listeners.expire(now=now)
             self._operations.forget_idle()
             self._inbox.connected = self._upkeep.connected(now=now)
-            for key, value in self._operations.permanent():
-                if (
-                    self.answers.storage.left_s(key, value.id, now=now)
-                    < policy.life_s(value.type) / 2
-                ):
-                    self._keep(key, value, now)
-        if now >= self._maintain_at:
-            self._maintain_at = now + MAINTAINED_S
-            for key, stored in self.answers.leaving(now=now):
-                created = int(stored.created_at + self._unix_minus_now)
-                self._operations.hand_on(key, stored.value, created=created, now=now)
+            for key, kept in self._operations.permanent():
+                left_s = self.answers.storage.left_s(key, kept.value.id, now=now)
+                if left_s < policy.life_s(kept.value.type) / 2:
+                    self._keep(key, kept.value, kept.source, is_kept=True, now=now)
+        for key, stored in self.answers.leaving(now=now):
+            created = int(stored.created_at + self._unix_minus_now)
+            self._operations.hand_on(key, stored.value, created=created, now=now)
+        self._expire(now)
+
+    def _expire(self, now: float) -> None:
         gone = self.answers.storage.expire(now=now)
         self._inbox.tell([Change(key, went=(value,)) for key, value in gone], now)
 

@@ -93,9 +93,7 @@ class Operations:
             self._step(key, now)
         return operation
 
-    def put(
-        self, key: bytes, value: Value, *, permanent: bool, created: int | None, now: float
-    ) -> int:
+    def put(self, key: bytes, value: Value, *, source: bytes, permanent: bool, now: float) -> int:
         """Put a value at the nodes closest to a key; `permanent`: until it is cancelled."""
         operation = self._number()
         if self._is_taken(key, value):
@@ -106,7 +104,7 @@ class Operations:
         same.add(operation)
         stays = any(self._puts[other].permanent for other in same)
         for search in self._at(key):
-            search.put(Announced(value, stays, created, [partial(self._put, operation)]))
+            search.put(Announced(value, stays, source, on_done=[partial(self._put, operation)]))
         self._step(key, now)
         return operation
 
@@ -114,7 +112,7 @@ class Operations:
         """Put somebody else's value at the nodes that are closest to its key by now."""
         for search in self._at(key):
             if value.id not in search.puts:
-                search.put(Announced(value, permanent=False, created=created, on_done=[]))
+                search.put(Announced(value, created=created))
                 search.step(now)
 
     def listen(
@@ -194,10 +192,10 @@ class Operations:
             for key, ear in self._ears.items():
                 self._tell(key, (), ear.hearing.expire(now=now))
 
-    def permanent(self) -> list[tuple[bytes, Value]]:
-        """The values that are put until they are cancelled."""
+    def permanent(self) -> list[tuple[bytes, Announced]]:
+        """The values that are put until they are cancelled, with their keys."""
         kept = {
-            (key, announced.value.id): (key, announced.value)
+            (key, announced.value.id): (key, announced)
             for (key, _), search in self._searches.items()
             for announced in search.puts.values()
             if announced.permanent

@@ -92,19 +92,24 @@ class PythonNode:
                     case Done():
                         return list(found.values())
 
-    async def put(self, key: bytes, value: Value) -> bool:
-        """Put a value for the life of its type; whether another node has it, too."""
-        with self._operation(lambda core, now: core.put(key, value, now=now)) as events:
+    async def put(self, key: bytes, value: Value, *, source: bytes = b"") -> bool:
+        """Put a value for the life of its type; whether another node has it, too. Here and in
+        `keeping`, `source` is the address of the client that wants it, which pays for it."""
+        with self._operation(
+            lambda core, now: core.put(key, value, source=source, now=now)
+        ) as events:
             while True:
                 match await events.get():
                     case Done(_, ok):
                         return ok
 
     @contextmanager
-    def keeping(self, key: bytes, value: Value) -> Iterator["asyncio.Queue[Event]"]:
+    def keeping(
+        self, key: bytes, value: Value, *, source: bytes = b""
+    ) -> Iterator["asyncio.Queue[Event]"]:
         """Put a value again and again, while the context lasts; `Done` when others have it."""
         with self._operation(
-            lambda core, now: core.put(key, value, permanent=True, now=now)
+            lambda core, now: core.put(key, value, source=source, permanent=True, now=now)
         ) as events:
             yield events
 

@@ -70,13 +70,14 @@ class Got:
 
 @dataclass(slots=True, eq=False)
 class Announced:
-    """A value to be put at the closest nodes, once or `permanent`ly; `on_done` are those who wait
-    until it is there."""
+    """A value to be put at the closest nodes, once or `permanent`ly, for the address `source`;
+    `on_done` are those who wait until it is there."""
 
     value: Value
-    permanent: bool
-    created: int | None
-    on_done: list[Callable[[bool], None]]
+    permanent: bool = False
+    source: bytes = b""
+    created: int | None = None
+    on_done: list[Callable[[bool], None]] = field(default_factory=list)
 
 
 class Sockets:

@@ -21,6 +21,7 @@ MOST_BYTES = 16 * 1024 * 1024
 
 _VERSION = 1
 _Id = Annotated[bytes, Meta(min_length=ID_LENGTH, max_length=ID_LENGTH)]
+_Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # what is no number would never expire
 _Ip = Annotated[bytes, Meta(min_length=4, max_length=16)]
 
 
@@ -34,8 +35,8 @@ class _Node(msgspec.Struct, frozen=True, array_like=True):
 class _Value(msgspec.Struct, frozen=True, array_like=True):
     key: _Id
     packed: bytes
-    created: float
-    expires: float
+    created: _Time
+    expires: _Time
     source: Annotated[bytes, Meta(max_length=16)]
 
 

@@ -20,7 +20,7 @@ from lanjami.dhtnode.endpoint import Endpoint, Record
 from lanjami.dhtnode.nodes import SILENT_S, Node
 from lanjami.dhtnode.query import Field, Filter, Query
 from lanjami.dhtnode.requests import MOST_BYTES, WAITS_S, Datagram, Request, Requests
-from lanjami.dhtnode.storage import Stored
+from lanjami.dhtnode.storage import Storage, Stored
 from lanjami.dhtnode.tokens import LONGEST_S
 from lanjami.errors import WireError
 from tests.support import recorded
@@ -550,6 +550,13 @@ def test_a_damaged_state_is_refused(data: bytes) -> None:
             states.unpack(damaged)
 
 
+@pytest.mark.parametrize("time", [float("nan"), float("inf")])
+def test_a_value_that_would_never_go_is_refused(time: float) -> None:
+    stored = Stored(values.make(1, b"x"), 0.0, time, b"")
+    with pytest.raises(WireError):
+        states.unpack(states.pack([], [(KEY, stored)], unix_minus_now=UNIX_TIME))
+
+
 def test_a_state_of_another_version_is_refused() -> None:
     packed = states.pack([], [], unix_minus_now=0.0)
     with pytest.raises(WireError, match="version"):
@@ -605,6 +612,14 @@ def test_what_anybody_is_told_unasked_for_a_proof_is_bounded() -> None:
     sent = [core.on_datagram(get, at(2), now=1.0) for _ in range(1000)]
     assert max(map(len, sent)) <= 1 + REPLY_BYTES / packing.PART_BYTES + 17
     assert sum(map(len, sent)) < 2 * admission.SOURCE_PER_S
+
+
+def test_what_is_stored_is_bounded_at_once_and_not_a_second_later() -> None:
+    core = _core()
+    core.answers.storage = Storage(total_bytes=1_000_000)
+    for id in range(1, 40):
+        _put(core, values.make(id, bytes(60_000)), source=at(100 + id))
+        assert core.answers.storage.cost <= 1_000_000
 
 
 def test_many_who_claim_to_be_nodes_are_pinged_up_to_a_limit() -> None:

@@ -331,8 +331,29 @@ def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
     assert reader.values(got) == {1: value}
     keepers = [one for one in others if one.core.answers.storage.at(key)]
     assert 8 <= len(keepers) < 20, "at the closest, not everywhere"
-    left_s = keepers[0].core.answers.storage.wake_at - simulation.now
+    left_s = keepers[0].core.answers.storage.left_s(key, 1, now=simulation.now)
     assert left_s < 7 * 24 * 3600 - 1000, "it does not live longer by that"
+
+
+def test_all_that_has_to_be_handed_on_is_in_turn() -> None:
+    """A thousand values that live for a week, and then others come that are closer."""
+    simulation = Simulation()
+    box = simulation.add()
+    simulation.run(2)
+    for number in range(1000):
+        box.core.answers.storage.put(
+            sha1(f"request {number}"),
+            values.make(1, b"trust", type=4),
+            source=at(9).ip,
+            created_at=0.0,
+            now=simulation.now,
+        )
+    others = [simulation.add(entry=box) for _ in range(20)]
+    simulation.run(1300)
+    kept = {key for one in others for key, _ in one.core.answers.storage}
+    ours = {key for key, _ in box.core.answers.leaving(now=simulation.now)}
+    assert len(kept) > 500, "about 13 of 21 values are closer to eight others"
+    assert not ours - kept
 
 
 def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:

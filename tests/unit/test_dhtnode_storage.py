@@ -2,6 +2,7 @@
 
 import hashlib
 import ssl
+from typing import Any
 
 import msgpack
 import pytest
@@ -30,7 +31,7 @@ ALICE, BOB = at(1).ip, at(2).ip
 
 
 def _put(
-    storage: Storage, value: Value, *, now: float = 0.0, source: bytes = ALICE, **more: float
+    storage: Storage, value: Value, *, now: float = 0.0, source: bytes = ALICE, **more: Any
 ) -> Outcome:
     created_at = more.pop("created_at", now)
     return storage.put(KEY, value, source=source, created_at=created_at, now=now, **more)
@@ -41,7 +42,7 @@ def test_a_value_is_kept_for_the_life_of_its_type() -> None:
         storage = Storage()
         value = values.make(1, b"x", type=type)
         assert _put(storage, value) is Outcome.NEW
-        assert storage.wake_at == life_s
+        assert storage.left_s(KEY, 1, now=0.0) == life_s
         assert storage.expire(now=life_s - 1) == []
         assert storage.expire(now=life_s) == [(KEY, value)]
         assert len(storage) == storage.cost == 0
@@ -51,11 +52,12 @@ def test_a_value_is_kept_for_the_life_of_its_type() -> None:
 def test_a_value_made_long_ago_is_kept_for_what_is_left() -> None:
     storage = Storage()
     assert _put(storage, values.make(1, b"x"), now=700.0, created_at=200.0) is Outcome.NEW
-    assert storage.wake_at == 800.0
+    assert storage.left_s(KEY, 1, now=700.0) == 100.0
     assert _put(storage, values.make(2, b"x"), now=700.0, created_at=100.0) is Outcome.REFUSED
     assert _put(storage, values.make(3, b"x"), now=700.0, created_at=9e9) is Outcome.NEW
     assert _put(storage, values.make(4, b"x"), now=700.0, expires_at=750.0) is Outcome.NEW
-    assert storage.wake_at == 750.0
+    assert storage.left_s(KEY, 4, now=700.0) == 50.0
+    assert storage.left_s(KEY, 2, now=700.0) == 0.0
 
 
 def test_the_same_again_is_another_life() -> None:
@@ -200,6 +202,23 @@ def test_who_keeps_most_gives_way_first() -> None:
     assert storage.find(KEY, 100) is None, "the oldest went"
 
 
+def test_what_is_kept_up_goes_last_and_every_client_has_an_account() -> None:
+    """A client puts for a week until nothing fits: it loses that, and others lose nothing."""
+    storage = Storage(total_bytes=100_000)
+    for client in (b"alice", b"mallory"):
+        for id in range(1, 4):
+            key = sha1(f"{client!r} {id}")
+            storage.put(
+                key, values.make(id, b"here"), source=client, created_at=0.0, now=0.0, is_kept=True
+            )
+    for id in range(1, 500):
+        week = values.make(id, bytes(1000), type=4)
+        storage.put(KEY, week, source=b"mallory", created_at=0.0, now=0.0)
+        if storage.is_full:
+            assert {key for key, _ in storage.expire(now=1.0)} == {KEY}
+    assert storage.cost <= 100_000
+
+
 def test_what_is_refreshed_for_ever_costs_no_memory() -> None:
     storage = Storage()
     value = values.make(1, b"x")
@@ -263,7 +282,6 @@ class Kept(RuleBasedStateMachine):
         stored = [stored for _, stored in self.storage]
         assert len(self.storage) == len(stored)
         assert self.storage.cost == sum(one.cost for one in stored)
-        assert self.storage.wake_at <= min((one.expires_at for one in stored), default=float("inf"))
 
 
 TestKept = Kept.TestCase
