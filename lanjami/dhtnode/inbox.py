@@ -204,7 +204,8 @@ class Inbox:
     def _welcome(self, node: Node, now: float) -> None:
         """A node turned out to be there."""
         version = node.endpoint.version
-        self._operations.offer(node, now=now)
+        if node in self._tables[version]:
+            self._operations.offer(node, now=now)
         if version not in self.connected:
             self.connected.add(version)
             self._operations.look_around(self._own_id, version, now=now)

@@ -155,7 +155,9 @@ class Operations:
     def offer(self, node: Node, *, now: float) -> None:
         """A node turned out to be there: searches that it is close to take it in."""
         for (_, version), search in self._searches.items():
-            if version == node.endpoint.version and not search.is_idle and search.offer(node):
+            if version != node.endpoint.version or search.is_idle or not search.matters(node):
+                continue
+            if search.offer(node):
                 search.step(now)
 
     def on_update(self, update: m.Update, *, now: float) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import policy
@@ -38,6 +39,7 @@ class Member:
     """A node of a search: its token, when it answered, and what it has of us."""
 
     node: Node
+    distance: int  # from the key
     token: bytes = b""
     synced_at: float = NEVER
     got_at: float = NEVER  # when it was asked for what it then answered with its values
@@ -126,7 +128,8 @@ class Search:
         self._requests = requests
         self._known = known
         self._stepped = stepped
-        self._members: list[Member] = []
+        self._members: list[Member] = []  # the closest first
+        self._reach: float = FOREVER  # the distance of the farthest that we put at
         self._refilled_at = NEVER
         self.gets: list[Got] = []
         self.puts: dict[int, Announced] = {}
@@ -182,17 +185,22 @@ class Search:
             if not announced.on_done:
                 self.forget(value_id)
 
+    def matters(self, node: Node) -> bool:
+        """Whether a node would be put at."""
+        return node.number ^ self._number < self._reach
+
     def offer(self, node: Node) -> bool:
-        """Take in a node, where it is close enough to matter."""
+        """Take in a node, where there are not too many that are closer."""
         if node.is_expired:
             return False
-        self._drop(lambda one: _moved(one.node, node))
-        if any(one.node is node for one in self._members):
-            return False
         distance = node.number ^ self._number
-        keys = [one.node.number ^ self._number for one in self._members]
-        member = Member(node)
-        self._members.insert(bisect_left(keys, distance), member)
+        at = bisect_left(self._members, distance, key=attrgetter("distance"))
+        if self._members[at : at + 1] and self._members[at].distance == distance:
+            if self._members[at].node is node:
+                return False
+            self._drop(lambda one: one.distance == distance)  # it moved
+        member = Member(node, distance)
+        self._members.insert(at, member)
         if len(self._members) > 2 * KNOWN:
             superfluous = self._superfluous()
             self._drop(lambda one: one is superfluous)
@@ -222,6 +230,7 @@ class Search:
         self._ask(now)
         punctual = [member for member in self._members if not member.is_late]
         front = spread(punctual, CLOSEST, _address)
+        self._reach = front[-1].distance if len(front) == CLOSEST else FOREVER
         in_flight = any(member.request is not None for member in self._members)
         self._finish_gets(front, in_flight=in_flight)
         if front and all(member.is_synced(now) for member in front):
@@ -430,10 +439,6 @@ class Search:
                     yield member.put_at(id)
             if self.is_listening and index < LISTENED and member.listening is None:
                 yield member.listening_until
-
-
-def _moved(known: Node, node: Node) -> bool:
-    return known.number == node.number and known is not node
 
 
 def _address(member: Member) -> bytes:

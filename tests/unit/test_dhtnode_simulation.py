@@ -356,6 +356,20 @@ def test_all_that_has_to_be_handed_on_is_in_turn() -> None:
     assert not ours - kept
 
 
+def test_a_newcomer_is_asked_only_where_it_is_closer_than_others() -> None:
+    simulation, (box, *_) = _joined(40)
+    for number in range(400):
+        box.core.listen(sha1(f"phone {number}"), now=simulation.now)
+    simulation.act(box, lambda core: 0)
+    simulation.run(5)
+    newcomer = simulation.add(entry=box)
+    before = simulation.delivered[newcomer.endpoint]
+    simulation.run(2)
+    asked = newcomer.core.asked["get"] + newcomer.core.asked["find"]
+    assert simulation.delivered[newcomer.endpoint] - before > 20
+    assert asked < 400 / 3, "eight of forty are closest to a key, and few others name it"
+
+
 def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
     simulation, machines = _joined(20)
     alice, bob = machines[1:3]
