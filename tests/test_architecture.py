@@ -54,6 +54,7 @@ CORE = frozenset(
         "lanjami.dhtnode.state",
         "lanjami.dhtnode.storage",
         "lanjami.dhtnode.tokens",
+        "lanjami.dhtnode.updates",
         "lanjami.dhtnode.upkeep",
         "lanjami.dhtnode.value",
         "lanjami.dhtnode.value_json",

@@ -1,8 +1,11 @@
-"""How many datagrams and queries are looked at, from each source and in all.
+"""How much is done for each source and in all.
 
 The numbers are OpenDHT's (8,192 queries a second, an eighth of them from one address). Unlike
-there, a source at its limit costs the others nothing: what it sends too much is dropped before
-it is parsed, and where many together use up the total, those that ask little are still served.
+there, what a query brings with it and what it causes counts as well: a value as much as a query,
+a signature as five (a tenth of a millisecond with Jami's keys), a datagram of the answer as one.
+What a source sends beyond its limit is dropped before it is parsed or, where that takes a look at
+it, before it is answered; where many together use up the total, those that ask little are still
+served.
 """
 
 from collections import OrderedDict
@@ -10,7 +13,8 @@ from collections import OrderedDict
 TOTAL_PER_S = 8 * 1024.0  # MAX_REQUESTS_PER_SEC, src/dht.cpp
 SOURCE_PER_S = TOTAL_PER_S / 8  # fromDhtConfig
 DATAGRAMS_PER_S = 8 * 1024.0  # of one source, with the parts of values
-FORGET_S = 2.0  # after which a silent source has its whole quota again
+SIGNATURE = 5.0  # what checking one costs, in queries
+FORGET_S = 2.0  # after which a silent source has its whole quota again, also with debts
 MOST_SOURCES = 16 * 1024
 MODEST_PER_S = 64.0  # up to which a source is served from the reserve
 GREEDY_S = 2.0  # for so long a source is not modest after it asked for more
@@ -18,7 +22,7 @@ RESERVE_PER_S = SOURCE_PER_S
 
 
 class Quota:
-    """`rate` a second, and as much at once."""
+    """`rate` a second, and as much at once; debts are of a second at most."""
 
     __slots__ = ("_at", "_left", "_rate")
 
@@ -34,6 +38,12 @@ class Quota:
             return False
         self._left -= 1.0
         return True
+
+    def charge(self, cost: float) -> float:
+        """Take what turned out to be needed; returns how much of it counts."""
+        taken = min(cost, self._left + self._rate)
+        self._left -= taken
+        return taken
 
 
 class _Source:
@@ -78,6 +88,12 @@ class Admission:
         if now >= source.greedy_until and self._reserve.take(now):
             return None
         return "total limit"
+
+    def charge(self, ip: bytes, cost: float) -> None:
+        """A query that was served took `cost` queries' worth of work more than one."""
+        source = self._sources[ip]
+        source.modest.charge(cost)
+        self._total.charge(source.queries.charge(cost))
 
     def _forget(self, now: float) -> None:
         while self._sources:

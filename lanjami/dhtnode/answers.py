@@ -1,6 +1,6 @@
-"""The serving half of a node: what it answers, keeps, and tells those who listen.
+"""The serving half of a node: what it answers and keeps, and who listens.
 
-Facts: OpenDHT src/dht.cpp, onPing … onRefresh, storageChanged.
+Facts: OpenDHT src/dht.cpp, onPing … onRefresh. `updates` tells those who listen.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,15 +11,14 @@ from lanjami.dhtnode import policy, query
 from lanjami.dhtnode.endpoint import ID_LENGTH, Endpoint, Record, may_be_told
 from lanjami.dhtnode.listeners import Listener, Listeners
 from lanjami.dhtnode.routing import BUCKET, RoutingTable
-from lanjami.dhtnode.storage import Outcome, Storage, Stored
+from lanjami.dhtnode.storage import Outcome, Place, Storage, Stored
 from lanjami.dhtnode.tokens import Tokens
 from lanjami.dhtnode.value import Value
 
 KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, include/opendht/dht.h
 MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
-HANDED_ON = 256  # values at a time
-UPDATE_BYTES = 56 * 1024  # of values in one update: MAX_MESSAGE_VALUE_SIZE
-REPLY_BYTES = 1024 * 1024  # of values in one reply; OpenDHT asks for their ids first
+LOOKED_AT = 16  # values at a time, once a second
+REPLY_BYTES = 256 * 1024  # of values in one reply; OpenDHT asks for their ids first
 _NO_KEY = bytes(ID_LENGTH)
 
 
@@ -56,6 +55,8 @@ class Answers:
         self._tables = tables
         self._speaks = speaks
         self._unix_minus_now = unix_minus_now
+        self._look_at = float("-inf")
+        self._to_look_at: list[Place] = []
         self.tokens = Tokens(secret)
         self.storage = Storage()
         self.listeners = Listeners()
@@ -116,41 +117,66 @@ class Answers:
 
     def listen(
         self, asked: m.Listen, source: Endpoint, *, now: float
-    ) -> tuple[m.Reply | m.Error, list[m.Update]]:
-        """The reply, and what the listener is told at once: the values that are there."""
+    ) -> tuple[m.Reply | m.Error, Listener | None]:
+        """The reply, and who listens now."""
         if asked.key == _NO_KEY:
-            return self._error(asked, m.INCOMPLETE, "Listen with no info_hash"), []
+            return self._error(asked, m.INCOMPLETE, "Listen with no info_hash"), None
         if not self.tokens.is_good(asked.token, source):
-            return self._error(asked, m.UNAUTHORIZED, "Listen with incorrect token"), []
-        listener = Listener(asked.node_id, source, asked.socket, asked.query, now)
-        reply = self._reply(asked, source, token=self.tokens.make(source))
-        if not self.listeners.add(asked.key, listener):
-            return reply, []
-        there = Change(asked.key, came=tuple(self.storage.at(asked.key)))
-        return reply, list(self._updates(there, listener))
+            return self._error(asked, m.UNAUTHORIZED, "Listen with incorrect token"), None
+        listener = self.listeners.add(
+            Listener(asked.key, asked.node_id, source, asked.socket, asked.query, now)
+        )
+        if listener is None:  # OpenDHT has no code for it, and only passes this one over
+            return self._error(asked, m.INCOMPLETE, "Listen where too many do"), None
+        return self._reply(asked, source, token=self.tokens.make(source)), listener
 
     def confirm(self, asked: m.Update, source: Endpoint) -> m.Reply:
         """The answer to what we are told as a listener."""
         return self._reply(asked, source)
 
-    def tell(self, change: Change, *, now: float) -> Iterator[tuple[Listener, m.Update]]:
-        """What is told to whom, now that something has changed."""
-        for listener in self.listeners.at(change.key, now=now):
-            for update in self._updates(change, listener):
-                yield listener, update
-
     def leaving(self, *, now: float) -> list[tuple[bytes, Stored]]:
         """Others' values that live on for a while at keys that eight nodes are closer to than we
-        are: those should have them, too (Dht::maintainStorage)."""
-        due: list[tuple[bytes, Stored]] = []
-        for key, stored in self.storage:
-            if stored.source and stored.expires_at > now + MAINTAINED_S:
-                known = [v for v, table in self._tables.items() if len(table)]
-                if not any(self.is_close(key, v, keepers=BUCKET, now=now) for v in known):
-                    due.append((key, stored))
-                    if len(due) == HANDED_ON:
-                        break
-        return due
+        are: those should have them, too (Dht::maintainStorage). Looks at a few each time, and so
+        at all of them in turn, in ten minutes or more."""
+        if not self._to_look_at and now >= self._look_at:
+            self._look_at = now + MAINTAINED_S
+            self._to_look_at = self.storage.places()
+        places, self._to_look_at = self._to_look_at[-LOOKED_AT:], self._to_look_at[:-LOOKED_AT]
+        found = [(key, self.storage.find(key, id)) for key, id in places]
+        return [
+            (key, stored)
+            for key, stored in found
+            if stored is not None
+            and stored.source
+            and not stored.is_kept
+            and stored.expires_at > now + MAINTAINED_S
+            and not self._is_among_the_closest(key, now)
+        ]
+
+    def _is_among_the_closest(self, key: bytes, now: float) -> bool:
+        known = [version for version, table in self._tables.items() if len(table)]
+        return any(self.is_close(key, version, keepers=BUCKET, now=now) for version in known)
+
+    def keep(
+        self,
+        key: bytes,
+        value: Value,
+        *,
+        source: bytes,
+        created_at: float,
+        is_kept: bool = False,
+        now: float,
+    ) -> list[Change]:
+        """Store a value that may be stored, or give it another life; returns what is news."""
+        match self.storage.put(
+            key, value, source=source, created_at=created_at, is_kept=is_kept, now=now
+        ):
+            case Outcome.NEW | Outcome.CHANGED:
+                return [Change(key, came=(value,))]
+            case Outcome.REFRESHED:
+                return [Change(key, refreshed=(value.id,))]
+            case Outcome.REFUSED:
+                return []
 
     def is_close(self, key: bytes, version: int, *, keepers: int = KEEPERS, now: float) -> bool:
         """Whether we are among the nodes that keep the values of a key (Dht::onAnnounce)."""
@@ -169,45 +195,7 @@ class Answers:
         admitted = value if known else policy.admit(key, value, source)
         if admitted is None:
             return []
-        outcome = self.storage.put(key, admitted, source=source.ip, created_at=created_at, now=now)
-        match outcome:
-            case Outcome.NEW | Outcome.CHANGED:
-                return [Change(key, came=(admitted,))]
-            case Outcome.REFRESHED:
-                return [Change(key, refreshed=(value.id,))]
-            case Outcome.REFUSED:
-                return []
-
-    def _updates(self, change: Change, listener: Listener) -> Iterator[m.Update]:
-        came = [value for value in change.came if listener.query.takes(value)]
-        while came:
-            some = list(_at_most(came, UPDATE_BYTES)) or came[:1]
-            came = came[len(some) :]
-            yield self._update(change, listener, values=tuple(some))
-        went = tuple(value.id for value in change.went if listener.query.takes(value))
-        if change.refreshed or went:
-            yield self._update(change, listener, refreshed=change.refreshed, expired=went)
-
-    def _update(
-        self,
-        change: Change,
-        listener: Listener,
-        *,
-        values: tuple[Value, ...] = (),
-        refreshed: tuple[int, ...] = (),
-        expired: tuple[int, ...] = (),
-    ) -> m.Update:
-        return m.Update(
-            transaction=0,
-            network=self._network,
-            node_id=self._own_id,
-            socket=listener.socket,
-            key=change.key,
-            token=self.tokens.make(listener.endpoint),
-            values=values,
-            refreshed=refreshed,
-            expired=expired,
-        )
+        return self.keep(key, admitted, source=source.ip, created_at=created_at, now=now)
 
     def _closest(
         self, target: bytes, asked: m.Find | m.Get, source: Endpoint, now: float

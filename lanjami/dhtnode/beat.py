@@ -11,6 +11,7 @@ from lanjami.runtime import log, net
 _log = log.get(__name__)
 
 WITHIN_S = 3.0  # a beat that takes longer is a hang, or a flood
+OVERLOADED_S = 30.0  # for which a node that beat before may miss beats, in a flood
 RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
 
 

@@ -6,8 +6,8 @@ do, if nothing happens before. Times are seconds of one monotonic clock.
 
 from collections.abc import Callable, Sequence
 
-from lanjami.dhtnode import heartbeat, state
-from lanjami.dhtnode.answers import MAINTAINED_S, Answers, Change
+from lanjami.dhtnode import heartbeat, policy, state
+from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Event
 from lanjami.dhtnode.inbox import Inbox
@@ -16,13 +16,13 @@ from lanjami.dhtnode.operations import Operations
 from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Datagram, Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
-from lanjami.dhtnode.storage import Outcome
 from lanjami.dhtnode.tokens import LONGEST_S, SHORTEST_S
+from lanjami.dhtnode.updates import Updates
 from lanjami.dhtnode.upkeep import Upkeep
 from lanjami.dhtnode.value import Value
 
 HOUSEKEEPING_S = 1.0
-TIDY_S = 60.0
+TIDY_S = 20.0  # less than half of the shortest life that a value has
 
 
 class DhtCore:
@@ -61,9 +61,9 @@ class DhtCore:
             own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
         )
         self._operations = Operations(tables=self.tables, requests=self._requests, dice=dice)
+        self._updates = Updates(answers=self.answers, nodes=self._nodes, requests=self._requests)
         self._rotate_at = now
         self._tidy_at = now + TIDY_S
-        self._maintain_at = now + MAINTAINED_S
         self._housekeep_at = now + HOUSEKEEPING_S
         self._inbox = Inbox(
             own_id,
@@ -75,6 +75,7 @@ class DhtCore:
             answers=self.answers,
             operations=self._operations,
             upkeep=self._upkeep,
+            updates=self._updates,
             now=now,
         )
         self.asked = self._inbox.asked
@@ -86,16 +87,12 @@ class DhtCore:
         return self._requests.sent
 
     @property
-    def pending(self) -> int:
-        """Queries of our own that are not answered yet."""
-        return len(self._requests)
-
-    @property
     def wake_at(self) -> float:
         return min(
             self._requests.wake_at,
             self._upkeep.wake_at,
             self._operations.wake_at,
+            self._updates.wake_at,
             self._housekeep_at,
         )
 
@@ -107,10 +104,19 @@ class DhtCore:
         there = self.answers.storage.at(key, query)
         return self._operations.get(key, there=there, query=query, now=now)
 
-    def put(self, key: bytes, value: Value, *, permanent: bool = False, now: float) -> int:
-        """Put a value at the nodes closest to a key, and keep it here."""
-        self._keep(key, value, now)
-        return self._operations.put(key, value, permanent=permanent, created=None, now=now)
+    def put(
+        self,
+        key: bytes,
+        value: Value,
+        *,
+        source: bytes = b"",
+        permanent: bool = False,
+        now: float,
+    ) -> int:
+        """Put a value at the nodes closest to a key, and keep it here, on the account of the
+        address `source` (4 or 16 bytes) that wants it; empty: we do ourselves."""
+        self._keep(key, value, source, is_kept=permanent, now=now)
+        return self._operations.put(key, value, source=source, permanent=permanent, now=now)
 
     def listen(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
         """Hear what comes to and goes from a key, until `cancel`."""
@@ -177,23 +183,30 @@ class DhtCore:
         if now >= self._housekeep_at:
             self._housekeep_at = now + HOUSEKEEPING_S
             self._housekeep(now)
-        return self._requests.take()
+        return self._outgoing(now)
 
     def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> list[Datagram]:
         """The answers to a datagram, and what follows from it."""
         self._inbox.on_datagram(data, source, now=now)
-        return self._requests.take()
+        return self._outgoing(now)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _outgoing(self, now: float) -> list[Datagram]:
+        if self.answers.storage.is_full:
+            self._expire(now)
+        self._updates.on_timer(now=now)
+        return self._requests.take()
 
     def _speaks(self, node_id: bytes, version: int) -> bool:
         return version in self.tables and self._nodes.find(node_id, version=version) is not None
 
-    def _keep(self, key: bytes, value: Value, now: float) -> None:
+    def _keep(self, key: bytes, value: Value, source: bytes, *, is_kept: bool, now: float) -> None:
         """Store a value of our own, or give it another life."""
-        outcome = self.answers.storage.put(key, value, source=b"", created_at=now, now=now)
-        if outcome in (Outcome.NEW, Outcome.CHANGED):
-            self._inbox.tell([Change(key, came=(value,))], now)
+        changes = self.answers.keep(
+            key, value, source=source, created_at=now, is_kept=is_kept, now=now
+        )
+        self._inbox.tell(changes, now)
 
     def _housekeep(self, now: float) -> None:
         self._inbox.fragments.expire(now=now)
@@ -205,13 +218,16 @@ class DhtCore:
             self.answers.listeners.expire(now=now)
             self._operations.forget_idle()
             self._inbox.connected = self._upkeep.connected(now=now)
-            for key, value in self._operations.permanent():
-                self._keep(key, value, now)
-        if now >= self._maintain_at:
-            self._maintain_at = now + MAINTAINED_S
-            for key, stored in self.answers.leaving(now=now):
-                created = int(stored.created_at + self._unix_minus_now)
-                self._operations.hand_on(key, stored.value, created=created, now=now)
+            for key, kept in self._operations.permanent():
+                left_s = self.answers.storage.left_s(key, kept.value.id, now=now)
+                if left_s < policy.life_s(kept.value.type) / 2:
+                    self._keep(key, kept.value, kept.source, is_kept=True, now=now)
+        for key, stored in self.answers.leaving(now=now):
+            created = int(stored.created_at + self._unix_minus_now)
+            self._operations.hand_on(key, stored.value, created=created, now=now)
+        self._expire(now)
+
+    def _expire(self, now: float) -> None:
         gone = self.answers.storage.expire(now=now)
         self._inbox.tell([Change(key, went=(value,)) for key, value in gone], now)
 

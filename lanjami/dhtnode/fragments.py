@@ -1,7 +1,8 @@
 """Puts together messages whose values come in parts, which may overtake them and each other.
 
 Bounded in time and memory as OpenDHT bounds it (NetworkEngine::processMessage), and by source,
-which OpenDHT does not.
+which OpenDHT does not. Where there is too much, what began longest ago gives way: a message that
+somebody sends is whole in milliseconds, however much is begun beside it.
 """
 
 from bisect import bisect_left, insort
@@ -132,8 +133,11 @@ class Fragments:
         return session
 
     def _charge(self, source: Endpoint, session: _Session, cost: int) -> bool:
-        if self._cost + cost > TOTAL_BYTES or self._by_source[source.ip] + cost > SOURCE_BYTES:
+        if self._by_source[source.ip] + cost > SOURCE_BYTES:
             return False
+        while self._cost + cost > TOTAL_BYTES:
+            oldest = next(key for key, one in self._sessions.items() if one is not session)
+            self._refuse(*oldest)
         session.cost += cost
         self._cost += cost
         self._by_source[source.ip] += cost

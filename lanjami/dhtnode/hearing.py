@@ -19,9 +19,9 @@ class _Heard:
 
 @dataclass(slots=True)
 class Hearing:
-    """The values of a key as its keepers tell of them."""
+    """The values of a key as its keepers tell of them; of too many, those heard last."""
 
-    _heard: dict[int, _Heard] = field(default_factory=dict)
+    _heard: dict[int, _Heard] = field(default_factory=dict)  # what was heard longest ago first
 
     def values(self) -> list[Value]:
         return [heard.value for heard in self._heard.values()]
@@ -33,12 +33,12 @@ class Hearing:
             expires_at = now + policy.life_s(value.type)
             heard = self._heard.get(value.id)
             if heard is None:
-                if len(self._heard) < MOST_VALUES and is_credible(value):
+                if is_credible(value):
                     self._heard[value.id] = _Heard(value, expires_at, {teller})
                     news.append(value)
                 continue
             heard.tellers.add(teller)
-            heard.expires_at = expires_at
+            self._lives_until(heard, expires_at)
             if not values.same(heard.value, value) and policy.may_replace(heard.value, value):
                 heard.value = value
                 news.append(value)
@@ -47,7 +47,7 @@ class Hearing:
     def refreshed(self, ids: Iterable[int], *, now: float) -> None:
         for id in ids:
             if (heard := self._heard.get(id)) is not None:
-                heard.expires_at = now + policy.life_s(heard.value.type)
+                self._lives_until(heard, now + policy.life_s(heard.value.type))
 
     def went(self, ids: Iterable[int], teller: bytes) -> list[Value]:
         """Those values that nobody keeps any more."""
@@ -65,6 +65,15 @@ class Hearing:
         """The values whose time is over, and which nobody refreshed."""
         over = [id for id, heard in self._heard.items() if heard.expires_at <= now]
         return [self._heard.pop(id).value for id in over]
+
+    def trim(self) -> list[Value]:
+        """The values that there are too many of."""
+        over = list(self._heard)[: max(0, len(self._heard) - MOST_VALUES)]
+        return [self._heard.pop(id).value for id in over]
+
+    def _lives_until(self, heard: _Heard, when: float) -> None:
+        heard.expires_at = when
+        self._heard[heard.value.id] = self._heard.pop(heard.value.id)
 
 
 def is_credible(value: Value) -> bool:

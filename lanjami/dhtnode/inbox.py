@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import wire
-from lanjami.dhtnode.admission import Admission
+from lanjami.dhtnode.admission import SIGNATURE, Admission
 from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint, Record, is_loopback, is_martian
 from lanjami.dhtnode.fragments import Fragments
@@ -17,6 +17,7 @@ from lanjami.dhtnode.nodes import Node, Nodes
 from lanjami.dhtnode.operations import Operations
 from lanjami.dhtnode.requests import Answer, Request, Requests
 from lanjami.dhtnode.routing import RoutingTable
+from lanjami.dhtnode.updates import Updates
 from lanjami.dhtnode.upkeep import Upkeep
 from lanjami.errors import WireError
 
@@ -40,6 +41,7 @@ class Inbox:
         answers: Answers,
         operations: Operations,
         upkeep: Upkeep,
+        updates: Updates,
         now: float,
     ) -> None:
         self._own_id = own_id
@@ -51,6 +53,7 @@ class Inbox:
         self._answers = answers
         self._operations = operations
         self._upkeep = upkeep
+        self._updates = updates
         self._admission = Admission(now=now)
         self.fragments = Fragments()
         self.connected: set[int] = set()  # the versions in which we have met somebody
@@ -119,38 +122,44 @@ class Inbox:
             return
         node = self._nodes.speaking(message.node_id, source, now=now)
         node.heard(now)
-        self._on_query(message, source, now)
+        replies = self._on_query(message, source, now)
+        datagrams = sum(self._requests.reply(reply, source) for reply in replies)
+        self._admission.charge(source.ip, _work(message) + datagrams - 1)
         if not message.is_client:
             self._meet(node, replied=False, now=now)
 
-    def _on_query(self, message: m.Spoken, source: Endpoint, now: float) -> None:
-        answers, requests = self._answers, self._requests
+    def _on_query(
+        self, message: m.Spoken, source: Endpoint, now: float
+    ) -> Sequence[m.Reply | m.Error]:
+        """Do what is asked; returns what to say."""
+        answers = self._answers
+        replies: list[m.Reply | m.Error] = []
         self.asked[type(message).__name__.lower()] += 1
         match message:
             case m.Ping():
-                requests.reply(answers.ping(message, source), source)
+                replies = [answers.ping(message, source)]
             case m.Find():
-                requests.reply(answers.find(message, source, now=now), source)
+                replies = [answers.find(message, source, now=now)]
             case m.Get():
-                requests.reply(answers.get(message, source, now=now), source)
+                replies = [answers.get(message, source, now=now)]
             case m.Put():
                 replies, changes = answers.put(message, source, now=now)
-                for reply in replies:
-                    requests.reply(reply, source)
                 self.tell(changes, now)
             case m.Refresh():
                 said, changes = answers.refresh(message, source, now=now)
-                requests.reply(said, source)
                 self.tell(changes, now)
+                replies = [said]
             case m.Listen():
-                said, updates = answers.listen(message, source, now=now)
-                # as OpenDHT: from the reply on, its listener takes what it has heard for all
-                for update in updates:
-                    self._update(message.node_id, source, update, now)
-                requests.reply(said, source)
+                said, listener = answers.listen(message, source, now=now)
+                if listener is not None:
+                    # at once: from the reply on, OpenDHT's listener takes what it heard for all
+                    self._updates.tell(listener)
+                    self._updates.on_timer(now=now)
+                replies = [said]
             case m.Update():
-                requests.reply(answers.confirm(message, source), source)
                 self._operations.on_update(message, now=now)
+                replies = [answers.confirm(message, source)]
+        return replies
 
     def _on_reply(self, message: m.Reply, request: Request, source: Endpoint, now: float) -> None:
         self._requests.finish(request)
@@ -195,14 +204,17 @@ class Inbox:
     def _welcome(self, node: Node, now: float) -> None:
         """A node turned out to be there."""
         version = node.endpoint.version
-        self._operations.offer(node, now=now)
+        if node in self._tables[version]:
+            self._operations.offer(node, now=now)
         if version not in self.connected:
             self.connected.add(version)
             self._operations.look_around(self._own_id, version, now=now)
 
     def _told_of(self, record: Record, source: Endpoint, now: float) -> Node | None:
         node_id, endpoint = record
-        if is_loopback(endpoint.ip) and endpoint.version == source.version:
+        if is_loopback(endpoint.ip):
+            if endpoint.version != source.version:  # it is not its machine that would be asked
+                return None
             endpoint = Endpoint(source.ip, endpoint.port, source.scope)  # deserializeNodes
         elif endpoint.version == 6 and endpoint.address.is_link_local:
             endpoint = endpoint._replace(scope=source.scope)
@@ -229,10 +241,12 @@ class Inbox:
     def tell(self, changes: Sequence[Change], now: float) -> None:
         """Tell all who listen, others and ourselves, what has changed in our storage."""
         for change in changes:
-            self._operations.on_change(change.key, change.came, change.went, now=now)
-            for listener, update in self._answers.tell(change, now=now):
-                self._update(listener.node_id, listener.endpoint, update, now)
+            self._operations.on_change(change, now=now)
+            self._updates.on_change(change, now=now)
 
-    def _update(self, node_id: bytes, to: Endpoint, update: m.Update, now: float) -> None:
-        node = self._nodes.speaking(node_id, to, now=now)
-        self._requests.send(Request(update, to, node), now=now)
+
+def _work(message: m.Spoken) -> float:
+    """What the values in a query cost, in queries."""
+    if not isinstance(message, m.Put | m.Update):
+        return 0.0
+    return sum(1.0 + SIGNATURE * value.is_signed for value in message.values)

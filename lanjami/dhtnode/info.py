@@ -25,7 +25,8 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """A node that is up. `size` counts the bytes of packed values, `own` those put by us."""
+    """A node that is up. `size` counts the bytes of packed values, `own` what is of us and what
+    we keep up for clients."""
 
     node_id: bytes
     port: int
@@ -45,7 +46,7 @@ def describe(core: DhtCore, *, port: int, operations: int, now: float) -> Info:
     for _, stored in storage:
         length = len(stored.value.packed)
         size += length
-        if not stored.source:
+        if stored.is_kept or not stored.source:
             own_values += 1
             own_size += length
     return Info(

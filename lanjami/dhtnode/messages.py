@@ -98,7 +98,7 @@ class Reply(Spoken, frozen=True, kw_only=True):
     """The answer to any query; what is there depends on which.
 
     `nodes` has the records of both families, `seen_as` our address as the speaker sees it,
-    `value_id` what a put or refresh was for.
+    `value_id` what a put or refresh was for; `index` is for others alone, as we select nothing.
     """
 
     nodes: tuple[Record, ...] = ()

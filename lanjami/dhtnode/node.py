@@ -22,7 +22,6 @@ from lanjami.runtime.service import Ready, together
 
 START_S = 15.0  # a Raspberry Pi Zero 2 W under load needs several
 BEAT_EVERY_S = 1.0
-OVERLOADED_S = 30.0  # a flooded child that still speaks to us may miss beats for so long
 STATISTICS_EVERY_BEATS = 2
 STATISTICS_WITHIN_S = 4.0
 HANGS_WITHIN_S = 1.0
@@ -120,7 +119,7 @@ class DhtNode:
                     beaten_at = loop.time()
                 except TimeoutError:
                     late = f"no value came back within {beat.WITHIN_S:g} s"
-                    if self._node is None or loop.time() - beaten_at > OVERLOADED_S:
+                    if self._node is None or loop.time() - beaten_at > beat.OVERLOADED_S:
                         raise HostError(f"the OpenDHT node hangs: {late}") from None
                 if late or beats % STATISTICS_EVERY_BEATS == 0:
                     within_s = HANGS_WITHIN_S if late else STATISTICS_WITHIN_S

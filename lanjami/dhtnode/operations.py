@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from lanjami.dhtnode import messages as m
+from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.answers import Change
 from lanjami.dhtnode.events import Came, Done, Event, Went
 from lanjami.dhtnode.hearing import Hearing, is_credible
 from lanjami.dhtnode.nodes import Node
 from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
-from lanjami.dhtnode.search import KNOWN, Announced, Got, Search
+from lanjami.dhtnode.search import KNOWN, Announced, Got, Search, Sockets
 from lanjami.dhtnode.value import Value
 
 EXPIRE_S = 5.0  # between two looks at what we heard
@@ -56,9 +58,8 @@ class Operations:
     ) -> None:
         self._tables = tables
         self._requests = requests
-        self._dice = dice
         self._searches: dict[tuple[bytes, int], Search] = {}
-        self._by_socket: dict[int, Search] = {}
+        self._sockets = Sockets(dice)
         self._timers: list[tuple[float, int, Search]] = []
         self._counter = 0
         self._gets: dict[int, _Get] = {}
@@ -92,17 +93,18 @@ class Operations:
             self._step(key, now)
         return operation
 
-    def put(
-        self, key: bytes, value: Value, *, permanent: bool, created: int | None, now: float
-    ) -> int:
+    def put(self, key: bytes, value: Value, *, source: bytes, permanent: bool, now: float) -> int:
         """Put a value at the nodes closest to a key; `permanent`: until it is cancelled."""
         operation = self._number()
+        if self._is_taken(key, value):
+            self._events.append(Done(operation, ok=False))
+            return operation
         self._puts[operation] = _Put(key, value.id, permanent, waits_for=len(self._tables))
         same = self._putting.setdefault((key, value.id), set())
         same.add(operation)
         stays = any(self._puts[other].permanent for other in same)
         for search in self._at(key):
-            search.put(Announced(value, stays, created, [partial(self._put, operation)]))
+            search.put(Announced(value, stays, source, on_done=[partial(self._put, operation)]))
         self._step(key, now)
         return operation
 
@@ -110,7 +112,7 @@ class Operations:
         """Put somebody else's value at the nodes that are closest to its key by now."""
         for search in self._at(key):
             if value.id not in search.puts:
-                search.put(Announced(value, permanent=False, created=created, on_done=[]))
+                search.put(Announced(value, created=created))
                 search.step(now)
 
     def listen(
@@ -141,7 +143,7 @@ class Operations:
             if not ear.queries:
                 del self._ears[key]
                 for search in self._at(key):
-                    search.is_listening = False
+                    search.listen_no_more()
 
     def look_around(self, own_id: bytes, version: int, *, now: float) -> None:
         """Get to know the nodes close to us (Dht::confirmNodes)."""
@@ -153,27 +155,30 @@ class Operations:
     def offer(self, node: Node, *, now: float) -> None:
         """A node turned out to be there: searches that it is close to take it in."""
         for (_, version), search in self._searches.items():
-            if version == node.endpoint.version and not search.is_idle and search.offer(node):
+            if version != node.endpoint.version or search.is_idle or not search.matters(node):
+                continue
+            if search.offer(node):
                 search.step(now)
 
     def on_update(self, update: m.Update, *, now: float) -> None:
         """What a node tells that we listen at."""
-        search = self._by_socket.get(update.socket)
-        if search is None or search.key not in self._ears or not search.has(update.node_id):
+        key = self._sockets.key(update.socket, teller=update.node_id)
+        if key is None:
             return
-        hearing = self._ears[search.key].hearing
+        hearing = self._ears[key].hearing
         came = hearing.came(update.values, update.node_id, now=now)
         hearing.refreshed(update.refreshed, now=now)
-        self._tell(search.key, came, hearing.went(update.expired, update.node_id))
+        self._tell(key, came, hearing.went(update.expired, update.node_id) + hearing.trim())
 
-    def on_change(
-        self, key: bytes, came: Sequence[Value], went: Sequence[Value], *, now: float
-    ) -> None:
+    def on_change(self, change: Change, *, now: float) -> None:
         """Something changed in our own storage."""
-        ear = self._ears.get(key)
+        ear = self._ears.get(change.key)
         if ear is not None:
-            news = ear.hearing.came(came, OURSELVES, now=now)
-            self._tell(key, news, ear.hearing.went((v.id for v in went), OURSELVES))
+            hearing = ear.hearing
+            news = hearing.came(change.came, OURSELVES, now=now)
+            hearing.refreshed(change.refreshed, now=now)
+            went = hearing.went((value.id for value in change.went), OURSELVES)
+            self._tell(change.key, news, went + hearing.trim())
 
     def on_timer(self, *, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
@@ -189,10 +194,10 @@ class Operations:
             for key, ear in self._ears.items():
                 self._tell(key, (), ear.hearing.expire(now=now))
 
-    def permanent(self) -> list[tuple[bytes, Value]]:
-        """The values that are put until they are cancelled."""
+    def permanent(self) -> list[tuple[bytes, Announced]]:
+        """The values that are put until they are cancelled, with their keys."""
         kept = {
-            (key, announced.value.id): (key, announced.value)
+            (key, announced.value.id): (key, announced)
             for (key, _), search in self._searches.items()
             for announced in search.puts.values()
             if announced.permanent
@@ -204,7 +209,6 @@ class Operations:
         for at, search in list(self._searches.items()):
             if search.is_idle:
                 del self._searches[at]
-                del self._by_socket[search.socket]
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -232,6 +236,14 @@ class Operations:
         if not get.waits_for:
             del self._gets[operation]
             self._events.append(Done(operation, get.ok))
+
+    def _is_taken(self, key: bytes, value: Value) -> bool:
+        """Whether somebody keeps another value with this id, which this one may not replace."""
+        for search in self._at(key):
+            kept = search.puts.get(value.id)
+            if kept is not None and kept.permanent and not values.same(kept.value, value):
+                return not policy.may_replace(kept.value, value)
+        return False
 
     def _put_no_more(self, operation: int) -> None:
         put = self._puts.pop(operation)
@@ -279,18 +291,14 @@ class Operations:
     def _search(self, key: bytes, version: int) -> Search:
         search = self._searches.get((key, version))
         if search is None:
-            socket = self._dice.getrandbits(32)
-            while socket in self._by_socket or socket == 0:
-                socket = self._dice.getrandbits(32)
             search = Search(
                 key,
-                socket=socket,
+                sockets=self._sockets,
                 requests=self._requests,
                 known=partial(self._known, version),
                 stepped=self._stepped,
             )
             self._searches[key, version] = search
-            self._by_socket[socket] = search
         return search
 
     def _known(self, version: int, key: bytes, now: float) -> list[Node]:

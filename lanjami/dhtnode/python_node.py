@@ -80,9 +80,11 @@ class PythonNode:
         return None if core is None else Beacon(core.own_id, self._port, self._network)
 
     async def put(self, key: bytes, value: Value, *, source: bytes = b"") -> bool:
-        """Put a value for the life of its type; whether another node has it, too. `source` is
-        the address, packed, of the client that wants it."""
-        with self._operation(lambda core, now: core.put(key, value, now=now)) as events:
+        """Put a value for the life of its type; whether another node has it, too. Here and in
+        `keeping`, `source` is the address of the client that wants it, which pays for it."""
+        with self._operation(
+            lambda core, now: core.put(key, value, source=source, now=now)
+        ) as events:
             while True:
                 match await events.get():
                     case Done(_, ok):
@@ -94,7 +96,7 @@ class PythonNode:
     ) -> Iterator["asyncio.Queue[Event]"]:
         """Put a value again and again, while the context lasts; `Done` when others have it."""
         with self._operation(
-            lambda core, now: core.put(key, value, permanent=True, now=now)
+            lambda core, now: core.put(key, value, source=source, permanent=True, now=now)
         ) as events:
             yield events
 
@@ -201,13 +203,15 @@ class PythonNode:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             beat.connect(sock, self._port)
+            loop = asyncio.get_running_loop()
+            beaten_at = loop.time()
             while True:
                 try:
                     await beat.beat(sock, heartbeat, core.own_id)
-                    late = ""
+                    beaten_at, late = loop.time(), ""
                 except TimeoutError:
                     late = f"no value came back within {beat.WITHIN_S:g} s"
-                    if not self._serves:
+                    if not self._serves or loop.time() - beaten_at > beat.OVERLOADED_S:
                         raise HostError(f"our DHT node does not work: {late}") from None
                 if not self._serves:
                     self._serves = True

@@ -8,7 +8,7 @@ include/opendht/value.h, Value::Field, Select, Where). An answer to a query with
 """
 
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -68,31 +68,13 @@ EVERYTHING = Query((), ())
 class Index(msgspec.Struct, frozen=True):
     """The selected fields of some values: `f` the fields, `v` one value's after the other's."""
 
-    f: Annotated[tuple[Field, ...], Meta(min_length=1, max_length=16)]
-    v: list[Any]
-
-    def __post_init__(self) -> None:
-        if not all(isinstance(value, int | bytes | str) for value in self.v):
-            raise ValueError("a field of another kind")
-
-    def rows(self) -> list[dict[Field, FieldValue]]:
-        """Each value's fields; what is left over at the end is passed over."""
-        fields = sorted(set(self.f))
-        width = len(fields)
-        return [
-            dict(zip(fields, self.v[at : at + width], strict=True))
-            for at in range(0, len(self.v) - width + 1, width)
-        ]
+    f: tuple[Field, ...]
+    v: list[FieldValue]
 
 
 def index(values: list[Value], fields: tuple[Field, ...]) -> Index:
     """The `fields` of `values`, as an answer."""
     return Index(fields, [_shown(value, field) for value in values for field in fields])
-
-
-def by_id(id: int) -> Query:
-    """The value with an id."""
-    return Query((), (Filter(Field.ID, id),))
 
 
 def _field(value: Value, field: Field) -> FieldValue:

@@ -1,6 +1,7 @@
 """Our queries to other nodes, sent again until they are answered or given up."""
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,14 +10,17 @@ import msgspec
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.nodes import Node
+from lanjami.dhtnode.nodes import NEVER, Node
 from lanjami.dhtnode.packing import pack
 from lanjami.dhtnode.routing import Dice
 
 # Three attempts, as OpenDHT's Request::MAX_ATTEMPT_COUNT; it waits 1, 2 and 4 s and some more
 # (NetworkEngine::requestStep), for networks that are slower than a LAN.
 WAITS_S = (0.5, 1.0, 1.5)
-MOST = 16 * 1024  # at a time; those beyond are sent once
+MOST_BYTES = 32 * 1024 * 1024  # of memory for all that are on their way
+MOST_TO_ONE = 1024 * 1024  # ... to one address: about a thousand, as it answers in a second
+LATER_S = 1.0  # until those beyond that hear that they were not sent
+_COST = 1024  # bytes of memory of a query beside its values, about
 
 
 class Datagram(NamedTuple):
@@ -43,7 +47,8 @@ def _nothing(*_: object) -> None:
 class Request:
     """A query on its way. `node` is None where only an address is known.
 
-    `on_late` is called when the first attempt was not answered in time, `on_lost` when none was.
+    `on_late` is called when the first attempt was not answered in time, `on_lost` when none was,
+    or where there were too many others on their way.
     """
 
     message: m.Asked
@@ -53,9 +58,14 @@ class Request:
     on_error: Callable[[m.Error, float], None] = _nothing
     on_late: Callable[[float], None] = _nothing
     on_lost: Callable[[float], None] = _nothing
-    datagrams: Sequence[bytes] = ()
+    sent_at: float = NEVER
     attempts: int = 0
     is_over: bool = False
+
+    @property
+    def cost(self) -> int:
+        values = self.message.values if isinstance(self.message, m.Put | m.Update) else ()
+        return _COST + sum(len(value.packed) for value in values)
 
 
 class Requests:
@@ -67,6 +77,8 @@ class Requests:
         self._dice = dice
         self._outgoing: list[Datagram] = []
         self._by_transaction: dict[int, Request] = {}
+        self._by_address: Counter[bytes] = Counter()
+        self._cost = 0
         self._timers: list[tuple[float, int, Request]] = []
         self._counter = 0
         self.sent = 0
@@ -83,9 +95,11 @@ class Requests:
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
-    def reply(self, message: m.Message, to: Endpoint) -> None:
-        """Send what needs no answer."""
-        self._outgoing += [Datagram(data, to) for data in pack(message)]
+    def reply(self, message: m.Message, to: Endpoint) -> int:
+        """Send what needs no answer; returns how many datagrams that takes."""
+        datagrams = [Datagram(data, to) for data in pack(message)]
+        self._outgoing += datagrams
+        return len(datagrams)
 
     def ask(self, node: Node, message: m.Asked, *, now: float) -> Request:
         """A request to a node that is sent at once."""
@@ -104,12 +118,12 @@ class Requests:
             node_id=self._own_id,
             network=self._network,
         )
-        request.datagrams = pack(request.message)
-        self.sent += 1
-        if len(self._by_transaction) >= MOST:
-            request.is_over = True
-            self._outgoing += [Datagram(data, request.to) for data in request.datagrams]
+        if not self._has_room(request):
+            self._wake(request, now + LATER_S)
             return
+        self.sent += 1
+        request.sent_at = now
+        self._count(request, 1)
         self._by_transaction[transaction] = request
         if request.node is not None:
             request.node.pending += 1
@@ -126,22 +140,26 @@ class Requests:
 
     def finish(self, request: Request) -> None:
         """It was answered, or nobody wants the answer any more."""
-        if not request.is_over:
-            request.is_over = True
+        if request.is_over:
+            return
+        request.is_over = True
+        if request.attempts:
             del self._by_transaction[request.message.transaction]
+            self._count(request, -1)
             if request.node is not None:
                 request.node.pending -= 1
 
     def on_timer(self, *, now: float) -> None:
         """Send again what was not answered in time, and give up what never is. A node that
-        lost a query is expired, with all that it was asked."""
+        answered nothing meanwhile is expired, with all that it was asked; one that did has too
+        much to do."""
         while self._timers and self._timers[0][0] <= now:
             _, _, request = heapq.heappop(self._timers)
             if request.is_over:
                 continue
-            if request.attempts >= len(WAITS_S):
+            if request.attempts in (0, len(WAITS_S)):
                 self.finish(request)
-                if request.node is not None:
+                if request.node is not None and request.node.replied_at < request.sent_at:
                     request.node.is_expired = True
                 request.on_lost(now)
                 continue
@@ -151,8 +169,25 @@ class Requests:
                 self._attempt(request, now)
 
     def _attempt(self, request: Request, now: float) -> None:
-        due = now + WAITS_S[request.attempts] * (1 + self._dice.random() / 8)
+        self._wake(request, now + WAITS_S[request.attempts] * (1 + self._dice.random() / 8))
         request.attempts += 1
+        self.reply(request.message, request.to)
+
+    def _wake(self, request: Request, when: float) -> None:
         self._counter += 1
-        heapq.heappush(self._timers, (due, self._counter, request))
-        self._outgoing += [Datagram(data, request.to) for data in request.datagrams]
+        heapq.heappush(self._timers, (when, self._counter, request))
+
+    def _has_room(self, request: Request) -> bool:
+        """Whether a request has room. One that is larger than all that may go to one address
+        goes alone."""
+        there = self._by_address[request.to.ip]
+        return self._cost + request.cost <= MOST_BYTES and (
+            there + request.cost <= MOST_TO_ONE or not there
+        )
+
+    def _count(self, request: Request, sign: int) -> None:
+        cost = sign * request.cost
+        self._cost += cost
+        self._by_address[request.to.ip] += cost
+        if not self._by_address[request.to.ip]:
+            del self._by_address[request.to.ip]

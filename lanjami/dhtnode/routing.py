@@ -62,6 +62,9 @@ class RoutingTable:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def __contains__(self, node: Node) -> bool:
+        return self._by_number.get(node.number) is node
+
     @property
     def buckets(self) -> list[Bucket]:
         return self._buckets

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.nodes import NEVER, SILENT_S, Node
 from lanjami.dhtnode.requests import Answer, Request, Requests
-from lanjami.dhtnode.routing import spread
+from lanjami.dhtnode.routing import Dice, spread
 from lanjami.dhtnode.value import Value
 
 CLOSEST = 8  # TARGET_NODES
@@ -27,6 +28,7 @@ AT_ONCE = 4  # MAX_REQUESTED_SEARCH_NODES
 LISTENED = 4  # LISTEN_NODES
 LISTEN_S = 30.0  # LISTEN_EXPIRE_TIME: a listen is said again before
 MARGIN_S = 10.0  # REANNOUNCE_MARGIN
+REFUSED_S = 60.0  # until a node that refused something for reasons of its own is asked again
 REFILL_S = 5.0  # between two looks for nodes elsewhere, where we know too few
 STEP_S = 1.0
 FOREVER = float("inf")
@@ -37,21 +39,25 @@ class Member:
     """A node of a search: its token, when it answered, and what it has of us."""
 
     node: Node
+    distance: int  # from the key
     token: bytes = b""
     synced_at: float = NEVER
     got_at: float = NEVER  # when it was asked for what it then answered with its values
     request: Request | None = None
     is_late: bool = False
     kept: dict[int, float] = field(default_factory=dict)  # value ids, until they are put again
+    refused: dict[int, float] = field(default_factory=dict)
     putting: dict[int, Request] = field(default_factory=dict)
+    socket: int = 0  # the number by which we listen there, where we do
     listening_until: float = NEVER
     listening: Request | None = None
 
     def is_synced(self, now: float) -> bool:
         return bool(self.token) and now < self.synced_at + SILENT_S
 
-    def lose_token(self) -> None:
-        self.token, self.synced_at, self.listening_until = b"", NEVER, NEVER
+    def put_at(self, value_id: int) -> float:
+        """When a value is to be put there."""
+        return max(self.kept.get(value_id, NEVER), self.refused.get(value_id, NEVER))
 
 
 @dataclass(slots=True, eq=False)
@@ -66,38 +72,64 @@ class Got:
 
 @dataclass(slots=True, eq=False)
 class Announced:
-    """A value to be put at the closest nodes, once or `permanent`ly; `on_done` are those who wait
-    until it is there."""
+    """A value to be put at the closest nodes, once or `permanent`ly, for the address `source`;
+    `on_done` are those who wait until it is there."""
 
     value: Value
-    permanent: bool
-    created: int | None
-    on_done: list[Callable[[bool], None]]
+    permanent: bool = False
+    source: bytes = b""
+    created: int | None = None
+    on_done: list[Callable[[bool], None]] = field(default_factory=list)
+
+
+class Sockets:
+    """The numbers by which we listen, each at one node for one key."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+        self._open: dict[int, tuple[bytes, Member]] = {}
+
+    def open(self, key: bytes, member: Member) -> int:
+        """A new number (32 bits)."""
+        number = self._dice.getrandbits(32)
+        while number in self._open or number == 0:
+            number = self._dice.getrandbits(32)
+        self._open[number] = key, member
+        return number
+
+    def close(self, number: int) -> None:
+        self._open.pop(number, None)
+
+    def key(self, number: int, *, teller: bytes) -> bytes | None:
+        """The key that the node `teller` tells of with a number."""
+        key, member = self._open.get(number, (None, None))
+        return key if member is not None and member.node.node_id == teller else None
 
 
 class Search:
     """The search for a key in one family.
 
-    `socket` is the number by which we listen, `known` the nodes to begin with; `stepped` is
-    called when `wake_at` may have changed.
+    `sockets` has the numbers by which we listen, `known` tells the nodes to begin with; `stepped`
+    is called when `wake_at` may have changed.
     """
 
     def __init__(
         self,
         key: bytes,
         *,
-        socket: int,
+        sockets: Sockets,
         requests: Requests,
         known: Callable[[bytes, float], Sequence[Node]],
         stepped: Callable[["Search"], None],
     ) -> None:
         self.key = key
-        self.socket = socket
+        self._sockets = sockets
         self._number = int.from_bytes(key)
         self._requests = requests
         self._known = known
         self._stepped = stepped
-        self._members: list[Member] = []
+        self._members: list[Member] = []  # the closest first
+        self._reach: float = FOREVER  # the distance of the farthest that we put at
         self._refilled_at = NEVER
         self.gets: list[Got] = []
         self.puts: dict[int, Announced] = {}
@@ -108,10 +140,6 @@ class Search:
     @property
     def is_idle(self) -> bool:
         return not (self.gets or self.puts or self.is_listening)
-
-    def has(self, node_id: bytes) -> bool:
-        """Whether a node is among those that are asked."""
-        return any(member.node.node_id == node_id for member in self._members)
 
     def get(self, wanted: Got) -> None:
         """Get the values, or the nodes; here and below, `step` is to be called then."""
@@ -129,6 +157,7 @@ class Search:
             self._done(former, ok=False)
         for member in self._members:
             member.kept.pop(announced.value.id, None)
+            member.refused.pop(announced.value.id, None)
             if (request := member.putting.pop(announced.value.id, None)) is not None:
                 self._requests.finish(request)
         self.puts[announced.value.id] = announced
@@ -137,6 +166,12 @@ class Search:
         """Listen from now on."""
         self._begin()
         self.is_listening = True
+
+    def listen_no_more(self) -> None:
+        """Hear nothing from now on; the nodes forget us when we do not ask again."""
+        self.is_listening = False
+        for member in self._members:
+            self._hang_up(member)
 
     def forget(self, value_id: int) -> None:
         """Put a value no more; it goes when its time is over."""
@@ -150,20 +185,27 @@ class Search:
             if not announced.on_done:
                 self.forget(value_id)
 
+    def matters(self, node: Node) -> bool:
+        """Whether a node would be put at."""
+        return node.number ^ self._number < self._reach
+
     def offer(self, node: Node) -> bool:
-        """Take in a node, where it is close enough to matter."""
+        """Take in a node, where there are not too many that are closer."""
         if node.is_expired:
             return False
-        self._members = [one for one in self._members if not _moved(one.node, node)]
-        if any(one.node is node for one in self._members):
-            return False
         distance = node.number ^ self._number
-        keys = [one.node.number ^ self._number for one in self._members]
-        member = Member(node)
-        self._members.insert(bisect_left(keys, distance), member)
+        at = bisect_left(self._members, distance, key=attrgetter("distance"))
+        if self._members[at : at + 1] and self._members[at].distance == distance:
+            if self._members[at].node is node:
+                return False
+            self._drop(lambda one: one.distance == distance)  # it moved
+        member = Member(node, distance)
+        self._members.insert(at, member)
         if len(self._members) > 2 * KNOWN:
-            self._members.remove(self._superfluous())
-        return member in self._members
+            superfluous = self._superfluous()
+            self._drop(lambda one: one is superfluous)
+            return superfluous is not member
+        return True
 
     def _begin(self) -> None:
         """While it was idle, nodes came that it was not told of."""
@@ -172,7 +214,7 @@ class Search:
 
     def step(self, now: float) -> None:
         """Ask, put and listen, as far as there is something to do now."""
-        self._drop_expired()
+        self._drop(lambda one: one.node.is_expired)
         if self.is_idle:
             self.wake_at = FOREVER
         else:
@@ -188,6 +230,7 @@ class Search:
         self._ask(now)
         punctual = [member for member in self._members if not member.is_late]
         front = spread(punctual, CLOSEST, _address)
+        self._reach = front[-1].distance if len(front) == CLOSEST else FOREVER
         in_flight = any(member.request is not None for member in self._members)
         self._finish_gets(front, in_flight=in_flight)
         if front and all(member.is_synced(now) for member in front):
@@ -208,11 +251,13 @@ class Search:
         most = max(by_address.values())
         return next(one for one in reversed(self._members) if by_address[_address(one)] == most)
 
-    # --- finding the nodes -----------------------------------------------------------------------
+    def _drop(self, is_over: Callable[[Member], bool]) -> None:
+        gone = [member for member in self._members if is_over(member)]
+        for member in gone:
+            self._members.remove(member)
+            self._hang_up(member)
 
-    def _drop_expired(self) -> None:
-        if any(member.node.is_expired for member in self._members):
-            self._members = [one for one in self._members if not one.node.is_expired]
+    # --- finding the nodes -----------------------------------------------------------------------
 
     def _ask(self, now: float) -> None:
         wanted_since = max((got.started_at for got in self.gets), default=NEVER)
@@ -232,7 +277,7 @@ class Search:
             request.on_reply = partial(self._on_reply, member, now)
             request.on_error = partial(self._on_error, member)
             request.on_late = partial(self._on_late, member)
-            request.on_lost = self._on_lost
+            request.on_lost = partial(self._on_lost, member)
             member.request = request
             self._requests.send(request, now=now)
             free -= 1
@@ -242,7 +287,7 @@ class Search:
         member.request = None
         member.is_late = False
         if not reply.token:  # it cannot be put at; OpenDHT blacklists it
-            self._members = [one for one in self._members if one is not member]
+            self._drop(lambda one: one is member)
         else:
             member.token, member.synced_at, member.got_at = reply.token, now, asked_at
         if reply.values:
@@ -255,14 +300,21 @@ class Search:
 
     def _on_error(self, member: Member, error: m.Error, now: float) -> None:
         member.request = None
-        self._members = [one for one in self._members if one is not member]
+        self._drop(lambda one: one is member)
         self.step(now)
 
     def _on_late(self, member: Member, now: float) -> None:
         member.is_late = True
         self.step(now)
 
-    def _on_lost(self, now: float) -> None:
+    def _on_lost(self, member: Member, now: float) -> None:
+        """The node expired, or had too much to do, as we may have: then it is asked again."""
+        member.is_late = False
+        if member.request is not None and member.request.is_over:
+            member.request = None
+        if member.listening is not None and member.listening.is_over:
+            member.listening = None
+        member.putting = {id: one for id, one in member.putting.items() if not one.is_over}
         self.step(now)
 
     def _finish_gets(self, front: Sequence[Member], *, in_flight: bool) -> None:
@@ -283,10 +335,10 @@ class Search:
         for announced in list(self.puts.values()):
             id = announced.value.id
             for member in front:
-                if id not in member.putting and now >= member.kept.get(id, NEVER):
+                if id not in member.putting and now >= member.put_at(id):
                     self._put(member, announced, now)
-            if all(now < member.kept.get(id, NEVER) for member in front):
-                self._done(announced, ok=True)
+            if all(now < member.put_at(id) for member in front):
+                self._done(announced, ok=any(id in member.kept for member in front))
 
     def _done(self, announced: Announced, *, ok: bool) -> None:
         if not announced.permanent:
@@ -309,7 +361,7 @@ class Search:
         request.on_reply = partial(self._on_kept, member, value)
         request.on_error = partial(self._on_refused, member, value.id)
         request.on_late = partial(self._on_late, member)
-        request.on_lost = self._on_lost
+        request.on_lost = partial(self._on_lost, member)
         member.putting[value.id] = request
         self._requests.send(request, now=now)
 
@@ -325,22 +377,28 @@ class Search:
         member.putting.pop(value_id, None)
         member.kept.pop(value_id, None)
         if error.code == m.UNAUTHORIZED:
-            member.lose_token()
+            self._lose_token(member)
         elif error.code != m.NOT_FOUND:
-            self.forget(value_id)
+            member.refused[value_id] = now + REFUSED_S
         self.step(now)
+
+    def _lose_token(self, member: Member) -> None:
+        member.token, member.synced_at = b"", NEVER
+        self._hang_up(member)
 
     # --- listening -------------------------------------------------------------------------------
 
     def _listen(self, member: Member, now: float) -> None:
         if member.listening is not None or now < member.listening_until:
             return
-        message = m.Listen(key=self.key, token=member.token, socket=self.socket)
+        if not member.socket:
+            member.socket = self._sockets.open(self.key, member)
+        message = m.Listen(key=self.key, token=member.token, socket=member.socket)
         request = Request(message, member.node.endpoint, member.node)
         request.on_reply = partial(self._on_listening, member)
         request.on_error = partial(self._on_listen_refused, member)
         request.on_late = partial(self._on_late, member)
-        request.on_lost = self._on_lost
+        request.on_lost = partial(self._on_lost, member)
         member.listening = request
         self._requests.send(request, now=now)
 
@@ -356,8 +414,20 @@ class Search:
 
     def _on_listen_refused(self, member: Member, error: m.Error, now: float) -> None:
         member.listening = None
-        member.lose_token()
+        if error.code == m.UNAUTHORIZED:
+            self._lose_token(member)
+        else:
+            member.listening_until = now + REFUSED_S
         self.step(now)
+
+    def _hang_up(self, member: Member) -> None:
+        """Whoever listens again begins with another number: a node tells what it has only to a
+        new listener, and what it told in between we did not hear."""
+        self._sockets.close(member.socket)
+        member.socket, member.listening_until = 0, NEVER
+        if member.listening is not None:
+            self._requests.finish(member.listening)
+            member.listening = None
 
     def _times(self, front: Sequence[Member]) -> Iterator[float]:
         """When something is to be done again."""
@@ -365,14 +435,10 @@ class Search:
             if member.token:
                 yield member.synced_at + SILENT_S
             for id in self.puts:
-                if id in member.kept and id not in member.putting:
-                    yield member.kept[id]
+                if id not in member.putting:
+                    yield member.put_at(id)
             if self.is_listening and index < LISTENED and member.listening is None:
                 yield member.listening_until
-
-
-def _moved(known: Node, node: Node) -> bool:
-    return known.number == node.number and known is not node
 
 
 def _address(member: Member) -> bytes:

@@ -21,6 +21,7 @@ MOST_BYTES = 16 * 1024 * 1024
 
 _VERSION = 1
 _Id = Annotated[bytes, Meta(min_length=ID_LENGTH, max_length=ID_LENGTH)]
+_Time = Annotated[float, Meta(ge=-1e12, le=1e12)]  # what is no number would never expire
 _Ip = Annotated[bytes, Meta(min_length=4, max_length=16)]
 
 
@@ -34,8 +35,8 @@ class _Node(msgspec.Struct, frozen=True, array_like=True):
 class _Value(msgspec.Struct, frozen=True, array_like=True):
     key: _Id
     packed: bytes
-    created: float
-    expires: float
+    created: _Time
+    expires: _Time
     source: Annotated[bytes, Meta(max_length=16)]
 
 
@@ -77,7 +78,7 @@ def unpack(data: bytes) -> tuple[list[Record], list[Kept]]:
     """The nodes and values in a file; raises WireError where it is damaged or another's."""
     try:
         state = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except values.MALFORMED as error:
         raise WireError(f"not the state of a DHT node: {error}") from error
     if state.v != _VERSION:
         raise WireError(f"the state of another version, {state.v}")

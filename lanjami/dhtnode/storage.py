@@ -1,14 +1,16 @@
 """The values a node keeps for others, each until its time is over.
 
 Bounded: what a value costs in memory is counted, and where all of them cost too much, the source
-with the most loses those that would go first (OpenDHT src/dht.cpp, Dht::expireStore; there only
-the values' own bytes count). 64 MiB (STORAGE_LIMIT_DEFAULT) are 64 MiB here.
+with the most loses those that would go first, and what is kept up last (OpenDHT src/dht.cpp,
+Dht::expireStore; there only the values' own bytes count). 64 MiB (STORAGE_LIMIT_DEFAULT) are
+64 MiB here.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
@@ -16,7 +18,7 @@ from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.value import Value
 
 TOTAL_BYTES = 64 * 1024 * 1024
-_SPARE_BYTES = 1024 * 1024  # that are made room for at once
+_SPARE = 8  # an eighth of all is made room for at once, as looking for what goes takes long
 VALUES_PER_KEY = 64 * 1024  # Storage::MAX_VALUES
 _VALUE_COST = 1024  # bytes of memory beside the value's own, about
 
@@ -32,12 +34,15 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Stored:
-    """A value, when it was made and goes, and the address that put it (empty: we did)."""
+    """A value, when it was made and goes, and the address that put it (empty: we did). `moment`
+    counts what came and changed; `is_kept`: we put it again and again, whoever wants that."""
 
     value: Value
     created_at: float
     expires_at: float
     source: bytes
+    is_kept: bool = False
+    moment: int = 0
 
     @property
     def cost(self) -> int:
@@ -63,6 +68,7 @@ class Storage:
         self._expiry: list[tuple[float, Place]] = []  # a heap; what has changed since is stale
         self._cost = 0
         self._count = 0
+        self._moment = 0
 
     def __len__(self) -> int:
         return self._count
@@ -72,23 +78,32 @@ class Storage:
         """The memory that the values take, in bytes, about."""
         return self._cost
 
-    @property
-    def wake_at(self) -> float:
-        """When the next value goes, or earlier."""
-        return self._expiry[0][0] if self._expiry else float("inf")
-
     def __iter__(self) -> Iterator[tuple[bytes, Stored]]:
         for key, there in self._by_key.items():
             for stored in there.values():
                 yield key, stored
+
+    def places(self) -> list[Place]:
+        """Where values are."""
+        return [(key, id) for key, there in self._by_key.items() for id in there]
 
     def at(self, key: bytes, query: Query = EVERYTHING) -> list[Value]:
         """The values at a key that a query takes."""
         there = self._by_key.get(key, {}).values()
         return [stored.value for stored in there if query.takes(stored.value)]
 
+    def since(self, key: bytes, moment: int) -> Sequence[Stored]:
+        """What came to a key or changed there after a moment, in that order."""
+        there = self._by_key.get(key, {}).values()
+        return list(takewhile(lambda stored: stored.moment > moment, reversed(there)))[::-1]
+
     def find(self, key: bytes, id: int) -> Stored | None:
         return self._by_key.get(key, {}).get(id)
+
+    def left_s(self, key: bytes, id: int, *, now: float) -> float:
+        """For how long a value still lives; 0 where there is none."""
+        stored = self.find(key, id)
+        return 0.0 if stored is None else stored.expires_at - now
 
     def put(
         self,
@@ -99,6 +114,7 @@ class Storage:
         created_at: float,
         now: float,
         expires_at: float = float("inf"),
+        is_kept: bool = False,
     ) -> Outcome:
         """Store a value for the life of its type, at most until `expires_at`. It has been
         admitted; it replaces another one only as `policy` allows."""
@@ -110,15 +126,16 @@ class Storage:
         if old is None:
             if len(self._by_key.get(key, ())) >= VALUES_PER_KEY:
                 return Outcome.REFUSED
-            self._add(key, Stored(value, created_at, expires_at, source))
+            self._add(key, Stored(value, created_at, expires_at, source, is_kept))
             return Outcome.NEW
         if values.same(old.value, value):
+            old.is_kept |= is_kept
             self.refresh(key, value.id, now=created_at)
             return Outcome.REFRESHED
         if not policy.may_replace(old.value, value):
             return Outcome.REFUSED
         self._remove(key, value.id)
-        self._add(key, Stored(value, created_at, expires_at, source))
+        self._add(key, Stored(value, created_at, expires_at, source, is_kept))
         return Outcome.CHANGED
 
     def refresh(self, key: bytes, id: int, *, now: float) -> bool:
@@ -131,6 +148,11 @@ class Storage:
         self._note(key, stored)
         return True
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `expire` has to make room."""
+        return self._cost > self._total_bytes
+
     def expire(self, *, now: float) -> list[tuple[bytes, Value]]:
         """Forget what is over and what there is no room for; returns it."""
         gone = []
@@ -139,22 +161,28 @@ class Storage:
             stored = self.find(key, id)
             if stored is not None and stored.expires_at <= now:
                 gone.append((key, self._remove(key, id).value))
-        if self._cost > self._total_bytes:
+        if self.is_full:
             gone += self._make_room()
         return gone
 
     def _make_room(self) -> Iterator[tuple[bytes, Value]]:
-        wanted = self._total_bytes - min(_SPARE_BYTES, self._total_bytes // 8)
+        wanted = self._total_bytes - self._total_bytes // _SPARE
         while self._cost > wanted:
             largest = max(self._accounts.values(), key=lambda account: account.cost)
             second = max((a.cost for a in self._accounts.values() if a is not largest), default=0)
-            soonest = sorted(largest.places, key=lambda p: self._by_key[p[0]][p[1]].expires_at)
-            for key, id in soonest:
+            for key, id in sorted(largest.places, key=self._urgency):
                 yield key, self._remove(key, id).value
                 if self._cost <= wanted or largest.cost < second:
                     break
 
+    def _urgency(self, place: Place) -> tuple[bool, float]:
+        """What goes first: what goes soonest, and what is kept after all else."""
+        stored = self._by_key[place[0]][place[1]]
+        return stored.is_kept, stored.expires_at
+
     def _add(self, key: bytes, stored: Stored) -> None:
+        self._moment += 1
+        stored.moment = self._moment
         self._by_key.setdefault(key, {})[stored.value.id] = stored
         account = self._accounts.setdefault(stored.source, _Account())
         account.cost += stored.cost

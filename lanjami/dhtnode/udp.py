@@ -14,7 +14,7 @@ from lanjami.runtime import log, net
 
 _log = log.get(__name__)
 
-BATCH = 64  # datagrams taken from a socket before others have their turn
+TURN_S = 0.01  # for so long datagrams are taken from a socket before others have their turn
 MOST_REMEMBERED = 16 * 1024  # addresses whose text and locality are remembered
 
 _Name = tuple[str, int] | tuple[str, int, int, int]
@@ -68,7 +68,7 @@ class Sockets:
         self._endpoints: dict[_Name, Endpoint] = {}
         self._names: dict[Endpoint, _Name] = {}
         self._nudged = asyncio.Event()
-        self._fault: BaseException | None = None
+        self._has_failed = False
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
@@ -105,28 +105,30 @@ class Sockets:
         except TimeoutError:
             pass
         self._nudged.clear()
-        if self._fault is not None:
-            raise self._fault
 
     def _on_readable(self, sock: socket.socket, version: int) -> None:
-        core = self._core
-        wake_at = core.wake_at
+        wake_at = self._core.wake_at
+        until = self._loop.time() + TURN_S
+        while (now := self._loop.time()) < until:
+            try:
+                data, name = sock.recvfrom(net.LARGEST_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                continue  # of an earlier datagram, such as a host that went away
+            self._take(data, self._endpoint(name), now)
+        self._answered()
+        if self._core.wake_at < wake_at:
+            self._nudged.set()
+
+    def _take(self, data: bytes, source: Endpoint, now: float) -> None:
         try:
-            for _ in range(BATCH):
-                try:
-                    data, name = sock.recvfrom(net.LARGEST_DATAGRAM)
-                except (BlockingIOError, InterruptedError):
-                    break
-                except OSError:
-                    continue  # of an earlier datagram, such as a host that went away
-                source = self._endpoint(name)
-                self.send(core.on_datagram(data, source, now=self._loop.time()))
-            self._answered()
-        except Exception as error:  # noqa: BLE001 - handed to `run`, which fails with it
-            self._fault = error
-            self._nudged.set()
-        if core.wake_at < wake_at:
-            self._nudged.set()
+            self.send(self._core.on_datagram(data, source, now=now))
+        except Exception:  # noqa: BLE001 - what one sends must not cost the others the node
+            self._core.dropped["our fault"] += 1
+            if not self._has_failed:
+                self._has_failed = True
+                _log.exception("a datagram that we fail at", source=source.address)
 
     def _endpoint(self, name: _Name) -> Endpoint:
         known = self._endpoints.get(name)

@@ -26,6 +26,9 @@ from lanjami.errors import WireError
 LARGEST = 64 * 1024  # bytes that a value may hold: MAX_VALUE_SIZE, include/opendht/value.h
 LARGEST_PACKED = LARGEST + 32  # what a node takes of a packed one, src/parsed_message.h
 LARGEST_KEY = 8192  # bits; Jami's are 4096, and checking a larger one costs the more
+LARGEST_EXPONENT = (
+    32  # bits; Jami's is 65537, and one as long as the key costs a hundred times that
+)
 
 _U16 = Annotated[int, Meta(ge=0, lt=1 << 16)]
 _U32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
@@ -79,7 +82,8 @@ class Value:
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
 _encoder = msgspec.msgpack.Encoder()
-_MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+# ValueError: text that is not UTF-8, and times that Python has no type for
+MALFORMED = (msgspec.DecodeError, ValueError, RecursionError)
 
 
 def parse(packed: bytes) -> Value:
@@ -189,6 +193,8 @@ def is_genuine(value: Value) -> bool:
         return False
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size > LARGEST_KEY:
         return False
+    if key.public_numbers().e.bit_length() > LARGEST_EXPONENT:
+        return False
     try:
         key.verify(inside.sig, to_sign(inside.body), padding.PKCS1v15(), SHA512())
     except InvalidSignature:
@@ -207,5 +213,5 @@ def _unpack(packed: bytes) -> _Packed:
         raise WireError("a value that is too large")
     try:
         return _decoder.decode(packed)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise WireError(f"not a value: {error}") from error

@@ -78,7 +78,6 @@ class Put:
 
 _json = msgspec.json.Decoder(_Json)
 _push = msgspec.json.Decoder(PushAddress)
-_MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def write(value: Value, *, expired: bool = False) -> bytes:
@@ -113,7 +112,7 @@ def read(text: bytes) -> Put:
         raise RequestError(413, "a value that is too large")
     try:
         asked = _json.decode(text)
-    except _MALFORMED as error:
+    except values.MALFORMED as error:
         raise RequestError(400, f"not a value: {error}") from error
     id = _id(asked.id)
     try:
@@ -137,7 +136,7 @@ def read_push_address(text: bytes) -> PushAddress:
         raise RequestError(413, "an address for pushing that is too large")
     try:
         push = _push.decode(text)
-    except _MALFORMED as error:
+    except values.MALFORMED as error:
         raise RequestError(400, f"Incorrect JSON: {error}") from error
     if not push.key:
         raise RequestError(400, "No token")

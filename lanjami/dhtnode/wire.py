@@ -7,13 +7,14 @@
 
 with "t" the transaction, "v" the program, "n" the network where it is not 0, and "s" true from
 a client. In "a" and "r": id, h (key), target, q (query), token, vid (value id), n4, n6 (node
-records), c (Unix time of creation), sa (the other side's address), values, exp, re, fileds, w
-(wanted families), sid (a listener's number), ve (1: a listener that is told by "update", as all
-are since 2020). OpenDHT src/parsed_message.h, src/network_engine.cpp. `packing` is the other way.
+records), c (Unix time of creation), sa (the other side's address), values, exp, re, w (wanted
+families), sid (a listener's number), ve (1: a listener that is told by "update", as all are since
+2020); and fileds, which answers only what we never ask. OpenDHT src/parsed_message.h,
+src/network_engine.cpp. `packing` is the other way.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Raw
@@ -21,7 +22,7 @@ from msgspec import Meta, Raw
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import ID_LENGTH, unpack_records
-from lanjami.dhtnode.query import EVERYTHING, Index, Query
+from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.value import Value
 from lanjami.errors import WireError
 
@@ -54,7 +55,6 @@ class _Arguments(msgspec.Struct, frozen=True):
     values: Annotated[list[Raw], Meta(max_length=MOST_VALUES)] = []
     exp: _Ids = ()
     re: _Ids = ()
-    fileds: Index | None = None
     w: Annotated[tuple[int, ...], Meta(max_length=8)] | None = None
     sid: _Transaction = 0
 
@@ -71,7 +71,7 @@ class _Datagram(msgspec.Struct, frozen=True):
     a: _Arguments | None = None
     r: _Arguments | None = None
     u: _Arguments | None = None
-    e: Annotated[tuple[Any, ...], Meta(min_length=1, max_length=8)] = ()
+    e: Annotated[tuple[int | str, ...], Meta(min_length=1, max_length=8)] = ()
     p: Annotated[dict[_U16, _Part], Meta(max_length=64)] = {}
     n: _U32 = 0
     s: bool = False
@@ -80,14 +80,13 @@ class _Datagram(msgspec.Struct, frozen=True):
 _decoder = msgspec.msgpack.Decoder(_Datagram)
 _size_decoder = msgspec.msgpack.Decoder(_U64)
 _encoder = msgspec.msgpack.Encoder()
-_MALFORMED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def parse(datagram: bytes) -> m.Message:
     """What a datagram says. Raises WireError for all that is none of the messages above."""
     try:
         packed = _decoder.decode(datagram)
-    except _MALFORMED as error:
+    except values.MALFORMED as error:
         raise WireError(f"not a message: {error}") from error
     match packed.y:
         case "q" if packed.a is not None and packed.q in _QUERIES:
@@ -219,7 +218,6 @@ def _reply(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Mes
         token=said.token,
         values=inline,
         missing=missing,
-        index=said.fileds,
         value_id=said.vid,
         seen_as=said.sa,
         refreshed=said.re,
@@ -256,7 +254,7 @@ def _values(said: _Arguments) -> tuple[tuple[Value, ...], dict[int, int]]:
                     missing[index] = size
             else:
                 inline.append(values.parse(packed))
-        except (WireError, msgspec.DecodeError):
+        except (WireError, *values.MALFORMED):
             continue
     return tuple(inline), missing
 

@@ -1,6 +1,7 @@
 """Our DHT node with real ones on loopback: OpenDHT 4.4.2 and, where it is installed, 2.4.12."""
 
 import asyncio
+import random
 import shutil
 import socket
 import stat
@@ -10,10 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.dhtnode import beat, packing, python_node, wire
+from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event
 from lanjami.dhtnode.python_node import PythonNode
+from lanjami.dhtnode.requests import Datagram
+from lanjami.dhtnode.udp import Sockets
+from lanjami.errors import HostError
 from tests.support.dht_peers import debian, expected, wheel
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
@@ -105,10 +112,71 @@ async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
 
 
+async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unheard(*_: object) -> None:
+        raise TimeoutError
+
+    reasons: list[str] = []
+
+    def ready(detail: str, *, reason: str = "") -> None:
+        reasons.append(reason)
+        monkeypatch.setattr(beat, "beat", unheard)
+        if reason:
+            monkeypatch.setattr(beat, "OVERLOADED_S", 0.0)
+
+    monkeypatch.setattr(python_node, "BEAT_EVERY_S", 0.01)
+    node = _node(tmp_path)
+    async with asyncio.timeout(10):
+        with pytest.raises(HostError, match="does not work"):
+            await node.run(ready)
+    assert reasons[0] == ""
+    assert "overloaded" in reasons[1]
+    assert node.beacon() is None
+
+
 async def test_a_damaged_state_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "python-node-state").write_bytes(b"half of it")
     async with _serving(tmp_path) as (node, _):
         assert node.beacon() is not None
+
+
+class _Faulty(DhtCore):
+    """Has a fault that only some datagrams show."""
+
+    def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> list[Datagram]:
+        if data == b"what nobody thought of":
+            raise ZeroDivisionError
+        return super().on_datagram(data, source, now=now)
+
+
+async def test_a_datagram_that_it_fails_at_costs_nobody_else_anything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop, port = asyncio.get_running_loop(), _port()
+    core = _Faulty(
+        sha1("box"),
+        is_local=lambda endpoint: True,
+        dice=random.Random(1),
+        now=loop.time(),
+        unix_time=0.0,
+        versions=(4,),
+    )
+    with (
+        Sockets(core, loop=loop, port=port, routed=False, answered=lambda: None),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.connect(("127.0.0.1", port))
+        sock.setblocking(False)
+        ping = packing.pack(m.Ping(transaction=1, node_id=sha1("asker")))[0]
+        for datagram in (b"what nobody thought of", b"what nobody thought of", ping):
+            await loop.sock_sendall(sock, datagram)
+        async with asyncio.timeout(10):
+            pong = wire.parse(await loop.sock_recv(sock, 1500))
+    assert isinstance(pong, m.Reply)
+    assert core.dropped["our fault"] == 2
+    assert caplog.text.count("a datagram that we fail at") == 1, "it is told once"
 
 
 @addresses

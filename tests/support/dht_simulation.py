@@ -53,6 +53,7 @@ class Simulation:
         self.now = 0.0
         self.machines: dict[Endpoint, Machine] = {}
         self.delivered: Counter[Endpoint] = Counter()
+        self.cut_off: set[Endpoint] = set()  # what they send and are sent is lost
         self._loss = loss
         self._disorder = disorder
         self._queue: list[tuple[float, int, Endpoint, Datagram | None]] = []
@@ -90,7 +91,7 @@ class Simulation:
 
     def send(self, machine: Machine, datagrams: Iterable[Datagram]) -> None:
         for datagram in datagrams:
-            if self.dice.random() < self._loss:
+            if self.dice.random() < self._loss or self.cut_off & {machine.endpoint, datagram.to}:
                 continue
             self._post(machine.endpoint, datagram)
             if self._disorder and self.dice.random() < 0.05:

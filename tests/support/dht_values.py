@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.query import Field, Filter, Query
 from lanjami.dhtnode.value import Body, Value
 
 
@@ -44,6 +45,11 @@ def signed(
 
 def encrypted(id: int = 1, data: bytes = b"secret") -> Value:
     return values.parse(msgspec.msgpack.encode({"id": id, "dat": data}))
+
+
+def by_id(id: int) -> Query:
+    """Asks for the value with an id."""
+    return Query((), (Filter(Field.ID, id),))
 
 
 def sha1(text: str) -> bytes:

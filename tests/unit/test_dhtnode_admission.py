@@ -51,6 +51,34 @@ def test_where_many_use_up_the_total_those_who_ask_little_are_served() -> None:
     assert set(modest) == {None}
 
 
+def test_what_a_query_turns_out_to_cost_is_taken_from_its_source() -> None:
+    limits = Admission(now=0.0)
+    assert _query(limits, at(1).ip, 0.0) is None
+    limits.charge(at(1).ip, 100_000.0)
+    assert _query(limits, at(1).ip, 0.9) == "source limit"
+    assert _query(limits, at(1).ip, 1.1) is None, "debts are of a second at most"
+    served = [_query(limits, at(2).ip, 0.0) for _ in range(1000)]
+    assert set(served) == {None}, "the others are served"
+
+
+def test_what_all_sources_cost_is_bounded() -> None:
+    limits = Admission(now=0.0)
+    served = 0
+    for number in range(1, 30_000):
+        ip = at(number % 100 + 1).ip
+        if _query(limits, ip, number / 10_000) is None:
+            limits.charge(ip, 9.0)
+            served += 1
+    seconds = 3 + 2  # a second's quota at once, and debts of a second
+    assert served < seconds * (admission.TOTAL_PER_S / 10 + admission.RESERVE_PER_S)
+
+
+def test_a_source_that_is_forgotten_has_no_debts() -> None:
+    debtor = Quota(10.0, 0.0)
+    debtor.charge(1000.0)
+    assert sum(debtor.take(admission.FORGET_S) for _ in range(20)) == 10
+
+
 def test_the_memory_for_sources_is_bounded() -> None:
     limits = Admission(now=0.0)
     for number in range(2 * admission.MOST_SOURCES):

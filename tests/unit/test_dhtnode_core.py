@@ -4,20 +4,23 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.dhtnode import admission, packing, requests, upkeep, wire
+from lanjami.dhtnode import admission, packing, upkeep, wire
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import state as states
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.answers import REPLY_BYTES
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint, Record
-from lanjami.dhtnode.nodes import SILENT_S
+from lanjami.dhtnode.nodes import SILENT_S, Node
 from lanjami.dhtnode.query import Field, Filter, Query
-from lanjami.dhtnode.requests import WAITS_S, Datagram
-from lanjami.dhtnode.storage import Stored
+from lanjami.dhtnode.requests import MOST_BYTES, WAITS_S, Datagram, Request, Requests
+from lanjami.dhtnode.storage import Storage, Stored
 from lanjami.dhtnode.tokens import LONGEST_S
 from lanjami.errors import WireError
 from tests.support import recorded
@@ -25,6 +28,7 @@ from tests.support.dht_values import at, sha1, signed
 
 OWN = sha1("box")
 KEY = sha1("key")
+IDS = range(1, 151)
 UNIX_TIME = 1_700_000_000.0
 ASKER = at(1)
 ASKER_V6 = Endpoint(b"\xfd" + bytes(14) + b"\2", 4222)
@@ -151,9 +155,11 @@ def test_what_is_put_is_got() -> None:
     (reply,) = _ask(core, m.Get(**_named("reader"), key=KEY, query=one), at(2))
     assert reply.values == (small,)
     fields = Query((Field.SEQ, Field.ID), ())
-    (reply,) = _ask(core, m.Get(**_named("reader"), key=KEY, query=fields), at(2))
-    assert [row[Field.ID] for row in reply.index.rows()] == [1, 2]
-    assert not reply.values
+    selecting = packing.pack(m.Get(**_named("reader"), key=KEY, query=fields))[0]
+    packed, *_ = core.on_datagram(selecting, at(2), now=1.0)
+    reply = msgpack.unpackb(packed.data)["r"]
+    assert reply["fileds"] == {"f": [1, 4], "v": [1, 0, 2, 0]}
+    assert "values" not in reply
 
 
 def test_an_old_value_lives_for_what_is_left_of_its_life() -> None:
@@ -255,6 +261,12 @@ def _updates(datagrams: list[Datagram]) -> list[m.Update]:
     return [said for said in _said(datagrams, at(5)) if isinstance(said, m.Update)]
 
 
+def _confirm(core: DhtCore, update: m.Update, *, now: float = 1.0) -> list[m.Update]:
+    """What a listener is told when it has confirmed an update."""
+    confirm = m.Reply(transaction=update.transaction, node_id=sha1("listener"))
+    return _updates(core.on_datagram(packing.pack(confirm)[0], at(5), now=now))
+
+
 def test_a_listener_is_told_what_is_there_comes_is_refreshed_and_goes() -> None:
     core = _core()
     first, second = values.make(1, b"x"), values.make(2, b"y", type=5)
@@ -263,6 +275,7 @@ def test_a_listener_is_told_what_is_there_comes_is_refreshed_and_goes() -> None:
     assert isinstance(reply, m.Reply), "from the reply on OpenDHT takes its values for all"
     assert reply.token
     assert (update.socket, update.key, update.values) == (77, KEY, (first,))
+    _confirm(core, update)
     (reply,) = _listen(core, at(5), now=2.0)
     assert isinstance(reply, m.Reply), "it has been told already"
 
@@ -270,10 +283,10 @@ def test_a_listener_is_told_what_is_there_comes_is_refreshed_and_goes() -> None:
     put = m.Put(**_named("asker"), key=KEY, token=token, values=(second,))
     (update,) = _updates(core.on_datagram(packing.pack(put)[0], at(1), now=3.0))
     assert update.values == (second,)
-    (update,) = _updates(core.on_datagram(packing.pack(put)[0], at(1), now=4.0))
+    assert not _updates(core.on_datagram(packing.pack(put)[0], at(1), now=3.2)), "one at a time"
+    (update,) = _confirm(core, update, now=3.3)
     assert update.refreshed == (2,)
-    confirm = m.Reply(transaction=update.transaction, node_id=sha1("listener"))
-    core.on_datagram(packing.pack(confirm)[0], at(5), now=4.0)
+    _confirm(core, update, now=4.0)
     went = [one for one in _updates(core.on_timer(now=70.0)) if one.expired]
     assert [update.expired for update in went] == [(2,)]
 
@@ -298,10 +311,62 @@ def test_an_update_is_sent_again_until_it_is_confirmed() -> None:
 def test_many_values_are_told_in_several_updates() -> None:
     core = _core()
     _put(core, *(values.make(id, bytes(500)) for id in range(1, 200)))
-    *told, _ = _listen(core, at(5))
-    updates = [one for one in told if isinstance(one, m.Update)]
-    assert len(updates) == 2
-    assert sum(len(update.missing) for update in updates) == 199
+    first, *parts, _ = _listen(core, at(5))
+    assert not [one for one in parts if isinstance(one, m.Update)], "it is to confirm the first"
+    (second,) = _confirm(core, first)
+    assert len(first.missing) + len(second.missing) == 199
+    assert _confirm(core, second) == []
+
+
+def test_a_listener_that_does_not_confirm_is_told_everything_when_it_asks_again() -> None:
+    core = _core()
+    _listen(core, at(5))
+    _put(core, values.make(1, b"x"), now=2.0)
+    for now in range(3, 9):
+        core.on_timer(now=float(now))
+    assert len(core.answers.listeners) == 0
+    update, _ = _listen(core, at(5), now=10.0)
+    assert update.values == (values.make(1, b"x"),)
+
+
+def test_many_listens_take_no_memory_for_what_they_are_told() -> None:
+    """A megabyte is there, and somebody listens sixty times and confirms nothing."""
+    core = _core()
+    for id in range(1, 18):
+        _put(core, values.make(id, bytes(60_000)), source=at(20 + id))
+    token = _token(core, at(5))
+    sent = 0
+    for socket in range(1, 61):
+        listen = m.Listen(**_named("listener"), key=KEY, token=token, socket=socket)
+        datagrams = core.on_datagram(packing.pack(listen)[0], at(5), now=1.0 + socket)
+        datagrams += core.on_timer(now=1.5 + socket)
+        sent += sum(len(datagram.data) for datagram in datagrams)
+    assert sent < 60 * 3 * 70_000
+    assert len(core._requests) < 10  # noqa: SLF001
+
+
+def test_a_put_that_many_listen_for_holds_up_nobody() -> None:
+    """A thousand listeners, each of which answers, are told bit by bit."""
+    core = _core()
+    for number in range(1000):
+        listen = m.Listen(
+            **_named(f"listener {number}"),
+            key=KEY,
+            token=core.answers.tokens.make(at(1000 + number)),
+            socket=5,
+        )
+        core.on_datagram(packing.pack(listen)[0], at(1000 + number), now=1.0)
+    value = values.make(1, bytes(60_000))
+    put = packing.pack(m.Put(**_named("x"), key=KEY, token=_token(core), values=(value,)))
+    outgoing = [datagram for packed in put for datagram in core.on_datagram(packed, ASKER, now=2.0)]
+    now, told = 2.0, 0
+    while told < 1000:
+        assert sum(len(datagram.data) for datagram in outgoing) < 400_000
+        told += sum(isinstance(one, m.Update) for one in _said(outgoing))
+        assert core.wake_at < now + 1
+        now = core.wake_at
+        outgoing = core.on_timer(now=now)
+    assert now < 2 + 10
 
 
 def test_what_we_did_not_listen_for_is_confirmed_and_forgotten() -> None:
@@ -348,7 +413,9 @@ def test_only_whoever_was_asked_answers() -> None:
 
 def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
     def is_local(endpoint: Endpoint) -> bool:
-        return endpoint.ip[0] in (10, 0xFD, 0xFE, 127)
+        return endpoint.ip[0] in (10, 0xFD, 0xFE, 127) or endpoint == own_machine
+
+    own_machine = Endpoint(bytes(15) + b"\1", 53)
 
     core = _core(is_local=is_local)
     asked = _said(core.join([at(2)], now=1.0), at(2))[0]
@@ -358,6 +425,7 @@ def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
         Record(sha1("far"), internet),
         Record(sha1("near"), at(7)),
         Record(sha1("same machine"), Endpoint(bytes([127, 0, 0, 1]), 555)),
+        Record(sha1("our machine"), own_machine),
         Record(OWN, at(8)),
         Record(sha1("nowhere"), at(9, 0)),
         Record(sha1("far six"), internet_v6),
@@ -370,7 +438,7 @@ def test_those_it_is_told_of_are_local_or_never_written_to() -> None:
     asked_of = {datagram.to for datagram in outgoing}
     assert Endpoint(at(2).ip, 555) in asked_of, "its own machine, as we see it"
     assert at(7) in asked_of
-    assert not asked_of & {internet, internet_v6, at(8), at(9, 0)}
+    assert not asked_of & {internet, internet_v6, at(8), at(9, 0), own_machine}
     assert core.dropped["told of a node that is not local"] == 2
     far = packing.pack(m.Ping(**_named("far")))[0]
     assert core.on_datagram(far, internet, now=2.0) == []
@@ -482,6 +550,13 @@ def test_a_damaged_state_is_refused(data: bytes) -> None:
             states.unpack(damaged)
 
 
+@pytest.mark.parametrize("time", [float("nan"), float("inf")])
+def test_a_value_that_would_never_go_is_refused(time: float) -> None:
+    stored = Stored(values.make(1, b"x"), 0.0, time, b"")
+    with pytest.raises(WireError):
+        states.unpack(states.pack([], [(KEY, stored)], unix_minus_now=UNIX_TIME))
+
+
 def test_a_state_of_another_version_is_refused() -> None:
     packed = states.pack([], [], unix_minus_now=0.0)
     with pytest.raises(WireError, match="version"):
@@ -515,6 +590,38 @@ def test_a_flood_is_answered_up_to_its_limit() -> None:
     assert core.on_datagram(ping, at(2), now=1.0), "another is served"
 
 
+def test_what_is_done_for_one_source_is_bounded_by_what_it_costs() -> None:
+    forged = [values.parse(signed("alice", id).packed.replace(b"signed", b"forged")) for id in IDS]
+    tiny = [values.make(id, b"") for id in IDS]
+    for costly, cost in ((tiny, 2 * len(IDS)), (forged, 7 * len(IDS))):
+        core = _core()
+        packed = [msgspec.Raw(value.packed) for value in costly]
+        asked = {"id": sha1("x"), "h": KEY, "token": _token(core), "values": packed}
+        put = msgspec.msgpack.encode({"y": "q", "q": "put", "t": 1, "a": asked})
+        served = sum(bool(core.on_datagram(put, ASKER, now=1.0)) for _ in range(100))
+        assert 1 <= served <= admission.SOURCE_PER_S / cost + 1
+        assert _ask(core, m.Ping(**_named("other")), at(2)), "another is served"
+
+
+def test_what_anybody_is_told_unasked_for_a_proof_is_bounded() -> None:
+    """A get proves nothing of its address: as much as it causes, somebody else may be sent."""
+    core = _core()
+    for id in range(1, 18):
+        _put(core, values.make(id, bytes(60_000)), source=at(9 + id))
+    get = packing.pack(m.Get(**_named("x"), key=KEY))[0]
+    sent = [core.on_datagram(get, at(2), now=1.0) for _ in range(1000)]
+    assert max(map(len, sent)) <= 1 + REPLY_BYTES / packing.PART_BYTES + 17
+    assert sum(map(len, sent)) < 2 * admission.SOURCE_PER_S
+
+
+def test_what_is_stored_is_bounded_at_once_and_not_a_second_later() -> None:
+    core = _core()
+    core.answers.storage = Storage(total_bytes=1_000_000)
+    for id in range(1, 40):
+        _put(core, values.make(id, bytes(60_000)), source=at(100 + id))
+        assert core.answers.storage.cost <= 1_000_000
+
+
 def test_many_who_claim_to_be_nodes_are_pinged_up_to_a_limit() -> None:
     core = _core()
     pings = 0
@@ -543,7 +650,8 @@ def test_nothing_that_is_sent_to_it_escapes_or_fills_the_memory() -> None:
             if isinstance(said, m.Asked):
                 reply = m.Reply(transaction=said.transaction, node_id=sha1("x"), token=b"t")
                 core.on_datagram(_mutated(dice, packing.pack(reply)[0]), outgoing[0].to, now=now)
-        pending, nodes = max(pending, core.pending), max(nodes, len(core.tables[4]))
+        pending = max(pending, len(core._requests))  # noqa: SLF001
+        nodes = max(nodes, len(core.tables[4]))
     (pong,) = _ask(core, m.Ping(**_named("honest")), at(999), now=now)
     assert pong.node_id == OWN
     assert sum(core.dropped.values()) > 20_000
@@ -570,9 +678,30 @@ def _mutated(dice: random.Random, datagram: bytes) -> bytes:
     return bytes(data)
 
 
-def test_so_many_requests_are_remembered_and_the_rest_is_sent_once() -> None:
-    one = requests.Requests(OWN, network=0, dice=random.Random(1))
-    for _ in range(requests.MOST + 10):
-        one.send(requests.Request(m.Ping(), at(1), None), now=0.0)
-    assert len(one) == requests.MOST
-    assert len(one.take()) == requests.MOST + 10
+def test_so_many_requests_are_on_their_way_and_the_rest_is_told_that_it_is_not() -> None:
+    one = Requests(OWN, network=0, dice=random.Random(1))
+    node = Node(sha1("x"), at(1))
+    refused: list[float] = []
+    for _ in range(2000):
+        one.send(Request(m.Ping(), at(1), node, on_lost=refused.append), now=0.0)
+    assert len(one) == node.pending == len(one.take()) == 1024
+    one.send(Request(m.Ping(), at(2), None), now=0.0)
+    assert [datagram.to for datagram in one.take()] == [at(2)], "others have room of their own"
+    one.on_timer(now=1.0)
+    assert refused == [1.0] * (2000 - 1024)
+    assert [node.is_expired] == [False], "it was not asked"
+    one.on_timer(now=2.2)
+    one.on_timer(now=5.0)
+    assert len(refused) == 2000
+    assert node.is_expired
+    assert len(one) == 0
+    one.send(Request(m.Ping(), at(1), node), now=5.0)
+    assert len(one) == 1
+
+
+def test_the_memory_for_requests_is_bounded_whomever_they_go_to() -> None:
+    one = Requests(OWN, network=0, dice=random.Random(1))
+    put = m.Put(key=KEY, token=b"", values=(values.make(1, bytes(60_000)),))
+    for number in range(1, 1000):
+        one.send(Request(put, at(number), None), now=0.0)
+    assert len(one) * 60_000 <= MOST_BYTES < (len(one) + 1) * 62_000

@@ -118,6 +118,25 @@ def test_one_source_and_all_together_have_their_limits() -> None:
     assert fragments.cost == 0
 
 
+def test_many_sources_that_begin_and_never_end_keep_nobody_out() -> None:
+    """One machine has as many addresses as it wants."""
+    fragments = Fragments()
+    for host in range(2, 3000):
+        for transaction in range(10):
+            part = m.Parts(transaction=transaction, parts={0: m.Part(0, bytes(1200))})
+            fragments.on_parts(at(host), part, now=0.0)
+    assert fragments.cost > f.TOTAL_BYTES * 0.99
+    put = _put(60_000)
+    header, parts = _split(put)
+    assert fragments.on_message(FROM, header, asked=False, now=0.0) is None
+    for number, part in enumerate(parts):
+        noise = m.Parts(transaction=number, parts={0: m.Part(0, bytes(1200))})
+        fragments.on_parts(at(9000), noise, now=0.0)
+        whole = fragments.on_parts(FROM, part, now=0.0)
+    assert whole == put
+    assert fragments.cost <= f.TOTAL_BYTES
+
+
 @pytest.mark.parametrize(
     "part",
     [

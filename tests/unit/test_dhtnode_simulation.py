@@ -1,8 +1,15 @@
 """Fifty nodes in memory, on a network that loses, delays, reorders and repeats."""
 
+from itertools import count
+
 import pytest
 
+from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import value as values
+from lanjami.dhtnode.answers import Answers, Change
+from lanjami.dhtnode.endpoint import Endpoint
+from lanjami.dhtnode.events import Came, Done
+from lanjami.dhtnode.listeners import Listener
 from lanjami.dhtnode.storage import Outcome, Storage
 from tests.support.dht_simulation import Machine, Simulation
 from tests.support.dht_values import at, encrypted, sha1, signed
@@ -155,6 +162,89 @@ def test_a_permanent_value_stays_until_it_is_cancelled() -> None:
     assert carol.values(got) == bob.values(heard) == {}
 
 
+class _Refusing(Answers):
+    """Refuses what it is asked to do, for reasons of its own."""
+
+    def put(
+        self, asked: m.Put, source: Endpoint, *, now: float
+    ) -> tuple[list[m.Reply | m.Error], list[Change]]:
+        return [self._error(asked, m.INCOMPLETE, "no")], []
+
+    def listen(
+        self, asked: m.Listen, source: Endpoint, *, now: float
+    ) -> tuple[m.Reply | m.Error, Listener | None]:
+        return self._error(asked, m.INCOMPLETE, "no"), None
+
+
+def test_a_node_that_refuses_costs_nobody_the_others() -> None:
+    simulation, (box, bad, *others) = _joined(7)
+    bad.core.answers.__class__ = _Refusing
+    key, value = sha1("key"), values.make(5, b"here")
+    kept = simulation.act(
+        box, lambda core: core.put(key, value, permanent=True, now=simulation.now)
+    )
+    plain = simulation.act(box, lambda core: core.put(sha1("other"), value, now=simulation.now))
+    heard = simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+    delivered = simulation.delivered[bad.endpoint]
+    simulation.run(20)
+    assert box.done(kept)
+    assert box.done(plain)
+    assert box.values(heard) == {5: value}
+    assert simulation.delivered[bad.endpoint] - delivered < 50, "it is not asked without end"
+    simulation.run(2000)
+    assert all(one.core.answers.storage.at(key) for one in others)
+
+
+def test_a_put_that_everybody_refuses_fails() -> None:
+    simulation, (box, *others) = _joined(4)
+    for machine in others:
+        machine.core.answers.__class__ = _Refusing
+    value = values.make(5, b"here")
+    put = simulation.act(box, lambda core: core.put(sha1("key"), value, now=simulation.now))
+    simulation.run(5)
+    assert box.done(put) is False
+
+
+def test_a_thousand_phones_at_once_are_all_served() -> None:
+    """After a restart, and only two others are known: more queries than may be on their way."""
+    simulation, (box, *_) = _joined(3)
+    keys = [sha1(f"phone {number}") for number in range(1500)]
+    for key in keys:
+        box.core.listen(key, now=simulation.now)
+    gets = [box.core.get(key, now=simulation.now) for key in keys]
+    simulation.send(box, box.core.on_timer(now=simulation.now))
+    simulation.act(box, lambda core: 0)
+    simulation.run(30)
+    assert {
+        event.operation for event in box.events if event == Done(event.operation, ok=True)
+    } == set(gets)
+    for machine in simulation.machines.values():
+        assert machine is box or len(machine.core.answers.listeners) == len(keys)
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+@pytest.mark.parametrize("by_the_listener", [True, False])
+def test_what_is_kept_never_goes_for_who_listens(others: int, *, by_the_listener: bool) -> None:
+    """Whoever keeps it, and where only our own storage has it."""
+    simulation = Simulation()
+    box = simulation.add()
+    machines = [box, *(simulation.add(entry=box) for _ in range(others))]
+    simulation.run(20)
+    key, value = sha1("key"), encrypted(5)
+    keeper = box if by_the_listener else machines[-1]
+    simulation.act(keeper, lambda core: core.put(key, value, permanent=True, now=simulation.now))
+    heard = {
+        machine.endpoint: simulation.act(machine, lambda core: core.listen(key, now=simulation.now))
+        for machine in machines
+    }
+    simulation.run(2500)
+    for machine in machines:
+        told = [
+            type(event) for event in machine.events if event.operation == heard[machine.endpoint]
+        ]
+        assert told == [Came]
+
+
 def test_everybody_who_puts_one_value_at_once_hears_that_it_is_there() -> None:
     simulation, (_, alice, *_) = _joined(8)
     key, value = sha1("key"), encrypted(5)
@@ -195,6 +285,32 @@ def test_what_somebody_keeps_is_kept_whatever_others_do_with_it() -> None:
     assert found() == {}
 
 
+def test_nobody_takes_the_place_of_what_somebody_keeps() -> None:
+    simulation, (box, _, bob, *_) = _joined(6)
+    key = sha1("key")
+    kept, rubbish = values.make(5, b"phone A is here"), values.make(5, b"rubbish")
+
+    def put(value: values.Value, *, permanent: bool) -> int:
+        return simulation.act(
+            box, lambda core: core.put(key, value, permanent=permanent, now=simulation.now)
+        )
+
+    first = put(kept, permanent=True)
+    simulation.run(5)
+    assert [box.done(put(rubbish, permanent=how)) for how in (True, False)] == [False, False]
+    again = put(kept, permanent=False)
+    simulation.run(1500)
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    assert box.done(again)
+    assert bob.values(got) == {5: kept}
+    box.core.cancel(first, now=simulation.now)
+    simulation.run(700)
+    last = put(rubbish, permanent=False)
+    simulation.run(5)
+    assert box.done(last), "the id is free again"
+
+
 def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
     """It lives for a week, and who put it is gone: it must not go with the node that kept it."""
     simulation = Simulation()
@@ -215,8 +331,43 @@ def test_a_value_is_handed_on_to_nodes_that_come_closer() -> None:
     assert reader.values(got) == {1: value}
     keepers = [one for one in others if one.core.answers.storage.at(key)]
     assert 8 <= len(keepers) < 20, "at the closest, not everywhere"
-    left_s = keepers[0].core.answers.storage.wake_at - simulation.now
+    left_s = keepers[0].core.answers.storage.left_s(key, 1, now=simulation.now)
     assert left_s < 7 * 24 * 3600 - 1000, "it does not live longer by that"
+
+
+def test_all_that_has_to_be_handed_on_is_in_turn() -> None:
+    """A thousand values that live for a week, and then others come that are closer."""
+    simulation = Simulation()
+    box = simulation.add()
+    simulation.run(2)
+    for number in range(1000):
+        box.core.answers.storage.put(
+            sha1(f"request {number}"),
+            values.make(1, b"trust", type=4),
+            source=at(9).ip,
+            created_at=0.0,
+            now=simulation.now,
+        )
+    others = [simulation.add(entry=box) for _ in range(20)]
+    simulation.run(1300)
+    kept = {key for one in others for key, _ in one.core.answers.storage}
+    ours = {key for key, _ in box.core.answers.leaving(now=simulation.now)}
+    assert len(kept) > 500, "about 13 of 21 values are closer to eight others"
+    assert not ours - kept
+
+
+def test_a_newcomer_is_asked_only_where_it_is_closer_than_others() -> None:
+    simulation, (box, *_) = _joined(40)
+    for number in range(400):
+        box.core.listen(sha1(f"phone {number}"), now=simulation.now)
+    simulation.act(box, lambda core: 0)
+    simulation.run(5)
+    newcomer = simulation.add(entry=box)
+    before = simulation.delivered[newcomer.endpoint]
+    simulation.run(2)
+    asked = newcomer.core.asked["get"] + newcomer.core.asked["find"]
+    assert simulation.delivered[newcomer.endpoint] - before > 20
+    assert asked < 400 / 3, "eight of forty are closest to a key, and few others name it"
 
 
 def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
@@ -225,14 +376,71 @@ def test_a_listener_hears_when_the_nodes_it_listened_at_are_gone() -> None:
     key = sha1("key")
     heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
     simulation.run(5)
-    closest = sorted(machines, key=lambda m: int.from_bytes(m.core.own_id) ^ int.from_bytes(key))
-    for machine in [m for m in closest if m not in (alice, bob)][:6]:
+    number = int.from_bytes(key)
+    closest = sorted(machines, key=lambda one: int.from_bytes(one.core.own_id) ^ number)
+    for machine in [one for one in closest if one not in (alice, bob)][:6]:
         machine.is_up = False
     simulation.run(60)
     value = values.make(1, b"after")
     put = simulation.act(alice, lambda core: core.put(key, value, now=simulation.now))
     assert simulation.run(15, lambda: bool(alice.done(put)))
     assert simulation.run(15, lambda: bob.values(heard) == {1: value})
+
+
+def _far_away(simulation: Simulation, machine: Machine) -> tuple[bytes, Machine]:
+    """A key of which `machine` is no keeper, and the node farthest from it."""
+    for number in count():
+        key = sha1(f"key {number}")
+        at_key = int.from_bytes(key)
+        machines = sorted(
+            simulation.machines.values(),
+            key=lambda one: int.from_bytes(one.core.own_id) ^ at_key,
+        )
+        if machines.index(machine) > len(machines) / 2:
+            return key, machines[-1]
+    raise AssertionError
+
+
+def test_who_listens_again_hears_what_is_there_and_came_meanwhile() -> None:
+    simulation, (box, *_) = _joined(40)
+    key, sender = _far_away(simulation, box)
+
+    def put(id: int) -> None:
+        value = values.make(id, b"x")
+        simulation.act(sender, lambda core: core.put(key, value, now=simulation.now))
+        simulation.run(3)
+
+    def listen() -> int:
+        return simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+
+    put(1)
+    first = listen()
+    simulation.run(3)
+    assert set(box.values(first)) == {1}
+    box.core.cancel(first, now=simulation.now)
+    put(2)
+    second = listen()
+    simulation.run(3)
+    assert set(box.values(second)) == {1, 2}
+    put(3)
+    assert set(box.values(second)) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("cut_s", [3.0, 8.0, 26.0])
+def test_who_was_cut_off_hears_what_came_meanwhile_and_what_comes_after(cut_s: float) -> None:
+    simulation, (box, *_) = _joined(40)
+    key, sender = _far_away(simulation, box)
+    heard = simulation.act(box, lambda core: core.listen(key, now=simulation.now))
+    simulation.run(5)
+    for id in range(1, 7):
+        simulation.cut_off = {box.endpoint}
+        simulation.run(cut_s)
+        value = values.make(id, b"x")
+        simulation.act(sender, lambda core: core.put(key, value, now=simulation.now))  # noqa: B023
+        simulation.run(0.6)
+        simulation.cut_off = set()
+        assert simulation.run(45, lambda: id in box.values(heard))  # noqa: B023
+        simulation.run(10)
 
 
 def test_a_cancelled_listen_is_silent() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import ssl
+from typing import Any
 
 import msgpack
 import pytest
@@ -11,19 +12,26 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.hearing import Hearing
-from lanjami.dhtnode.listeners import LIFE_S, PER_KEY, PER_SOURCE, Listener, Listeners
-from lanjami.dhtnode.query import EVERYTHING, by_id
+from lanjami.dhtnode.hearing import MOST_VALUES, Hearing
+from lanjami.dhtnode.listeners import (
+    LIFE_S,
+    PER_KEY,
+    PER_KEY_AND_SOURCE,
+    PER_SOURCE,
+    Listener,
+    Listeners,
+)
+from lanjami.dhtnode.query import EVERYTHING
 from lanjami.dhtnode.storage import Outcome, Storage
 from lanjami.dhtnode.value import Value
-from tests.support.dht_values import at, encrypted, public, sha1, signed
+from tests.support.dht_values import at, by_id, encrypted, public, sha1, signed
 
 KEY = sha1("key")
 ALICE, BOB = at(1).ip, at(2).ip
 
 
 def _put(
-    storage: Storage, value: Value, *, now: float = 0.0, source: bytes = ALICE, **more: float
+    storage: Storage, value: Value, *, now: float = 0.0, source: bytes = ALICE, **more: Any
 ) -> Outcome:
     created_at = more.pop("created_at", now)
     return storage.put(KEY, value, source=source, created_at=created_at, now=now, **more)
@@ -34,7 +42,7 @@ def test_a_value_is_kept_for_the_life_of_its_type() -> None:
         storage = Storage()
         value = values.make(1, b"x", type=type)
         assert _put(storage, value) is Outcome.NEW
-        assert storage.wake_at == life_s
+        assert storage.left_s(KEY, 1, now=0.0) == life_s
         assert storage.expire(now=life_s - 1) == []
         assert storage.expire(now=life_s) == [(KEY, value)]
         assert len(storage) == storage.cost == 0
@@ -44,11 +52,12 @@ def test_a_value_is_kept_for_the_life_of_its_type() -> None:
 def test_a_value_made_long_ago_is_kept_for_what_is_left() -> None:
     storage = Storage()
     assert _put(storage, values.make(1, b"x"), now=700.0, created_at=200.0) is Outcome.NEW
-    assert storage.wake_at == 800.0
+    assert storage.left_s(KEY, 1, now=700.0) == 100.0
     assert _put(storage, values.make(2, b"x"), now=700.0, created_at=100.0) is Outcome.REFUSED
     assert _put(storage, values.make(3, b"x"), now=700.0, created_at=9e9) is Outcome.NEW
     assert _put(storage, values.make(4, b"x"), now=700.0, expires_at=750.0) is Outcome.NEW
-    assert storage.wake_at == 750.0
+    assert storage.left_s(KEY, 4, now=700.0) == 50.0
+    assert storage.left_s(KEY, 2, now=700.0) == 0.0
 
 
 def test_the_same_again_is_another_life() -> None:
@@ -193,6 +202,23 @@ def test_who_keeps_most_gives_way_first() -> None:
     assert storage.find(KEY, 100) is None, "the oldest went"
 
 
+def test_what_is_kept_up_goes_last_and_every_client_has_an_account() -> None:
+    """A client puts for a week until nothing fits: it loses that, and others lose nothing."""
+    storage = Storage(total_bytes=100_000)
+    for client in (b"alice", b"mallory"):
+        for id in range(1, 4):
+            key = sha1(f"{client!r} {id}")
+            storage.put(
+                key, values.make(id, b"here"), source=client, created_at=0.0, now=0.0, is_kept=True
+            )
+    for id in range(1, 500):
+        week = values.make(id, bytes(1000), type=4)
+        storage.put(KEY, week, source=b"mallory", created_at=0.0, now=0.0)
+        if storage.is_full:
+            assert {key for key, _ in storage.expire(now=1.0)} == {KEY}
+    assert storage.cost <= 100_000
+
+
 def test_what_is_refreshed_for_ever_costs_no_memory() -> None:
     storage = Storage()
     value = values.make(1, b"x")
@@ -256,27 +282,41 @@ class Kept(RuleBasedStateMachine):
         stored = [stored for _, stored in self.storage]
         assert len(self.storage) == len(stored)
         assert self.storage.cost == sum(one.cost for one in stored)
-        assert self.storage.wake_at <= min((one.expires_at for one in stored), default=float("inf"))
 
 
 TestKept = Kept.TestCase
 
 
+def test_what_came_and_changed_since_a_moment_is_told_in_that_order() -> None:
+    storage = Storage()
+    for id in (1, 2, 3):
+        storage.put(KEY, signed("alice", id, seq=1), source=b"", created_at=0.0, now=0.0)
+    first, *_ = storage.since(KEY, 0)
+    assert [one.value.id for one in storage.since(KEY, first.moment)] == [2, 3]
+    storage.put(KEY, signed("alice", 1, seq=2), source=b"", created_at=0.0, now=0.0)
+    storage.refresh(KEY, 2, now=1.0)
+    assert [one.value.id for one in storage.since(KEY, 0)] == [2, 3, 1]
+    assert storage.since(KEY, storage.since(KEY, 0)[-1].moment) == []
+    assert storage.since(sha1("other"), 0) == []
+
+
 # --- listeners, remote and our own --------------------------------------------------------------
 
 
-def _listener(host: int, socket: int = 1, *, now: float = 0.0) -> Listener:
-    return Listener(sha1(f"node {host}"), at(host), socket, EVERYTHING, now)
+def _listener(host: int, key: bytes = KEY, *, socket: int = 1, now: float = 0.0) -> Listener:
+    return Listener(key, sha1(f"node {host}"), at(host), socket, EVERYTHING, now)
 
 
 def test_a_listener_is_told_until_it_stops_asking() -> None:
     listeners = Listeners()
-    assert listeners.add(KEY, _listener(1)) is True
-    assert listeners.add(KEY, _listener(1, now=100.0)) is False
-    assert listeners.add(KEY, _listener(2)) is True
-    assert [one.endpoint for one in listeners.at(KEY, now=LIFE_S)] == [at(1)]
+    first, second = _listener(1), _listener(2)
+    assert listeners.add(first) is first
+    assert listeners.add(_listener(1, now=100.0)) is first, "it lives on"
+    assert listeners.add(second) is second
+    assert listeners.at(KEY, now=LIFE_S) == [first]
     listeners.expire(now=LIFE_S)
     assert len(listeners) == 1
+    assert second not in listeners
     listeners.expire(now=LIFE_S + 100.0)
     assert len(listeners) == 0
     assert listeners.at(KEY, now=0.0) == []
@@ -284,15 +324,26 @@ def test_a_listener_is_told_until_it_stops_asking() -> None:
 
 def test_one_source_cannot_listen_to_everything() -> None:
     listeners = Listeners()
-    added = [listeners.add(sha1(str(n)), _listener(1)) for n in range(PER_SOURCE + 1)]
-    assert added[-2:] == [True, None]
-    assert listeners.add(KEY, _listener(2)) is True
+    added = [listeners.add(_listener(1, sha1(str(n)))) for n in range(PER_SOURCE + 1)]
+    assert added[-2] is not None
+    assert added[-1] is None
+    assert listeners.add(_listener(2)) is not None
 
 
-def test_one_key_has_so_many_listeners() -> None:
+def test_one_key_has_so_many_listeners_and_few_of_one_source() -> None:
     listeners = Listeners()
-    added = [listeners.add(KEY, _listener(host)) for host in range(1, PER_KEY + 2)]
-    assert added[-2:] == [True, None]
+    for host in range(PER_KEY // PER_KEY_AND_SOURCE):
+        added = [
+            listeners.add(_listener(host, socket=socket))
+            for socket in range(PER_KEY_AND_SOURCE + 1)
+        ]
+        assert added[-2] is not None
+        assert added[-1] is None
+    assert len(listeners) == PER_KEY
+    assert listeners.add(_listener(5000)) is None
+    for listener in listeners.at(KEY, now=0.0):
+        listeners.remove(listener)
+    assert listeners.add(_listener(0, socket=9)) is not None
 
 
 def test_what_several_tell_is_heard_once_and_gone_when_none_has_it() -> None:
@@ -313,6 +364,17 @@ def test_what_nobody_refreshes_is_not_heard_any_more() -> None:
     hearing.refreshed([1, 2], now=300.0)
     assert hearing.expire(now=600.0) == []
     assert hearing.expire(now=900.0) == [value]
+
+
+def test_of_too_many_values_those_heard_longest_ago_go() -> None:
+    hearing = Hearing()
+    honest, *rubbish = (values.make(id, b"", type=4) for id in range(1, MOST_VALUES + 3))
+    hearing.came([honest, *rubbish[:-2]], b"a", now=0.0)
+    assert hearing.trim() == []
+    hearing.refreshed([honest.id], now=1.0)
+    assert hearing.came(rubbish[-2:], b"b", now=2.0) == rubbish[-2:], "what is new is heard"
+    assert hearing.trim() == rubbish[:2]
+    assert honest in hearing.values()
 
 
 def test_only_what_its_owner_changed_is_news() -> None:
