@@ -16,7 +16,10 @@ GONE = "38: : session 001000000000000004: delete: realm=<ring>, username=<ring>"
     [
         (f"{PACKET} message processed, error 403: Forbidden IP", "forbidden peer"),
         (f"{PACKET} message processed, error 486: Allocation Quota Reached", "over the quota"),
-        (f"{PACKET} message processed, error 447: Connection Timeout", "peer did not answer"),
+        (
+            "9: : tcp_client_connect: failure to connect from 10.0.0.1:61005 to 10.0.0.1:80",
+            "peer did not answer",
+        ),
         ("3: : ERROR: check_stun_auth: user ring credentials are incorrect", "wrong password"),
         ("3: : ERROR: check_stun_auth: Cannot find credentials of user <kim>", "wrong password"),
         # how everybody begins, and how a nonce that is old is exchanged
