@@ -17,7 +17,7 @@ GONE = "38: : session 001000000000000004: delete: realm=<ring>, username=<ring>"
         (f"{PACKET} message processed, error 403: Forbidden IP", "forbidden peer"),
         (f"{PACKET} message processed, error 486: Allocation Quota Reached", "over the quota"),
         (
-            "9: : tcp_client_connect: failure to connect from 10.0.0.1:61005 to 10.0.0.1:80",
+            "9: : tcp_peer_connection_completed_callback: failure to connect from 10.0.0.1:61005 to 10.0.0.1:80",
             "peer did not answer",
         ),
         ("3: : ERROR: check_stun_auth: user ring credentials are incorrect", "wrong password"),
