@@ -15,6 +15,7 @@ _ERROR = re.compile(_SESSION + r".*incoming packet message processed, error (\d+
 _PASSWORD = re.compile(
     r"check_stun_auth: (Cannot find credentials of user|user .* credentials are)"
 )
+_UNREACHED = re.compile(r": failure to connect from \S+ to ")
 _PEER = re.compile(r"an attempt to connect from a peer with forbidden address")
 _COMPLAINT = re.compile(r"\b(ERROR|WARNING)\b|^Cannot |CONFIG ERROR|FATAL")
 
@@ -24,11 +25,11 @@ _REASONS = {
     437: "wrong credentials",
     441: "wrong credentials",
     442: "unknown transport",
-    447: "peer did not answer",
     486: "over the quota",
     508: "no relay is free",
 }
 FORBIDDEN_PEER = "forbidden peer"
+UNREACHED = "peer did not answer"
 WRONG_PASSWORD = "wrong password"  # noqa: S105 - of refusals
 
 
@@ -68,5 +69,7 @@ def _refusal(line: str) -> str | None:
         return WRONG_PASSWORD
     if _PEER.search(line):
         return FORBIDDEN_PEER
+    if _UNREACHED.search(line):
+        return UNREACHED
     found = _ERROR.search(line)
     return _REASONS.get(int(found[2][:9])) if found else None

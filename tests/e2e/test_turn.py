@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -259,7 +260,7 @@ async def test_with_a_certificate_it_speaks_tls_and_dtls(
     made = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=lanjami.local")
     guarded.run("openssl", "req", *made, "-keyout", str(key), "-out", str(certificate))
     await relaying(appliance)
-    for kind in ("-tls1_2", "-tls1_3", "-dtls1_2"):
+    for kind in ("-tls1_2", "-dtls1_2"):
         shown = f"timeout 5 openssl s_client {kind} -connect {HERE}:5349 </dev/null"
         assert "CN = lanjami.local" in neighbour.run("sh", "-c", shown, check=False), kind
 
@@ -330,6 +331,7 @@ async def test_what_is_not_installed_is_said_and_is_no_fault(box: Host, tmp_path
     appliance = Appliance(box)
     programs = tmp_path / "programs"
     programs.mkdir()
+    (programs / "ip").symlink_to(shutil.which("ip") or "")
     appliance.environment["PATH"] = str(programs)
     await appliance.start()
     status = await appliance.healthy()

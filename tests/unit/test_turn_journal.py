@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.turn.journal import Journal, is_complaint
+from lanjami.turn.journal import UNREACHED, Journal, is_complaint
 
+CONNECTED = "tcp_peer_connection_completed_callback"
 PACKET = "11: : session 000000000000000002: realm <ring> user <ring>: incoming packet"
 NEW = "10: : session 001000000000000004: new, realm=<ring>, username=<ring>, lifetime=600"
 GONE = "38: : session 001000000000000004: delete: realm=<ring>, username=<ring>"
@@ -16,7 +17,7 @@ GONE = "38: : session 001000000000000004: delete: realm=<ring>, username=<ring>"
     [
         (f"{PACKET} message processed, error 403: Forbidden IP", "forbidden peer"),
         (f"{PACKET} message processed, error 486: Allocation Quota Reached", "over the quota"),
-        (f"{PACKET} message processed, error 447: Connection Timeout", "peer did not answer"),
+        (f"9: : {CONNECTED}: failure to connect from 10.0.0.9:5 to 10.0.0.1:80", UNREACHED),
         ("3: : ERROR: check_stun_auth: user ring credentials are incorrect", "wrong password"),
         ("3: : ERROR: check_stun_auth: Cannot find credentials of user <kim>", "wrong password"),
         # how everybody begins, and how a nonce that is old is exchanged
