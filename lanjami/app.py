@@ -29,14 +29,21 @@ from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
+from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
+from lanjami.nameserver.names import JamiId
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
+from lanjami.status import page
 from lanjami.status import snapshot as status
+from lanjami.status.history import Tally
+from lanjami.status.live import Live
+from lanjami.status.page_api import PageApi
+from lanjami.status.quality_api import QualityApi
 
 _log = log.get(__name__)
 
@@ -77,13 +84,22 @@ class App:
             spare=partial(self._keeper.unpack_newest, layout.NAMES),
         )
         self._names_api = Api(self._registry)
+        self._live = Live(snapshot=self.snapshot, present=self._present, tally=self._tally)
+        self._page_api = PageApi(self._live, lan=self._lan, reach=self._reached)
+        self._quality_api = QualityApi(self._live)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy.ports,
             largest_body=proxy_api.LARGEST_BODY,
             routes=lambda: [
                 *self._names_api.routes(),
-                *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),
+                *self._page_api.routes(with_root=not self._proxies),
+                *self._quality_api.routes(),
+                *(
+                    route
+                    for proxy in self._proxies
+                    for route in proxy_api.routes(proxy, page=self._page_api.page)
+                ),
             ],
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
@@ -102,7 +118,7 @@ class App:
                 *self._proxies,
                 *([self._pusher] if self._proxies else []),
                 *(self._announcer, self._mdns, self._registry),
-                *(self._keeper, self._http, local),
+                *(self._keeper, self._http, self._live, local),
             ]
         )
 
@@ -123,12 +139,16 @@ class App:
     def snapshot(self) -> status.Snapshot:
         """How everything is, now."""
         health = self._supervisor.health
+        now = asyncio.get_running_loop().time()
         addresses = lan.shown(self._lan())
         return status.Snapshot(
             version=lanjami.__version__,
             healthy=all(h.is_well for h in health.values()),
             services={
-                name: status.Service(h.state, h.detail, h.reason, h.failures)
+                name: status.Service(
+                    *(h.state, h.detail, h.reason, h.failures),
+                    proved_s=None if h.proved_at is None else round(now - h.proved_at),
+                )
                 for name, h in health.items()
             },
             dht=self._dht(),
@@ -246,8 +266,51 @@ class App:
                 subscriptions=proxy.orders.subscriptions,
                 unreachable=proxy.orders.undeliverable,
                 pushes=self._pusher.counts(),
+                clients=proxy.streams.sources,
             )
         return None
+
+    def _reached(self, address: str, port: int) -> page.Reached:
+        """The box as a visitor of the page reaches it."""
+        return page.Reached(
+            address=address,
+            port=port,
+            dht_port=self._config.dht.port,
+            has_proxy=bool(self._proxies),
+            host=self._mdns.host() or "",
+        )
+
+    def _present(self) -> page.Present | None:
+        """Who lets themselves be seen, where the operator lets the page show it."""
+        if not self._config.status.people:
+            return None
+        now = asyncio.get_running_loop().time()
+        return page.Present(
+            heard=[
+                page.Heard(heard.name, self._name_of(heard.id), round(now - heard.since))
+                for heard in self._announcer.neighbours()
+                if heard.kind == "jami"
+            ],
+            newest=self._registry.newest(page.MOST_NAMES),
+            names=self._registry.known(),
+        )
+
+    def _name_of(self, account_id: bytes) -> str:
+        with contextlib.suppress(HostError):
+            return self._registry.name_of(JamiId(account_id.hex())) or ""
+        return ""
+
+    def _tally(self) -> Tally:
+        """How the box is used, for the plots."""
+        nodes = [self._dht_node(engine) for engine in self._nodes]
+        own = sum(bool(node.node_id) for node in nodes)
+        others = max(0, max(node.good for node in nodes) - max(0, own - 1))
+        phones = sum(proxy.streams.sources for proxy in self._proxies)
+        return Tally(
+            clients=others + phones,
+            messages={node.engine: node.messages for node in nodes},
+            answers={"discovery": self._announcer.counts().answers},
+        )
 
     def _dht(self) -> status.Dht:
         nodes = [self._dht_node(engine) for engine in self._nodes]

@@ -78,6 +78,10 @@ class Names(Section, frozen=True):
     reserved: tuple[str, ...] = RESERVED
 
 
+class Status(Section, frozen=True):
+    people: bool = True
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -85,6 +89,7 @@ class Config(Section, frozen=True):
     discovery: Discovery = Discovery()
     mdns: Mdns = Mdns()
     names: Names = Names()
+    status: Status = Status()
 
 
 def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:

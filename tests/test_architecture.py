@@ -63,7 +63,14 @@ CORE = frozenset(
         "lanjami.nameserver.names",
         "lanjami.nameserver.record",
         "lanjami.nameserver.signature",
+        "lanjami.status.history",
+        "lanjami.status.page",
+        "lanjami.status.plot",
+        "lanjami.status.quality",
+        "lanjami.status.render",
         "lanjami.status.snapshot",
+        "lanjami.status.texts",
+        "lanjami.status.turns",
     }
 )
 RUNTIME = frozenset(
@@ -107,6 +114,9 @@ SHELL = frozenset(
         "lanjami.nameserver.registry",
         "lanjami.nameserver.api",
         "lanjami.status.api",
+        "lanjami.status.live",
+        "lanjami.status.page_api",
+        "lanjami.status.quality_api",
     }
 )
 ROOT = frozenset(

@@ -114,6 +114,11 @@ class Registry:
         """How many names there are; 0 while they are not open."""
         return 0 if self._serving is None else len(self._serving.names.database.index)
 
+    def newest(self, at_most: int) -> list[Name]:
+        """The names that were registered last; none while they are not open."""
+        serving = self._serving
+        return [] if serving is None else serving.names.database.index.newest(at_most)
+
     def revision(self) -> tuple[int, int]:
         """What differs from earlier when what was found earlier may be wrong."""
         return self._openings, self._open().names.database.index.revision

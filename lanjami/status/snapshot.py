@@ -22,12 +22,14 @@ _TITLES = {
 
 
 class Service(msgspec.Struct, frozen=True):
-    """`state` is "up", "starting" or "down"; `reason` says what is worse off."""
+    """`state` is "up", "starting" or "down"; `reason` says what is worse off; `proved_s` is how
+    many seconds ago it last said that it works, None for never."""
 
     state: str
     detail: str
     reason: str
     failures: int
+    proved_s: int | None = None
 
 
 class DhtNode(msgspec.Struct, frozen=True):
@@ -86,7 +88,8 @@ class Registrations(msgspec.Struct, frozen=True):
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """`listens` are open now, `values` and `subscriptions` kept for clients that are away;
+    """`listens` are open now, from `clients` addresses; `values` and `subscriptions` are kept for
+    clients that are away;
     `unreachable` of the latter wait for Google's or Apple's push. `pushes` counts what became of
     pushes since the start."""
 
@@ -95,6 +98,7 @@ class Proxy(msgspec.Struct, frozen=True):
     subscriptions: int
     unreachable: int
     pushes: dict[str, int]
+    clients: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):
