@@ -20,10 +20,12 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The last `hours` in `COLUMNS`, the newest last; None before the box ran. Clients are the
-    most in a column's time, messages and answers a minute's average."""
+    """The last `hours`, of which `minutes` are known, in `COLUMNS`, the newest last; None before
+    the box ran. Clients are the most in a column's time, messages and answers a minute's
+    average."""
 
     hours: int
+    minutes: int
     clients: Sequence[float | None]
     messages: Sequence[float | None]
     answers: Sequence[float | None]
@@ -55,6 +57,7 @@ class History:
             columns.append(samples[max(0, end - step) : max(0, end)])
         return Course(
             hours,
+            len(samples),
             [max(s[0] for s in column) if column else None for column in columns],
             [sum(s[1] for s in column) / len(column) if column else None for column in columns],
             [sum(s[2] for s in column) / len(column) if column else None for column in columns],

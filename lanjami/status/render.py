@@ -15,7 +15,13 @@ from lanjami.status.history import Course
 from lanjami.status.page import Now, Reached
 from lanjami.status.texts import Catalogue
 
-LIVE = ("verdict", "parts", "people", "plots")  # the pieces that change while somebody looks
+LIVE = (
+    "verdict",
+    "count",
+    "parts",
+    "people",
+    "plots",
+)  # the pieces that change while somebody looks
 
 
 class Renderer:
@@ -91,6 +97,7 @@ class Renderer:
             "title": title,
             "here": None if now.present is None else page.here(now.present),
             "hours": now.course.hours,
+            "minutes": now.course.minutes,
             "plots": _plots(now.course),
         }
 

@@ -133,18 +133,16 @@
   };
 
   const toBox = async (turn, ask, progress) => {
-    const chunk = new Uint8Array(turn.chunk);
-    for (let i = 0; i < chunk.length; i += 65536) {
-      crypto.getRandomValues(chunk.subarray(i, i + 65536));
-    }
+    // 64 KiB, as many as it gives at once; a Blob, for a browser sends it twice as fast
+    const chunk = new Blob([crypto.getRandomValues(new Uint8Array(turn.chunk))]);
     const before = performance.now();
     const found = { bytes: 0, seconds: 0 };
     let left = turn.stream_bytes;
     const send = async () => {
-      while (left >= chunk.length && performance.now() - before < turn.stream_s * 1000) {
-        left -= chunk.length;
+      while (left >= chunk.size && performance.now() - before < turn.stream_s * 1000) {
+        left -= chunk.size;
         await ask("up", { method: "POST", body: chunk });
-        found.bytes += chunk.length;
+        found.bytes += chunk.size;
         found.seconds = (performance.now() - before) / 1000;
         progress(Math.max(found.bytes / turn.stream_bytes, found.seconds / turn.stream_s));
       }
