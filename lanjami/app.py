@@ -38,7 +38,7 @@ from lanjami.runtime import disk, httpd, log, net
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
-from lanjami.status import page
+from lanjami.status import page, quality
 from lanjami.status import snapshot as status
 from lanjami.status.history import Tally
 from lanjami.status.live import Live
@@ -90,7 +90,7 @@ class App:
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy.ports,
-            largest_body=proxy_api.LARGEST_BODY,
+            largest_body=max(proxy_api.LARGEST_BODY, quality.CHUNK),
             routes=lambda: [
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),

@@ -30,7 +30,7 @@ STATIC = {
 
 
 class Live:
-    """Draws what `snapshot`, `present` and `tally` tell, at most every `LOOK_EVERY_S`."""
+    """Draws what `snapshot`, `present` and `tally` tell, at most every `look_every_s`."""
 
     name = "page"
 
@@ -40,10 +40,12 @@ class Live:
         snapshot: Callable[[], Snapshot],
         present: Callable[[], Present | None],
         tally: Callable[[], Tally],
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._snapshot = snapshot
         self._present = present
         self._tally = tally
+        self._look_every_s = look_every_s
         self._history = History()
         self._renderer: Renderer | None = None
         self._now: Now | None = None
@@ -66,7 +68,7 @@ class Live:
                     self.pieces(LANGUAGES[0])
                     ready(f"drawn for a test, {self._watching.total()} look at it")
                     prove_at = loop.time() + PROVE_EVERY_S
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(self._look_every_s)
         finally:
             self._renderer = None
 

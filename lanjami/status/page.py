@@ -11,7 +11,7 @@ from lanjami.status.snapshot import Service, Snapshot
 from lanjami.status.texts import legible
 
 LONGEST_NAME = 48  # characters of a display name that are shown
-MOST_PEOPLE = 100
+MOST_PEOPLE = 50
 MOST_NAMES = 100
 
 UP = "up"

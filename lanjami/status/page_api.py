@@ -44,11 +44,17 @@ class PageApi:
     """Serves what `live` draws; `lan` and `reach` tell what a visitor has to type."""
 
     def __init__(
-        self, live: Live, *, lan: Callable[[], Sequence[lan.Interface]], reach: Reach
+        self,
+        live: Live,
+        *,
+        lan: Callable[[], Sequence[lan.Interface]],
+        reach: Reach,
+        write_within_s: float = WRITE_WITHIN_S,
     ) -> None:
         self._live = live
         self._lan = lan
         self._reach = reach
+        self._write_within_s = write_within_s
 
     def routes(self, *, with_root: bool) -> list[web.RouteDef]:
         """All but `/`, where somebody else has it and gives it to `page`."""
@@ -85,15 +91,27 @@ class PageApi:
                     _event(told, patience_s=2 * COME_AGAIN_S, retry_s=COME_AGAIN_S)
                 )
                 return response
-            await _tell(request, response, _event(told, patience_s=PATIENCE_S, retry_s=RETRY_S))
+            await self._tell(
+                request, response, _event(told, patience_s=PATIENCE_S, retry_s=RETRY_S)
+            )
             told_at = loop.time()
             while True:
                 await self._live.next_look()
                 pieces = self._live.pieces(spoken)
                 changed = {name: text for name, text in pieces.items() if told[name] != text}
                 if changed or loop.time() >= told_at + BEAT_S:
-                    await _tell(request, response, _event(changed, patience_s=PATIENCE_S))
+                    await self._tell(request, response, _event(changed, patience_s=PATIENCE_S))
                     told, told_at = pieces, loop.time()
+
+    async def _tell(self, request: web.Request, response: web.StreamResponse, event: bytes) -> None:
+        """Write to a page; cut off one that does not take it."""
+        try:
+            async with asyncio.timeout(self._write_within_s):
+                await response.write(event)
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("a page does not take what it is told") from None
 
 
 def language(request: web.Request) -> str:
@@ -130,14 +148,3 @@ def _event(pieces: Mapping[str, str], *, patience_s: float, retry_s: float | Non
     body = msgspec.json.encode({"patience": patience_s, "pieces": pieces})
     retry = b"" if retry_s is None else b"retry: %d\n" % (1000 * retry_s)
     return retry + b"data: " + body + b"\n\n"
-
-
-async def _tell(request: web.Request, response: web.StreamResponse, event: bytes) -> None:
-    """Write to a page; cut off one that does not take it."""
-    try:
-        async with asyncio.timeout(WRITE_WITHIN_S):
-            await response.write(event)
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("a page does not take what it is told") from None

@@ -82,8 +82,8 @@ def choose(wished: str, accept: str, offered: Sequence[str]) -> str:
 _WISH = re.compile(r"([A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8}){0,4}(?:\s*;\s*q=([01](?:\.\d{0,3})?))?")
 
 # Control and format characters, which turn the text's direction around or hide in it; surrogates,
-# private and unassigned ones, which nobody can read; separators of lines and paragraphs.
-_ILLEGIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# private and unassigned ones, which nobody can read.
+_ILLEGIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
 def legible(text: str, *, at_most: int) -> str:
@@ -94,7 +94,9 @@ def legible(text: str, *, at_most: int) -> str:
     for character in text:
         category = unicodedata.category(character)
         marks = marks + 1 if category in {"Mn", "Me"} else 0
-        if category not in _ILLEGIBLE and marks <= MOST_MARKS:
-            kept.append(" " if category == "Zs" else character)
+        if character.isspace():
+            kept.append(" ")
+        elif category not in _ILLEGIBLE and marks <= MOST_MARKS:
+            kept.append(character)
     shown = " ".join("".join(kept).split())
     return shown if len(shown) <= at_most else shown[: at_most - 1].rstrip() + "…"

@@ -98,7 +98,7 @@ def test_numbers_are_written_as_the_language_does() -> None:
         ("\u202eevil\u202c", "evil"),  # right-to-left override
         ("a\u2066b\u2069c\u200fd\u061ce", "abcde"),  # isolates and marks
         ("a\u200bb\ufeffc\u00adz", "abcz"),  # what hides
-        ("a\u2028b\u2029c\x00d\x1b[31m", "abcd[31m"),  # lines, controls
+        ("a\u2028b\n\n\u2029c\x00d\x1b[31m", "a b cd[31m"),  # lines, controls
         ("\ud800\ue000\U000e0041", ""),  # surrogate, private, tag
         ("e\u0301\u0302\u0303\u0304\u0305x", "e\u0301\u0302x"),  # a heap of accents
         ("Ünïcödé 名前 ☃", "Ünïcödé 名前 ☃"),
