@@ -129,6 +129,8 @@ ROOT = frozenset(
         "lanjami.cli.failure",
         "lanjami.cli.control",
         "lanjami.cli.names",
+        "lanjami.cli.measuring",
+        "lanjami.cli.quality",
         "lanjami.cli.backup",
         "lanjami.__main__",
     }

@@ -133,17 +133,21 @@ def read_static() -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in STATIC}
 
 
+def read_catalogues() -> dict[str, texts.Catalogue]:
+    """What the page says, by language."""
+    folder = importlib.resources.files(__package__) / "texts"
+    return {
+        language: texts.parse(language, (folder / f"{language}.toml").read_text("utf-8"))
+        for language in LANGUAGES
+    }
+
+
 def load() -> Renderer:
     """Read what pages are made of. Blocks."""
-    root = importlib.resources.files(__package__)
+    templates = importlib.resources.files(__package__) / "templates"
     return Renderer(
-        templates={file.name: file.read_text("utf-8") for file in (root / "templates").iterdir()},
-        catalogues={
-            language: texts.parse(
-                language, (root / "texts" / f"{language}.toml").read_text("utf-8")
-            )
-            for language in LANGUAGES
-        },
+        templates={file.name: file.read_text("utf-8") for file in templates.iterdir()},
+        catalogues=read_catalogues(),
         versions={
             name: hashlib.sha256(content).hexdigest()[:10]
             for name, content in read_static().items()

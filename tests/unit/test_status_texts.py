@@ -7,14 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.status.live import LANGUAGES
-from lanjami.status.texts import Catalogue, choose, legible, parse
+from lanjami.status.live import LANGUAGES, read_catalogues
+from lanjami.status.texts import Catalogue, choose, legible
 
 FOLDER = Path(__file__).resolve().parents[2] / "lanjami/status/texts"
-CATALOGUES = {
-    language: parse(language, (FOLDER / f"{language}.toml").read_text("utf-8"))
-    for language in LANGUAGES
-}
+CATALOGUES = read_catalogues()
 ENGLISH = CATALOGUES["en"]
 
 
