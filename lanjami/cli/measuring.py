@@ -43,9 +43,13 @@ class _Turn(msgspec.Struct, frozen=True):
     ticket: str
     ahead: int
     round_trips: int
+    fewest_trips: int
+    trips_s: float
     stream_s: float
     stream_bytes: int
     chunk: int
+    first_chunk: int
+    chunk_s: float
     stall_ms: float
 
 
@@ -114,14 +118,18 @@ def _take_turn(place: Place, waiting: Callable[[int], None]) -> _Turn:
 
 
 def _round_trips(place: Place, turn: _Turn, progress: Callable[[float], None]) -> list[float]:
-    trips = []
+    trips: list[float] = []
     with closing(place.connect()) as connection:
-        for number in range(-WARM_UPS, turn.round_trips):
-            before = time.perf_counter()
+        for _ in range(WARM_UPS):
             _ask(connection, "GET", _path("echo", turn))
-            if number >= 0:
-                trips.append(1000 * (time.perf_counter() - before))
-                progress(number / turn.round_trips)
+        end = time.perf_counter() + turn.trips_s
+        while len(trips) < turn.round_trips:
+            before = time.perf_counter()
+            if before > end and len(trips) >= turn.fewest_trips:
+                break
+            _ask(connection, "GET", _path("echo", turn))
+            trips.append(1000 * (time.perf_counter() - before))
+            progress(len(trips) / turn.round_trips)
     return trips
 
 
@@ -150,21 +158,28 @@ def _down(place: Place, turn: _Turn, progress: Callable[[float], None]) -> _Stre
             found.size += len(piece)
             found.seconds = now - began_at
             progress(_share(found.size, found.seconds, turn))
+            if found.seconds > turn.stream_s:  # of a slow line, much is still under way
+                break
     return found
 
 
 def _up(place: Place, turn: _Turn, progress: Callable[[float], None]) -> tuple[int, float]:
     noise = os.urandom(turn.chunk)
     began_at = time.perf_counter()
-    pieces = iter(range(turn.stream_bytes // turn.chunk))
     sent: list[int] = []
 
     def send() -> None:
+        size = turn.first_chunk
         with closing(place.connect()) as connection:
-            while time.perf_counter() - began_at < turn.stream_s and next(pieces, None) is not None:
-                _ask(connection, "POST", _path("up", turn), noise)
-                sent.append(turn.chunk)
-                progress(_share(sum(sent), time.perf_counter() - began_at, turn))
+            while (before := time.perf_counter()) - began_at < turn.stream_s:
+                if sum(sent) + UPLOADS * size > turn.stream_bytes:
+                    return
+                _ask(connection, "POST", _path("up", turn), noise[:size])
+                sent.append(size)
+                now = time.perf_counter()
+                if now - before < turn.chunk_s:
+                    size = min(turn.chunk, 2 * size)
+                progress(_share(sum(sent), now - began_at, turn))
 
     with ThreadPoolExecutor(UPLOADS) as pool:
         for done in [pool.submit(send) for _ in range(UPLOADS)]:

@@ -16,9 +16,13 @@ from msgspec import Meta
 from lanjami.errors import RequestError
 
 ROUND_TRIPS = 60  # asked for, one after the other
+FEWEST_TRIPS = 10  # that are made also where they take longer than
+TRIPS_S = 6.0
 STREAM_S = 4.0  # at most, in each direction
 STREAM_BYTES = 32 << 20  # at most, in each direction
-CHUNK = 64 * 1024  # bytes of an upload's request
+CHUNK = 64 * 1024  # bytes of an upload's request, at most
+FIRST_CHUNK = 8 * 1024  # of the first; they are doubled as long as one takes less than
+CHUNK_S = 0.25
 STALL_MS = 180.0  # above the median: a retransmission, and no jitter
 
 _Ms = Annotated[float, Meta(ge=0, le=60_000)]

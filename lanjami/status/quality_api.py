@@ -18,7 +18,7 @@ from lanjami.runtime.httpd import json_answer
 from lanjami.status import quality
 from lanjami.status.live import Live
 from lanjami.status.page_api import HEADERS, language
-from lanjami.status.quality import CHUNK, ROUND_TRIPS, STREAM_BYTES, STREAM_S
+from lanjami.status.quality import CHUNK, STREAM_BYTES, STREAM_S
 from lanjami.status.turns import Turns
 
 _HEADERS = {**HEADERS, "Cache-Control": "no-store"}
@@ -62,10 +62,14 @@ class QualityApi:
             {
                 "ticket": ticket,
                 "ahead": ahead,
-                "round_trips": ROUND_TRIPS,
+                "round_trips": quality.ROUND_TRIPS,
+                "fewest_trips": quality.FEWEST_TRIPS,
+                "trips_s": quality.TRIPS_S,
                 "stream_s": STREAM_S,
                 "stream_bytes": STREAM_BYTES,
                 "chunk": CHUNK,
+                "first_chunk": quality.FIRST_CHUNK,
+                "chunk_s": quality.CHUNK_S,
                 "stall_ms": quality.STALL_MS,
             }
         )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from lanjami.errors import RequestError
 from lanjami.status.quality import STREAM_BYTES
 
-TURN_S = 30.0  # a measurement takes half of it
-SILENCE_S = 5.0  # after which who waits or measures is taken to be gone
+TURN_S = 40.0  # a measurement takes half of it, also over a slow line
+SILENCE_S = 8.0  # after which who waits or measures is taken to be gone; twice a stream's time
 MOST = 32  # who waits, and who measures
 MOST_OF_ONE = 4  # of one address, behind which there may be several
-REQUESTS = 2000  # of one turn; an upload is some 500
+REQUESTS = 8000  # of one turn; an upload in the smallest pieces is half of them
 
 
 @dataclass(slots=True)

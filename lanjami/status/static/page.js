@@ -101,11 +101,14 @@
 
   const roundTrips = async (turn, ask, progress) => {
     const trips = [];
-    for (let i = -3; i < turn.round_trips; i += 1) { // the first ones open the connection
+    for (let i = 0; i < 3; i += 1) await ask("echo"); // the first one opens the connection
+    const end = performance.now() + turn.trips_s * 1000;
+    while (trips.length < turn.round_trips) {
       const before = performance.now();
+      if (before > end && trips.length >= turn.fewest_trips) break;
       await ask("echo");
-      if (i >= 0) trips.push(performance.now() - before);
-      progress(Math.max(0, i) / turn.round_trips);
+      trips.push(performance.now() - before);
+      progress(trips.length / turn.round_trips);
     }
     return trips;
   };
@@ -128,22 +131,30 @@
       found.bytes += value.length;
       found.seconds = (now - before) / 1000;
       progress(Math.max(found.bytes / turn.stream_bytes, found.seconds / turn.stream_s));
+      if (found.seconds > turn.stream_s) { // of a slow line, much is still under way
+        reader.cancel();
+        break;
+      }
     }
     return found;
   };
 
   const toBox = async (turn, ask, progress) => {
     // 64 KiB, as many as it gives at once; a Blob, for a browser sends it twice as fast
-    const chunk = new Blob([crypto.getRandomValues(new Uint8Array(turn.chunk))]);
-    const before = performance.now();
+    const noise = new Blob([crypto.getRandomValues(new Uint8Array(turn.chunk))]);
+    const began = performance.now();
     const found = { bytes: 0, seconds: 0 };
-    let left = turn.stream_bytes;
     const send = async () => {
-      while (left >= chunk.size && performance.now() - before < turn.stream_s * 1000) {
-        left -= chunk.size;
-        await ask("up", { method: "POST", body: chunk });
-        found.bytes += chunk.size;
-        found.seconds = (performance.now() - before) / 1000;
+      let size = turn.first_chunk;
+      for (;;) {
+        const before = performance.now();
+        if (before - began > turn.stream_s * 1000) return;
+        if (found.bytes + 4 * size > turn.stream_bytes) return;
+        await ask("up", { method: "POST", body: noise.slice(0, size) });
+        const now = performance.now();
+        found.bytes += size;
+        found.seconds = (now - began) / 1000;
+        if (now - before < turn.chunk_s * 1000) size = Math.min(turn.chunk, 2 * size);
         progress(Math.max(found.bytes / turn.stream_bytes, found.seconds / turn.stream_s));
       }
     };
