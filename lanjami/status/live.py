@@ -15,7 +15,7 @@ from lanjami.status.page import Now, Present, Reached
 from lanjami.status.render import Renderer
 from lanjami.status.snapshot import Snapshot
 
-LOOK_EVERY_S = 2.0  # how old may be what is shown
+LOOK_EVERY_S = 1.0  # how old may be what is shown
 PROVE_EVERY_S = 10.0
 MOST_WATCHING = 64
 MOST_OF_ONE = 8  # of one address
