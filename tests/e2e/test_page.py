@@ -73,7 +73,7 @@ async def test_a_phone_sees_that_it_works_and_what_to_set(box: Host, browser: Ch
         # plain http: there is no navigator.clipboard, and it is copied nevertheless
         assert not await page.evaluate("!!navigator.clipboard")
         await opened.get_by_role("button", name="Copy http://10.77.0.1:80").click()
-        await opened.get_by_text("Copied").wait_for()
+        await opened.get_by_role("button", name="Copied").wait_for()
         await page.evaluate(
             "document.body.append(Object.assign(document.createElement('textarea'), {id: 'x'}))"
         )

@@ -23,16 +23,16 @@
       select(code); // and stays selected, so that it can be copied by hand where this fails
       done = document.execCommand("copy");
     }
-    if (done) {
-      const [before, after] = button.children;
-      before.hidden = true;
-      after.hidden = false;
-      button.classList.add("done");
-      await pause(2000);
-      before.hidden = false;
-      after.hidden = true;
-      button.classList.remove("done");
-    }
+    if (!done || button.classList.contains("done")) return;
+    const name = button.getAttribute("aria-label");
+    const show = (isDone) => {
+      [...button.children].forEach((label, at) => { label.hidden = isDone !== (at === 1); });
+      button.classList.toggle("done", isDone);
+      button.setAttribute("aria-label", isDone ? button.lastElementChild.textContent : name);
+    };
+    show(true);
+    await pause(2000);
+    show(false);
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.copy");
