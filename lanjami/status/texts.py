@@ -36,8 +36,12 @@ class Catalogue:
         return f"{value:.{digits}f}".replace(".", self("units.decimal"))
 
     def ago(self, seconds: int | None) -> str:
-        """How long ago something was; "" for what never was."""
+        """How long ago something was checked; "" for what never was."""
         return "" if seconds is None else self._lasting("ago", seconds)
+
+    def well(self, seconds: int | None) -> str:
+        """Until when something that is down was well; "" for what never was."""
+        return "" if seconds is None else self._lasting("well", seconds)
 
     def since(self, seconds: int) -> str:
         """For how long something has been."""
