@@ -201,6 +201,8 @@ def _welcome(snapshot: Snapshot, port: int, http_port: int | None, command: str)
         else:
             yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
+        if http_port is not None:
+            yield f"All this for each device, with a QR code: {http_url(addresses[0], http_port)}/"
     yield ""
     yield f"{command} status shows how it is doing; Ctrl+C stops it."
 
