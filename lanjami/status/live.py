@@ -81,20 +81,20 @@ class Live:
 
     def page(self, language: str, reached: Reached, device: str) -> str:
         """The whole page, as of the last look."""
-        key = (language, reached, device)
+        renderer, key = self.renderer, (language, reached, device)
         found = self._pages.get(key)
         if found is None:
             if len(self._pages) == MOST_PAGES:
                 self._pages.popitem(last=False)
-            found = self.renderer.page(language, self._last(), reached, device)
+            found = renderer.page(language, self._last(), reached, device)
             self._pages[key] = found
         return found
 
     def pieces(self, language: str) -> dict[str, str]:
         """What may have changed, as of the last look; see `Renderer.pieces`."""
-        found = self._pieces.get(language)
+        renderer, found = self.renderer, self._pieces.get(language)
         if found is None:
-            found = self._pieces[language] = self.renderer.pieces(language, self._last())
+            found = self._pieces[language] = renderer.pieces(language, self._last())
         return found
 
     async def next_look(self) -> None:

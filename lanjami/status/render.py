@@ -25,8 +25,8 @@ LIVE = (
 
 
 class Renderer:
-    """Writes pages from `templates` and `catalogues`, the first of which is the language for who
-    speaks none of them. `versions` are those of the files that a page loads, by name."""
+    """Writes pages from `templates` and, by language, `catalogues`. `versions` are those of the
+    files that a page loads, by name."""
 
     def __init__(
         self,
@@ -35,7 +35,6 @@ class Renderer:
         catalogues: Mapping[str, Catalogue],
         versions: Mapping[str, str],
     ) -> None:
-        self.languages = tuple(catalogues)
         self._catalogues = catalogues
         self._templates = jinja2.Environment(
             loader=jinja2.DictLoader(dict(templates)),
@@ -45,7 +44,6 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._templates.globals |= {
-            "icon": getattr(self._templates.get_template("icons.html").module, "icon"),  # noqa: B009 - a macro
             "languages": list(catalogues.values()),
             "version_of": versions,
             "width": plot.WIDTH,

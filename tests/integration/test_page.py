@@ -5,12 +5,16 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lanjami.status.live import MOST_OF_ONE
-from lanjami.status.page import Heard, Present
+from lanjami.app import App
+from lanjami.config import Config
+from lanjami.errors import HostError
+from lanjami.status.live import MOST_OF_ONE, read_catalogues
+from lanjami.status.page import Heard, Present, Reached
 from lanjami.status.page_api import CONTENT_SECURITY_POLICY
 from lanjami.status.quality import CHUNK, STREAM_BYTES
 from tests.support.http_client import Answer, Client, connected, get
@@ -87,6 +91,25 @@ async def test_the_address_is_that_of_the_box_on_the_lan(stage: Stage) -> None:
     assert f"http://10.0.0.5:{stage.port}" in text
     assert "10.0.0.5:4222" in text
     assert "127.0.0.1" not in text
+
+
+async def test_what_is_remembered_is_not_shown_once_the_page_is_down() -> None:
+    stage = Stage()
+    async with served(stage):
+        await _ask(stage, get("/"))
+        assert stage.live.pieces("en")
+    with pytest.raises(HostError, match="prepared"):
+        stage.live.page("en", Reached("10.0.0.5", stage.port, 4222, has_proxy=True), "desktop")
+    with pytest.raises(HostError, match="prepared"):
+        stage.live.pieces("en")
+
+
+async def test_every_service_of_the_box_is_described_to_people(tmp_path: Path) -> None:
+    described = (await asyncio.to_thread(read_catalogues))["en"]
+    box = App(Config(), tmp_path, command="lanjami")
+    for name in box.snapshot().services:
+        for what in ("title", "proved", "fault"):
+            assert f"part.{name}.{what}" in described
 
 
 async def test_the_page_is_drawn_once_a_look_however_many_ask() -> None:
