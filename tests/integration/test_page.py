@@ -5,15 +5,12 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lanjami.app import App
-from lanjami.config import Config
 from lanjami.errors import HostError
-from lanjami.status.live import MOST_OF_ONE, read_catalogues
+from lanjami.status.live import MOST_OF_ONE
 from lanjami.status.page import Heard, Present, Reached
 from lanjami.status.page_api import CONTENT_SECURITY_POLICY
 from lanjami.status.quality import CHUNK, STREAM_BYTES
@@ -102,14 +99,6 @@ async def test_what_is_remembered_is_not_shown_once_the_page_is_down() -> None:
         stage.live.page("en", Reached("10.0.0.5", stage.port, 4222, has_proxy=True), "desktop")
     with pytest.raises(HostError, match="prepared"):
         stage.live.pieces("en")
-
-
-async def test_every_service_of_the_box_is_described_to_people(tmp_path: Path) -> None:
-    described = (await asyncio.to_thread(read_catalogues))["en"]
-    box = App(Config(), tmp_path, command="lanjami")
-    for name in box.snapshot().services:
-        for what in ("title", "proved", "fault"):
-            assert f"part.{name}.{what}" in described
 
 
 async def test_the_page_is_drawn_once_a_look_however_many_ask() -> None:
