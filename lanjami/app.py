@@ -32,6 +32,7 @@ from lanjami.discovery.records import Facts
 from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
+from lanjami.nameserver.names import JamiId
 from lanjami.nameserver.registry import Registry
 from lanjami.network import connectivity_api
 from lanjami.network.access_point import AccessPoint
@@ -44,7 +45,12 @@ from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
 from lanjami.runtime.service import Service
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
+from lanjami.status import page, quality
 from lanjami.status import snapshot as status
+from lanjami.status.history import Tally
+from lanjami.status.live import Live
+from lanjami.status.page_api import PageApi
+from lanjami.status.quality_api import QualityApi
 from lanjami.turn.coturn import Relay
 
 _log = log.get(__name__)
@@ -95,13 +101,23 @@ class App:
             spare=partial(self._keeper.unpack_newest, layout.NAMES),
         )
         self._names_api = Api(self._registry)
+        self._outlook: Callable[[], Outlook | None] = Outlook
+        self._live = Live(snapshot=self.snapshot, present=self._present, tally=self._tally)
+        self._page_api = PageApi(self._live, lan=self._lan, reach=self._reached)
+        self._quality_api = QualityApi(self._live)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy_ports,
-            largest_body=proxy_api.LARGEST_BODY,
+            largest_body=max(proxy_api.LARGEST_BODY, quality.CHUNK),
             routes=lambda: [
                 *self._names_api.routes(),
-                *(route for proxy in self._proxies for route in proxy_api.routes(proxy)),
+                *self._page_api.routes(with_root=not self._proxies),
+                *self._quality_api.routes(),
+                *(
+                    route
+                    for proxy in self._proxies
+                    for route in proxy_api.routes(proxy, page=self._page_api.page)
+                ),
                 *(connectivity_api.routes() if self._answers_connectivity_checks() else []),
             ],
             quick=self._names_api.quick,
@@ -124,7 +140,7 @@ class App:
                 *self._proxies,
                 *([self._pusher] if self._proxies else []),
                 *(self._announcer, self._mdns, self._registry),
-                *(self._keeper, self._http, local),
+                *(self._keeper, self._http, self._live, local),
                 *self._network(),
                 *([self._relay] if config.turn.serve else []),
             ]
@@ -147,12 +163,16 @@ class App:
     def snapshot(self) -> status.Snapshot:
         """How everything is, now."""
         health = self._supervisor.health
+        now = asyncio.get_running_loop().time()
         addresses = lan.shown(self._lan())
         return status.Snapshot(
             version=lanjami.__version__,
             healthy=all(h.is_well for h in health.values()),
             services={
-                name: status.Service(h.state, h.detail, h.reason, h.failures)
+                name: status.Service(
+                    *(h.state, h.detail, h.reason, h.failures),
+                    proved_s=None if h.proved_at is None else round(now - h.proved_at),
+                )
                 for name, h in health.items()
             },
             dht=self._dht(),
@@ -262,12 +282,11 @@ class App:
         """What the box serves where it is the network."""
         config, state = self._config, self._state / layout.NETWORK
         lan = partial(net.interfaces, ignored=())
-        outlook: Callable[[], Outlook | None] = Outlook
         if config.wifi.interface:
             yield AccessPoint(config.wifi, state=state)
         if config.serving("dns") and config.dns.upstream:
             watch = OutlookWatch(upstream=config.dns.upstream, policy=config.dns.jami)
-            outlook = watch.outlook
+            self._outlook = watch.outlook
             yield watch
         for name, network in config.network.items():
             if set(network.serve) - {"ntp"}:
@@ -276,7 +295,7 @@ class App:
                     network,
                     state=state,
                     lan=lan,
-                    outlook=outlook,
+                    outlook=self._outlook,
                     connectivity_checks=config.dns.connectivity_checks,
                 )
         if interfaces := config.serving("ntp"):
@@ -325,6 +344,7 @@ class App:
                 subscriptions=proxy.orders.subscriptions,
                 unreachable=proxy.orders.undeliverable,
                 pushes=self._pusher.counts(),
+                clients=proxy.streams.sources,
             )
         return None
 
@@ -337,6 +357,62 @@ class App:
             allocations=counts.allocations,
             refused=sum(counts.refused.values()),
             refused_by=counts.refused,
+        )
+
+    def _reached(self, address: str, port: int) -> page.Reached:
+        """The box as a visitor of the page reaches it."""
+        return page.Reached(
+            address=address,
+            port=port,
+            dht_port=self._config.dht.port,
+            has_proxy=bool(self._proxies),
+            host=self._mdns.host() or "",
+            needs_nothing=self._is_found_at(address),
+        )
+
+    def _is_found_at(self, address: str) -> bool:
+        """Whether clients on the LAN of an address of the box find it under Jami's own names."""
+        outlook = self._outlook()
+        if outlook is None or not outlook.jami_is_ours:
+            return False
+        answering = self._config.serving("dns")
+        return any(
+            str(own.ip) == address
+            for interface in net.interfaces(ignored=())
+            if interface.name in answering
+            for own in interface.addresses
+        )
+
+    def _present(self) -> page.Present | None:
+        """Who lets themselves be seen, where the operator lets the page show it."""
+        if not self._config.status.people:
+            return None
+        now = asyncio.get_running_loop().time()
+        return page.Present(
+            heard=[
+                page.Heard(heard.name, self._name_of(heard.id), round(now - heard.since))
+                for heard in self._announcer.neighbours()
+                if heard.kind == "jami"
+            ],
+            newest=self._registry.newest(page.MOST_NAMES),
+            names=self._registry.known(),
+        )
+
+    def _name_of(self, account_id: bytes) -> str:
+        with contextlib.suppress(HostError):
+            return self._registry.name_of(JamiId(account_id.hex())) or ""
+        return ""
+
+    def _tally(self) -> Tally:
+        """How the box is used, for the plots."""
+        nodes = [self._dht_node(engine) for engine in self._nodes]
+        own = sum(bool(node.node_id) for node in nodes)
+        others = max(0, max(node.good for node in nodes) - max(0, own - 1))
+        phones = sum(proxy.streams.sources for proxy in self._proxies)
+        return Tally(
+            clients=others + phones,
+            messages={node.engine: node.messages for node in nodes},
+            answers={"discovery": self._announcer.counts().answers},
         )
 
     def _dht(self) -> status.Dht:

@@ -194,6 +194,10 @@ class Turn(Section, frozen=True):
         return self.relay_ports[0] + 1, self.relay_ports[1]
 
 
+class Status(Section, frozen=True):
+    people: bool = True
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -206,6 +210,7 @@ class Config(Section, frozen=True):
     ntp: Ntp = Ntp()
     wifi: Wifi = Wifi()
     turn: Turn = Turn()
+    status: Status = Status()
 
     def __post_init__(self) -> None:
         for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):

@@ -83,6 +83,13 @@ CORE = frozenset(
         "lanjami.turn.conf",
         "lanjami.turn.journal",
         "lanjami.turn.stun",
+        "lanjami.status.history",
+        "lanjami.status.page",
+        "lanjami.status.plot",
+        "lanjami.status.quality",
+        "lanjami.status.render",
+        "lanjami.status.texts",
+        "lanjami.status.turns",
     }
 )
 RUNTIME = frozenset(
@@ -139,6 +146,9 @@ SHELL = frozenset(
         "lanjami.turn.catch",
         "lanjami.turn.coturn",
         "lanjami.turn.users",
+        "lanjami.status.live",
+        "lanjami.status.page_api",
+        "lanjami.status.quality_api",
     }
 )
 ROOT = frozenset(
@@ -151,6 +161,8 @@ ROOT = frozenset(
         "lanjami.cli.failure",
         "lanjami.cli.control",
         "lanjami.cli.names",
+        "lanjami.cli.measuring",
+        "lanjami.cli.quality",
         "lanjami.cli.backup",
         "lanjami.cli.firewall",
         "lanjami.cli.turn",

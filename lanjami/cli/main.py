@@ -6,6 +6,7 @@ import lanjami
 from lanjami.cli.backup import backup, restore
 from lanjami.cli.firewall import firewall
 from lanjami.cli.names import names
+from lanjami.cli.quality import quality
 from lanjami.cli.status import status
 from lanjami.cli.turn import turn
 from lanjami.cli.up import up
@@ -19,6 +20,7 @@ def main() -> None:
 
 main.add_command(up)
 main.add_command(status)
+main.add_command(quality)
 main.add_command(names)
 main.add_command(backup)
 main.add_command(restore)

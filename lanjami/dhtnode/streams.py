@@ -43,6 +43,11 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def sources(self) -> int:
+        """From how many addresses they come."""
+        return len(self._number_of)
+
     @contextmanager
     def opened(
         self, transport: asyncio.Transport, events: "asyncio.Queue[Event]", *, source: bytes

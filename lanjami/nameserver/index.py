@@ -29,6 +29,10 @@ class Index:
     def name_of(self, id: JamiId) -> Name | None:
         return self._names.get(bytes.fromhex(id))
 
+    def newest(self, at_most: int) -> list[Name]:
+        """The names that were added last; a name that was changed counts as new."""
+        return list(self._rows)[-at_most:]  # a copy is one step, which nothing comes between
+
     def add(self, row: int, name: Name, id: JamiId) -> None:
         key = bytes.fromhex(id)
         self._rows[name] = row, key

@@ -125,6 +125,11 @@ class Registry:
         """How many names there are; 0 while they are not open."""
         return 0 if self._serving is None else len(self._serving.names.database.index)
 
+    def newest(self, at_most: int) -> list[Name]:
+        """The names that were registered last; none while they are not open."""
+        serving = self._serving
+        return [] if serving is None else serving.names.database.index.newest(at_most)
+
     def by_name(self, name: Name) -> Record | None:
         """Who has a name; RequestError (400) where nobody has it nor will be given it."""
         index = self._open().names.database.index

@@ -18,13 +18,15 @@ class Health:
     """How a service is.
 
     `state` is "starting", "up" or "down"; `detail` its own words; `reason` why it is worse off,
-    empty when all is well; `failures` how often it had to be restarted.
+    empty when all is well; `failures` how often it had to be restarted; `proved_at` when it last
+    said that it works, in seconds of the event loop's clock, None for never.
     """
 
     state: str = "starting"
     detail: str = ""
     reason: str = ""
     failures: int = 0
+    proved_at: float | None = None
 
     @property
     def is_well(self) -> bool:
@@ -94,7 +96,8 @@ class Supervisor:
     def report(self, name: str, detail: str, reason: str) -> None:
         """Take a service's word that it serves."""
         before = self._health[name]
-        self._set(name, Health("up", detail, reason, before.failures))
+        now = asyncio.get_running_loop().time()
+        self._set(name, Health("up", detail, reason, before.failures, proved_at=now))
         if reason and reason != before.reason:
             _log.warning("service worse off", service=name, reason=reason)
         elif before.state != "up" or (before.reason and not reason):

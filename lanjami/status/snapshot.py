@@ -22,12 +22,14 @@ _TITLES = {
 
 
 class Service(msgspec.Struct, frozen=True):
-    """`state` is "up", "starting" or "down"; `reason` says what is worse off."""
+    """`state` is "up", "starting" or "down"; `reason` says what is worse off; `proved_s` is how
+    many seconds ago it last said that it works, None for never."""
 
     state: str
     detail: str
     reason: str
     failures: int
+    proved_s: int | None = None
 
 
 class DhtNode(msgspec.Struct, frozen=True):
@@ -92,7 +94,8 @@ class Registrations(msgspec.Struct, frozen=True):
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """`listens` are open now, `values` and `subscriptions` kept for clients that are away;
+    """`listens` are open now, from `clients` addresses; `values` and `subscriptions` are kept for
+    clients that are away;
     `unreachable` of the latter wait for Google's or Apple's push. `pushes` counts what became of
     pushes since the start."""
 
@@ -101,6 +104,7 @@ class Proxy(msgspec.Struct, frozen=True):
     subscriptions: int
     unreachable: int
     pushes: dict[str, int]
+    clients: int = 0
 
 
 class Http(msgspec.Struct, frozen=True):
@@ -241,6 +245,8 @@ def _welcome(
         else:
             yield "On phones, switch Use DHT proxy off, too."
         yield "Then take a username on the account's page: not before the name server is set."
+        if http_port is not None:
+            yield f"All this for each device, with a QR code: {http_url(addresses[0], http_port)}/"
     yield ""
 
 

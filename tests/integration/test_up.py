@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lanjami.status.live import read_catalogues
 from tests.support.appliance import LANJAMI, opendht_child
 from tests.support.box import Box
 from tests.support.ports import free_port
@@ -82,6 +83,16 @@ def test_the_status_tells_all_and_ends_with_its_meaning(box: Box) -> None:
     assert process.wait(3) == 0
     assert box.status() == (3, {})
     assert box.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_every_service_is_described_to_people(box: Box) -> None:
+    box.running()
+    _, status = box.status()
+    where_it_is_the_network = ["network", "upstream", "time", "wifi"]
+    for language, sentences in read_catalogues().items():
+        for name in [*status["services"], *where_it_is_the_network]:
+            for what in ("title", "proved", "fault"):
+                assert f"part.{name}.{what}" in sentences, language
 
 
 def test_both_nodes_serve(box: Box) -> None:

@@ -152,6 +152,7 @@ def test_the_welcome_tells_how_to_set_a_client_up() -> None:
     assert (
         "  Name server                         http://10.0.0.5  (or http://lanjami.local)" in said
     )
+    assert "All this for each device, with a QR code: http://10.0.0.5/" in said
 
 
 def test_a_phone_is_told_of_the_proxy_where_there_is_one() -> None:
@@ -233,7 +234,10 @@ def test_the_welcome_never_takes_more_than_fifteen_lines(
     names = ("dhtnode", "discovery", "mdns", "names", "http", "status")
     for states in itertools.product((UP, WORSE, DOWN, MUTE, STARTING), repeat=3):
         services = dict(zip(names, states * 2, strict=True))
-        snapshot = _snapshot(services=services, addresses=addresses, host=host)
+        snapshot = msgspec.structs.replace(
+            _snapshot(services=services, addresses=addresses, host=host),
+            proxy=Proxy(0, 0, 0, 0, {}),
+        )
         assert len(welcome(snapshot, port=4222, http_port=http_port).splitlines()) <= 15
 
 

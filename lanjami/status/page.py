@@ -1,0 +1,341 @@
+"""What the status page shows, decided: how the box is, what to set in a client, who is here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lanjami import lan
+from lanjami.lan import Ip, host_port, http_url
+from lanjami.status.history import Course
+from lanjami.status.snapshot import Service, Snapshot
+from lanjami.status.texts import legible
+
+LONGEST_NAME = 48  # characters of a display name that are shown
+MOST_PEOPLE = 50
+MOST_NAMES = 100
+
+UP = "up"
+BOOTSTRAPS = ("dhtnode", "dhtnode-python")  # any of them carries the building
+
+
+class Level(StrEnum):
+    """How the box is: `GOOD` exactly where the status is healthy."""
+
+    GOOD = "good"
+    LIMITED = "limited"  # Jami works, and something is worse off
+    STARTING = "starting"
+    BROKEN = "broken"  # nobody can meet
+
+
+class Why(StrEnum):
+    """Why nobody can meet."""
+
+    NO_NETWORK = "network"
+    NO_BOOTSTRAP = "bootstrap"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one sentence: `why` where it is `BROKEN`, and the `worse` parts where it is not all
+    well."""
+
+    level: Level
+    why: Why | None = None
+    worse: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A service: `level` and how long ago it last proved that it works, None for never."""
+
+    name: str
+    level: Level
+    proved_s: int | None
+
+
+def verdict(snapshot: Snapshot) -> Verdict:
+    """How the box is, for a person."""
+    if snapshot.healthy:
+        return Verdict(Level.GOOD)
+    services = snapshot.services
+    bootstraps = [services[name] for name in BOOTSTRAPS if name in services]
+    worse = [part.name for part in parts(snapshot) if part.level is not Level.GOOD]
+    if not any(service.state == UP for service in bootstraps):
+        if any(_is_starting(service) for service in bootstraps):
+            return Verdict(Level.STARTING)
+        return Verdict(Level.BROKEN, Why.NO_BOOTSTRAP, worse)
+    if not snapshot.addresses:
+        return Verdict(Level.BROKEN, Why.NO_NETWORK, worse)
+    if all(_is_starting(services[name]) for name in worse):
+        return Verdict(Level.STARTING)
+    return Verdict(Level.LIMITED, None, worse)
+
+
+def parts(snapshot: Snapshot) -> list[Part]:
+    """The services, with those that are worse off first."""
+    found = [
+        Part(name, _level(service), service.proved_s) for name, service in snapshot.services.items()
+    ]
+    return sorted(found, key=lambda part: part.level is Level.GOOD)
+
+
+def _level(service: Service) -> Level:
+    if _is_starting(service):
+        return Level.STARTING
+    if service.state != UP:
+        return Level.BROKEN
+    return Level.LIMITED if service.reason else Level.GOOD
+
+
+def _is_starting(service: Service) -> bool:
+    """For the first time: one that failed and starts again is still to be shown as failed."""
+    return service.state == "starting" and not service.failures
+
+
+# --- what to set in a client ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The box as one visitor reaches it: the `address` and `port` that are to be typed.
+
+    `needs_nothing` says that clients on that network find the box without any setting.
+    """
+
+    address: str
+    port: int
+    dht_port: int
+    has_proxy: bool
+    host: str = ""
+    needs_nothing: bool = False
+
+    @property
+    def url(self) -> str:
+        """Of the page, and of the name server."""
+        return http_url(self.address, self.port)
+
+    @property
+    def bootstrap(self) -> str:
+        return host_port(self.address, self.dht_port)
+
+    @property
+    def proxy(self) -> str:
+        return f"http://{host_port(self.address, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to do with the control that is labelled `label`: to type or paste `value`, or to
+    switch it `switch`, "on" or "off"."""
+
+    label: str
+    value: str = ""
+    switch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do at one place: `path` are the labels to tap, one after the other. Labels and
+    `note` are keys of the catalogue."""
+
+    title: str
+    path: Sequence[str]
+    actions: Sequence[Action] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """How Jami on one kind of device is set up."""
+
+    name: str
+    steps: Sequence[Step]
+    is_visitors: bool = False
+
+
+_DESKTOP = ("ui.desktop.settings", "ui.desktop.account")
+_DESKTOP_ADVANCED = (*_DESKTOP, "ui.desktop.advanced")
+_ANDROID = ("ui.android.account_settings",)
+_ANDROID_ADVANCED = (*_ANDROID, "ui.android.advanced")
+_IOS = ("ui.ios.account",)
+_IOS_SETTINGS = (*_IOS, "ui.ios.settings")
+
+
+def devices(reached: Reached, own: str) -> list[Device]:
+    """The three guides, with that for the visitor's `own` device first.
+
+    Labels and where they are: jami-client-qt 343c297a5b, jami-client-android 46f4819381 and
+    jami-client-ios a8d4bcb1f of August 2026, as their sources have them in English and German.
+    """
+    guides = {
+        "android": [*_android(reached)],
+        "ios": [*_ios(reached)],
+        "desktop": [*_desktop(reached)],
+    }
+    shown = [Device(name, steps, name == own) for name, steps in guides.items()]
+    return sorted(shown, key=lambda device: not device.is_visitors)
+
+
+def guess_device(user_agent: str) -> str:
+    """The kind of device that a browser says it runs on."""
+    if "Android" in user_agent:
+        return "android"
+    return "ios" if any(word in user_agent for word in ("iPhone", "iPad", "iPod")) else "desktop"
+
+
+def _desktop(reached: Reached) -> Iterable[Step]:
+    if not reached.needs_nothing:
+        yield Step(
+            "guide.meet",
+            (*_DESKTOP_ADVANCED, "ui.desktop.dht"),
+            [Action("ui.desktop.bootstrap", value=reached.bootstrap)],
+            note="guide.discovery_note",
+        )
+    yield Step(
+        "guide.names",
+        (*_DESKTOP_ADVANCED, "ui.desktop.name_server"),
+        [Action("ui.desktop.address", value=reached.url)],
+    )
+    yield Step(
+        "guide.username",
+        (*_DESKTOP, "ui.desktop.manage_account"),
+        [Action("ui.desktop.choose_username")],
+    )
+
+
+def _android(reached: Reached) -> Iterable[Step]:
+    if not reached.needs_nothing:
+        through_proxy = [
+            Action("ui.android.use_proxy", switch="on"),
+            Action("ui.android.use_proxy_list", switch="off"),
+            Action("ui.android.proxy_address", value=reached.proxy),
+        ]
+        by_itself = [
+            Action("ui.android.use_proxy", switch="off"),
+            Action("ui.android.bootstrap", value=reached.bootstrap),
+        ]
+        yield Step(
+            "guide.meet",
+            (*_ANDROID_ADVANCED, "ui.android.dht"),
+            through_proxy if reached.has_proxy else by_itself,
+        )
+    yield Step(
+        "guide.names",
+        _ANDROID_ADVANCED,
+        [Action("ui.android.name_server", value=reached.url)],
+    )
+    yield Step("guide.username", _ANDROID, [Action("ui.android.register_name")])
+
+
+def _ios(reached: Reached) -> Iterable[Step]:
+    if not reached.needs_nothing and reached.has_proxy:
+        yield Step(
+            "guide.meet",
+            (*_IOS_SETTINGS, "ui.ios.notifications"),
+            [
+                Action("ui.ios.enable_notifications", switch="on"),
+                Action("ui.ios.use_proxy_list", switch="off"),
+                Action("ui.ios.proxy_address", value=reached.proxy),
+            ],
+        )
+    elif not reached.needs_nothing:
+        yield Step(
+            "guide.own_node",
+            (*_IOS_SETTINGS, "ui.ios.notifications"),
+            [Action("ui.ios.enable_notifications", switch="off")],
+        )
+        yield Step(
+            "guide.meet",
+            (*_IOS_SETTINGS, "ui.ios.connectivity", "ui.ios.dht"),
+            [Action("ui.ios.bootstrap", value=reached.bootstrap)],
+        )
+    yield Step(
+        "guide.names",
+        (*_IOS_SETTINGS, "ui.ios.name_server"),
+        [Action("ui.ios.name_server", value=reached.url)],
+    )
+    yield Step("guide.username", _IOS, [Action("ui.ios.register_username")])
+
+
+def address_for(visited: Ip, interfaces: Sequence[lan.Interface]) -> str:
+    """The address to be typed by somebody who came to `visited`: of the interface that they
+    reach, IPv4 where there is one; "" where the box has none."""
+    for interface in interfaces:
+        if any(address.ip == visited for address in interface.addresses):
+            own = lan.shown([interface])
+            if visited.version == 4 and str(visited) in own:
+                return str(visited)
+            if own:
+                return own[0]
+    return next(iter(lan.shown(interfaces)), "")
+
+
+# --- who is here -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An account that lets itself be seen: its display name as it came, its registered name or
+    "", and for how long it has been here."""
+
+    display_name: str
+    registered: str
+    since_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Who is here: accounts that were `heard`, the `newest` registered names, and how many
+    names there are."""
+
+    heard: Sequence[Heard] = ()
+    newest: Sequence[str] = ()
+    names: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody as they are shown: by `title`, and by what they are registered as, too."""
+
+    title: str
+    registered: str
+    since_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Who is here, as it is shown; `more_people` and `more_names` are not."""
+
+    people: Sequence[Person] = ()
+    names: Sequence[str] = ()
+    more_people: int = 0
+    more_names: int = 0
+
+
+def here(present: Present) -> Here:
+    """Only what people publish themselves: no address and no ID."""
+    people = [
+        Person(
+            legible(heard.display_name, at_most=LONGEST_NAME) or heard.registered,
+            heard.registered,
+            heard.since_s,
+        )
+        for heard in present.heard[:MOST_PEOPLE]
+    ]
+    names = sorted(present.newest[:MOST_NAMES])
+    return Here(
+        people=people,
+        names=names,
+        more_people=len(present.heard) - len(people),
+        more_names=max(0, present.names - len(names)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """All that changes while somebody looks; `present` is None where the operator does not
+    want it shown."""
+
+    snapshot: Snapshot
+    present: Present | None
+    course: Course

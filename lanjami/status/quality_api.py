@@ -1,0 +1,123 @@
+"""Measuring the line between a visitor and the box: one at a time, bounded on this side.
+
+Who measures asks for a turn until nobody is in front, then for echoes, a stream from the box, and
+sends to it; what they measured comes back as a result. Nothing is done without a ticket, and a
+ticket is only given to a request that no foreign page can make a browser send.
+"""
+
+import asyncio
+import os
+import secrets
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from lanjami.errors import RequestError
+from lanjami.runtime.httpd import json_answer
+from lanjami.status import quality
+from lanjami.status.live import Live
+from lanjami.status.page_api import HEADERS, language
+from lanjami.status.quality import CHUNK, STREAM_BYTES, STREAM_S
+from lanjami.status.turns import Turns
+
+_HEADERS = {**HEADERS, "Cache-Control": "no-store"}
+_GRACE_S = 1.0  # beyond which a stream that is not taken is cut off
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """`ticket` is that of the answer before, "" at first."""
+
+    ticket: str = ""
+
+
+class QualityApi:
+    """Serves who measures; `live` writes what they measured as HTML."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._turns = Turns()
+        self._noise = os.urandom(CHUNK)  # which no link on the way compresses
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/status/quality/turn", self._turn),
+            web.get("/status/quality/echo", self._echo),
+            web.get("/status/quality/down", self._down),
+            web.post("/status/quality/up", self._up),
+            web.post("/status/quality/result", self._end),
+        ]
+
+    async def _turn(self, request: web.Request) -> web.Response:
+        """A place in the queue: `ahead` others, and how to measure once there is none."""
+        if request.content_type != "application/json":
+            raise RequestError(415, "a turn is asked for with JSON")
+        try:
+            asked = msgspec.json.decode(await request.read(), type=_Asked)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise RequestError(400, f"this asks for no turn: {error}") from error
+        ticket = asked.ticket if asked.ticket in self._turns else secrets.token_urlsafe(16)
+        ahead = self._turns.ask(ticket, source=request.remote or "", now=_now())
+        return _json(
+            {
+                "ticket": ticket,
+                "ahead": ahead,
+                "round_trips": quality.ROUND_TRIPS,
+                "fewest_trips": quality.FEWEST_TRIPS,
+                "trips_s": quality.TRIPS_S,
+                "stream_s": STREAM_S,
+                "stream_bytes": STREAM_BYTES,
+                "chunk": CHUNK,
+                "first_chunk": quality.FIRST_CHUNK,
+                "chunk_s": quality.CHUNK_S,
+                "stall_ms": quality.STALL_MS,
+            }
+        )
+
+    async def _echo(self, request: web.Request) -> web.Response:
+        self._spend(request, 0)
+        return web.Response(status=204, headers=_HEADERS)
+
+    async def _down(self, request: web.Request) -> web.StreamResponse:
+        self._spend(request, STREAM_BYTES)
+        response = web.StreamResponse(
+            headers={**_HEADERS, "Content-Type": "application/octet-stream"}
+        )
+        await response.prepare(request)
+        end = asyncio.get_running_loop().time() + STREAM_S
+        try:
+            async with asyncio.timeout_at(end + _GRACE_S):
+                for _ in range(STREAM_BYTES // CHUNK):
+                    if _now() >= end:
+                        break
+                    await response.write(self._noise)
+                    await asyncio.sleep(0)  # let everybody else have their turn
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def _up(self, request: web.Request) -> web.Response:
+        self._spend(request, len(await request.read()))
+        return web.Response(status=204, headers=_HEADERS)
+
+    async def _end(self, request: web.Request) -> web.Response:
+        self._spend(request, 0)
+        measured = quality.parse(await request.read())
+        self._turns.leave(request.query["ticket"])
+        text = self._live.renderer.result(language(request), quality.judge(measured))
+        return web.Response(text=text, content_type="text/html", headers=_HEADERS)
+
+    def _spend(self, request: web.Request, size: int) -> None:
+        self._turns.spend(request.query.get("ticket", ""), size, now=_now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _json(body: dict[str, Any]) -> web.Response:
+    answer = json_answer(body)
+    answer.headers.update(_HEADERS)
+    return answer

@@ -1,0 +1,122 @@
+"""The status page as HTML.
+
+What comes from the network is escaped where it is put into a template, without exception.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jinja2
+import segno
+from markupsafe import Markup
+
+from lanjami.status import page, plot, quality
+from lanjami.status.history import Course
+from lanjami.status.page import Now, Reached
+from lanjami.status.texts import Catalogue
+
+LIVE = (
+    "verdict",
+    "count",
+    "parts",
+    "people",
+    "plots",
+)  # the pieces that change while somebody looks
+
+_NETWORK = "network-"
+
+
+class Renderer:
+    """Writes pages from `templates` and, by language, `catalogues`. `versions` are those of the
+    files that a page loads, by name."""
+
+    def __init__(
+        self,
+        *,
+        templates: Mapping[str, str],
+        catalogues: Mapping[str, Catalogue],
+        versions: Mapping[str, str],
+    ) -> None:
+        self._catalogues = catalogues
+        self._templates = jinja2.Environment(
+            loader=jinja2.DictLoader(dict(templates)),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals |= {
+            "languages": list(catalogues.values()),
+            "version_of": versions,
+            "width": plot.WIDTH,
+            "height": plot.HEIGHT,
+        }
+
+    def page(self, language: str, now: Now, reached: Reached, device: str) -> str:
+        """The whole page for a visitor who came to `reached` with a `device`."""
+        return self._write(
+            "page.html",
+            **self._live(language, now),
+            reached=reached,
+            devices=page.devices(reached, device),
+            qr=qr(f"{reached.url}/") if reached.address else "",
+        )
+
+    def pieces(self, language: str, now: Now) -> dict[str, str]:
+        """What changes while somebody looks, by the names in `LIVE`."""
+        values = self._live(language, now)
+        shown = [name for name in LIVE if name != "people" or now.present is not None]
+        return {name: self._write(f"{name}.html", **values) for name in shown}
+
+    def result(self, language: str, line: quality.Line) -> str:
+        """What a measured line bears."""
+        return self._write(
+            "result.html",
+            t=self._catalogues[language],
+            line=line,
+            uses=quality.USES,
+            verdicts=quality.verdicts(line),
+        )
+
+    def _live(self, language: str, now: Now) -> dict[str, Any]:
+        t = self._catalogues[language]
+
+        def part(name: str) -> str:
+            # one for each interface where the box is the network
+            known = "part.network" if name.startswith(_NETWORK) else f"part.{name}"
+            return known if f"{known}.title" in t else "part.other"
+
+        def title(name: str) -> str:
+            known = f"{part(name)}.title"
+            host = now.snapshot.host or "lanjami.local"
+            interface = name.removeprefix(_NETWORK)
+            return t(known, host=host, interface=interface) if known in t else name
+
+        return {
+            "t": t,
+            "snapshot": now.snapshot,
+            "verdict": page.verdict(now.snapshot),
+            "parts": page.parts(now.snapshot),
+            "part": part,
+            "title": title,
+            "here": None if now.present is None else page.here(now.present),
+            "hours": now.course.hours,
+            "minutes": now.course.minutes,
+            "plots": _plots(now.course),
+        }
+
+    def _write(self, template: str, **values: Any) -> str:
+        return self._templates.get_template(template).render(values)
+
+
+def qr(text: str) -> Markup:
+    """A QR code as SVG. Of nothing but what this program says itself: it is not escaped."""
+    return Markup(segno.make(text, error="m", micro=False).svg_inline(border=4, omitsize=True))  # noqa: S704
+
+
+def _plots(course: Course) -> dict[str, plot.Plot]:
+    return {
+        "clients": plot.draw(course.clients),
+        "messages": plot.draw(course.messages),
+        "answers": plot.draw(course.answers),
+    }

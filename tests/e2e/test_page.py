@@ -1,0 +1,257 @@
+"""The status page, in a real browser, as people in an outage use it."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tests.support.appliance import Appliance, opendht_child
+from tests.support.chromium import SIZES, Chromium, Visitor, chromium
+from tests.support.lab import Host, Lab, Switch
+
+URL = "http://10.77.0.1/"
+
+_ANNOUNCE = """
+import msgpack, socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    person = [bytes.fromhex(sys.argv[1]), sys.argv[2].encode().decode("unicode_escape")]
+    sock.sendto(msgpack.packb({"jami": person}), ("10.77.0.1", 8888))
+"""
+
+
+@pytest.fixture
+def visitors_machine(lab: Lab, switch: Switch) -> Host:
+    return lab.host("visitor").plug(switch, "10.77.0.9/24")
+
+
+@pytest.fixture
+async def browser(visitors_machine: Host) -> AsyncIterator[Chromium]:
+    async with chromium(visitors_machine) as opened:
+        yield opened
+
+
+async def _keep_screenshot(visitor: Visitor, folder: Path, name: str) -> None:
+    """In the folder that LANJAMI_SCREENSHOTS names, for people to look at."""
+    picture = folder / f"{name}.png"
+    await visitor.page.screenshot(path=picture, full_page=True)
+    if kept := os.environ.get("LANJAMI_SCREENSHOTS"):
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, kept)
+
+
+async def _kill_opendht(appliance: Appliance, visitor: Visitor, *, until: str) -> None:
+    """Again whenever it comes back, for it may be back before anybody sees that it was gone."""
+    shown = visitor.page.get_by_text(until)
+    async with asyncio.timeout(30):
+        while not await shown.is_visible():
+            with suppress(AssertionError, ProcessLookupError):
+                os.kill(opendht_child(appliance.process.pid), signal.SIGKILL)
+            await asyncio.sleep(0.1)
+
+
+async def test_without_the_box_there_is_no_page(browser: Chromium) -> None:
+    with pytest.raises(Exception, match="ERR_"):
+        async with browser.visiting(URL):
+            pass
+
+
+async def test_a_phone_sees_that_it_works_and_what_to_set(box: Host, browser: Chromium) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        page = visitor.page
+        await visitor.sees("Jami works here.")
+        opened = page.locator("details.device[open]")
+        assert (await opened.locator("summary").inner_text()).startswith("Android")
+        assert "http://10.77.0.1:80" in await opened.inner_text()
+        # plain http: there is no navigator.clipboard, and it is copied nevertheless
+        assert not await page.evaluate("!!navigator.clipboard")
+        await opened.get_by_role("button", name="Copy http://10.77.0.1:80").click()
+        await opened.get_by_role("button", name="Copied").wait_for()
+        await page.evaluate(
+            "document.body.append(Object.assign(document.createElement('textarea'), {id: 'x'}))"
+        )
+        await page.focus("#x")
+        await page.keyboard.press("Control+V")
+        assert await page.input_value("#x") == "http://10.77.0.1:80"
+        # other devices are a tap away
+        await page.get_by_text("iPhone and iPad").click()
+        await visitor.sees("Notifications")
+        assert await page.get_by_role("img", name="QR code of this page").count() == 1
+        assert visitor.complaints == []
+
+
+async def test_a_jami_client_is_told_of_the_node_where_a_browser_gets_the_page(
+    box: Host, visitors_machine: Host
+) -> None:
+    await Appliance(box).start()
+    ask = "import sys, urllib.request as r; print(r.urlopen(r.Request(*eval(sys.argv[1]))).read())"
+    told = visitors_machine.run(sys.executable, "-c", ask, repr((URL, None, {"Accept": "*/*"})))
+    assert "node_id" in told
+    told = visitors_machine.run(
+        sys.executable, "-c", ask, repr((URL, None, {"Accept": "text/html,*/*;q=0.8"}))
+    )
+    assert "<!doctype html>" in told
+
+
+async def test_the_page_stays_true_while_a_part_dies_and_comes_back(
+    box: Host, browser: Chromium
+) -> None:
+    appliance = await Appliance(box, 'dht.engines=["opendht"]').start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        await _kill_opendht(appliance, visitor, until="Jami does not work here right now.")
+        await visitor.sees("Jami works here.")
+        status = await appliance.status()
+        assert status is not None
+        assert status["healthy"]
+        assert status["services"]["dhtnode"]["failures"] > 0
+        assert visitor.complaints == []
+
+
+async def test_with_two_meeting_points_one_may_die(box: Host, browser: Chromium) -> None:
+    appliance = await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        await _kill_opendht(appliance, visitor, until="Jami works here, with limits.")
+        await visitor.sees("Jami works here.")
+
+
+async def test_the_page_says_when_the_box_is_gone_and_goes_on_when_it_is_back(
+    box: Host, browser: Chromium
+) -> None:
+    appliance = await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        appliance.kill()
+        await visitor.sees("The box does not answer.")
+        assert "Jami works here." not in await visitor.words()
+        await appliance.start()
+        await visitor.sees("Jami works here.")
+        assert "The box does not answer." not in await visitor.words()
+
+
+async def test_the_line_is_measured_by_one_while_the_next_waits(
+    box: Host, browser: Chromium
+) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL) as first, browser.visiting(URL, language="de") as second:
+        await first.page.get_by_role("button", name="Measure").click()
+        await first.page.get_by_role("progressbar").wait_for()
+        await second.page.get_by_role("button", name="Messen").click()
+        await second.sees("Jemand anderes misst gerade. Sie sind Nummer 2 in der Reihe.")
+        for visitor in (first, second):
+            await visitor.page.locator(".result table").wait_for(timeout=60_000)
+            assert await visitor.page.locator(".result tbody tr").count() == 5
+            assert visitor.complaints == []
+        assert "Mbit/s" in await first.words(".result")
+        assert await first.page.locator(".result td.good").count() >= 3, await first.words()
+
+
+async def test_a_measurement_can_be_stopped(box: Host, browser: Chromium) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.page.get_by_role("button", name="Measure").click()
+        await visitor.page.get_by_role("button", name="Stop").click()
+        await visitor.page.get_by_role("button", name="Measure").wait_for()
+        assert await visitor.page.locator("progress").is_hidden()
+        assert await visitor.words(".said") == ""
+
+
+async def test_a_name_from_the_network_is_text_and_nothing_else(
+    box: Host, browser: Chromium, visitors_machine: Host
+) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Who is here")
+        hostile = r"<img src=x onerror=alert(1)>\u202eAnn"
+        visitors_machine.run(sys.executable, "-c", _ANNOUNCE, "ab" * 20, hostile)
+        await visitor.sees("<img src=x onerror=alert(1)>Ann")
+        assert await visitor.page.locator("img").count() == 0
+        assert visitor.complaints == []
+
+
+async def test_the_operator_keeps_people_off_the_page(
+    box: Host, browser: Chromium, visitors_machine: Host
+) -> None:
+    await Appliance(box, "status.people=false").start()
+    visitors_machine.run(sys.executable, "-c", _ANNOUNCE, "ab" * 20, "Ann")
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        words = await visitor.words()
+        assert "Who is here" not in words
+        assert "Ann" not in words
+
+
+async def test_it_works_without_scripts(box: Host, browser: Chromium) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL, has_scripts=False) as visitor:
+        words = await visitor.words()
+        assert "Jami works here." in words
+        assert "http://10.77.0.1:80" in words
+        assert "The measurement needs JavaScript." in words
+        assert "Copy" not in words, "a button that does nothing is not shown"
+        await visitor.page.get_by_text("Deutsch").click()
+        await visitor.sees("Jami funktioniert hier.")
+
+
+async def test_it_works_by_keyboard_alone(box: Host, browser: Chromium) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL, size="desktop") as visitor:
+        await visitor.sees("Jami works here.")
+        reached = []
+        for _ in range(14):
+            await visitor.page.keyboard.press("Tab")
+            reached.append(
+                await visitor.page.evaluate(
+                    "(document.activeElement.getAttribute('aria-label')"
+                    " || document.activeElement.innerText).split('\\n')[0].trim()"
+                )
+            )
+        assert reached[:3] == ["Skip to the set-up", "English", "Deutsch"]
+        assert "Copy 10.77.0.1:4222" in reached
+        assert "Measure" in reached
+        await visitor.page.get_by_text("Android", exact=True).focus()
+        await visitor.page.locator("summary", has_text="Android").focus()
+        await visitor.page.keyboard.press("Enter")
+        await visitor.sees("Register Name")
+
+
+async def test_axe_finds_nothing_serious(box: Host, browser: Chromium, tmp_path: Path) -> None:
+    await Appliance(box).start()
+    for look in product(SIZES, ("light", "dark"), ("en", "de")):
+        await _judge(browser, tmp_path, *look)
+
+
+async def _judge(browser: Chromium, folder: Path, size: str, scheme: str, language: str) -> None:
+    async with browser.visiting(URL, size=size, scheme=scheme, language=language) as visitor:
+        await visitor.page.locator(".hero.good").wait_for()
+        await _keep_screenshot(visitor, folder, f"{size}-{scheme}-{language}")
+        await visitor.page.locator(".checked summary").click()
+        await visitor.page.locator("#measure button").click()
+        await visitor.page.locator(".result table").wait_for(timeout=60_000)
+        width = await visitor.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= SIZES[size][0], "nothing is wider than the screen"
+        assert await visitor.faults() == []
+        await _keep_screenshot(visitor, folder, f"{size}-{scheme}-{language}-all")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_serious_in_bad_times(
+    box: Host, browser: Chromium, tmp_path: Path, scheme: str
+) -> None:
+    appliance = await Appliance(box, 'dht.engines=["opendht"]').start()
+    async with browser.visiting(URL, scheme=scheme) as visitor:
+        await _kill_opendht(appliance, visitor, until="Jami does not work here right now.")
+        appliance.kill()
+        assert await visitor.faults() == []
+        await _keep_screenshot(visitor, tmp_path, f"phone-{scheme}-en-broken")
+        await visitor.sees("The box does not answer.")
+        assert await visitor.faults() == []
+        await _keep_screenshot(visitor, tmp_path, f"phone-{scheme}-en-lost")
