@@ -53,7 +53,7 @@ class AccessPoint:
         )
         async with process.child(
             "hostapd",
-            process.tethered([program, str(file)]),
+            process.tethered([program, str(file)], keeps_rights=True),
             environment=process.python_environment(),
             ends_by=signal.SIGTERM,
         ) as child:

@@ -122,7 +122,7 @@ class LanServer:
         try:
             async with process.child(
                 "dnsmasq",
-                process.tethered([program, "-C", str(file)]),
+                process.tethered([program, "-C", str(file)], keeps_rights=True),
                 environment=process.python_environment(),
                 ends_by=signal.SIGTERM,
             ) as child:

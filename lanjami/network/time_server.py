@@ -116,7 +116,7 @@ class TimeServer:
             await asyncio.to_thread((self._state / "chrony.pid").unlink, missing_ok=True)
             async with process.child(
                 "chronyd",
-                process.tethered(command),
+                process.tethered(command, keeps_rights=True),
                 environment=process.python_environment(),
                 ends_by=signal.SIGTERM,
             ) as child:

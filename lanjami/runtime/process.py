@@ -165,11 +165,20 @@ def installed(program: str, *, package: str) -> str:
     return found
 
 
-def tethered(command: Sequence[str]) -> list[str]:
+def tethered(command: Sequence[str], *, keeps_rights: bool = False) -> list[str]:
     """The command line of a foreign program, by its path, that is to end with us; it writes on
-    stderr what it writes. Runs with `python_environment`."""
-    module = "lanjami.runtime.tether"
-    return [sys.executable, "-P", "-m", module, str(os.getpid()), *command]
+    stderr what it writes. Runs with `python_environment`. With `keeps_rights` it has those that we
+    were given (see `privileges`), else none."""
+    rights = "keep" if keeps_rights else "give-up"
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "lanjami.runtime.tether",
+        str(os.getpid()),
+        rights,
+        *command,
+    ]
 
 
 def python_environment() -> dict[str, str]:

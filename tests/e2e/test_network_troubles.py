@@ -236,15 +236,18 @@ async def test_an_ordinary_user_with_the_rights_is_the_network_and_uses_none_its
     bare_box: Host, newcomer: Newcomer, nobodys_folder: Path
 ) -> None:
     rights = ("net_admin", "net_raw", "net_bind_service")
-    appliance = Appliance(bare_box, *ALL, through=_as_nobody(*rights))
+    settings = (*ALL, "turn.guarded=false")
+    appliance = Appliance(bare_box, *settings, through=_as_nobody(*rights))
     appliance.state = nobodys_folder
     await appliance.start()
     await hands_out_addresses(appliance)
     assert dhcp_client.lease(newcomer("one")) is not None
     own = Path("/proc", str(appliance.process.pid), "status").read_text()
     assert f"CapEff:\t{1 << 10:016x}" in own
-    node = child(appliance.process.pid, "lanjami.dhtnode.opendht")
-    assert f"CapPrm:\t{0:016x}" in Path("/proc", str(node), "status").read_text()
+    await says(appliance, "detail", "a relay given", service="turn")
+    for program in ("lanjami.dhtnode.opendht", "turnserver"):
+        pid = child(appliance.process.pid, program)
+        assert f"CapPrm:\t{0:016x}" in Path("/proc", str(pid), "status").read_text()
 
 
 async def test_other_names_are_asked_of_the_router_while_it_answers(
