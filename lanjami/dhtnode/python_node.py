@@ -1,8 +1,9 @@
 """The service that is a DHT node of our own, and what the rest of the box asks of it.
 
 It runs in the main process: a query takes 20 to 60 µs, so at its limit of 8,192 a second it has
-a third of a core, in pieces of a few milliseconds; a process of its own would take more memory
-(27 MB) than a small box has to spare.
+a third of a core or, on a slow one, all of it, in pieces of a hundredth of a second, or of what the
+dearest datagram takes; a process of its own would take more memory (27 MB) than a small box has to
+spare.
 """
 
 import asyncio
@@ -18,11 +19,10 @@ from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.events import Came, Done, Event
+from lanjami.dhtnode.events import Done, Event
 from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.dhtnode.info import Info, describe
 from lanjami.dhtnode.node import Node, Statistics
-from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
@@ -80,17 +80,6 @@ class PythonNode:
         """What discovery announces, while the node is up."""
         core = self._core if self._serves else None
         return None if core is None else Beacon(core.own_id, self._port, self._network)
-
-    async def get(self, key: bytes, query: Query = EVERYTHING) -> list[Value]:
-        """The values of a key that `query` takes."""
-        found: dict[int, Value] = {}
-        with self._operation(lambda core, now: core.get(key, query=query, now=now)) as events:
-            while True:
-                match await events.get():
-                    case Came(_, values):
-                        found |= {value.id: value for value in values}
-                    case Done():
-                        return list(found.values())
 
     async def put(self, key: bytes, value: Value, *, source: bytes = b"") -> bool:
         """Put a value for the life of its type; whether another node has it, too. Here and in
