@@ -13,7 +13,6 @@ from lanjami.dhtnode.events import Event
 from lanjami.dhtnode.inbox import Inbox
 from lanjami.dhtnode.nodes import Nodes
 from lanjami.dhtnode.operations import Operations
-from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Datagram, Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
 from lanjami.dhtnode.tokens import LONGEST_S, SHORTEST_S
@@ -98,11 +97,10 @@ class DhtCore:
 
     # --- what this node wants for itself ---------------------------------------------------------
 
-    def get(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
+    def get(self, key: bytes, *, now: float) -> int:
         """Find the values of a key; returns the number of the operation. Here and below, what
         there is to send comes from `on_timer`, and what is found from `take_events`."""
-        there = self.answers.storage.at(key, query)
-        return self._operations.get(key, there=there, query=query, now=now)
+        return self._operations.get(key, there=self.answers.storage.at(key), now=now)
 
     def put(
         self,
@@ -118,10 +116,9 @@ class DhtCore:
         self._keep(key, value, source, is_kept=permanent, now=now)
         return self._operations.put(key, value, source=source, permanent=permanent, now=now)
 
-    def listen(self, key: bytes, *, query: Query = EVERYTHING, now: float) -> int:
+    def listen(self, key: bytes, *, now: float) -> int:
         """Hear what comes to and goes from a key, until `cancel`."""
-        there = self.answers.storage.at(key)
-        return self._operations.listen(key, there=there, query=query, now=now)
+        return self._operations.listen(key, there=self.answers.storage.at(key), now=now)
 
     def cancel(self, operation: int, *, now: float) -> None:
         """End an operation."""

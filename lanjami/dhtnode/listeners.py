@@ -8,7 +8,7 @@ from lanjami.dhtnode.nodes import SILENT_S
 from lanjami.dhtnode.query import Query
 
 LIFE_S = SILENT_S  # a listener that does not ask again: Storage::expire
-TOTAL = 64 * 1024  # some 50 MB
+TOTAL = 64 * 1024  # some 63 MB
 PER_SOURCE = TOTAL // 8
 PER_KEY = 4096
 PER_KEY_AND_SOURCE = 64  # a put is told to as many addresses as listen, not to one as often

@@ -15,7 +15,6 @@ from lanjami.dhtnode.answers import Change
 from lanjami.dhtnode.events import Came, Done, Event, Went
 from lanjami.dhtnode.hearing import Hearing, is_credible
 from lanjami.dhtnode.nodes import Node
-from lanjami.dhtnode.query import EVERYTHING, Query
 from lanjami.dhtnode.requests import Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
 from lanjami.dhtnode.search import KNOWN, Announced, Got, Search, Sockets
@@ -27,7 +26,6 @@ OURSELVES = b""  # as a teller: our own storage
 
 @dataclass(slots=True)
 class _Get:
-    query: Query
     found: dict[int, Value] = field(default_factory=dict)
     waits_for: int = 0
     ok: bool = False
@@ -44,10 +42,10 @@ class _Put:
 
 @dataclass(slots=True)
 class _Ear:
-    """Those who listen at a key, with what they want to hear."""
+    """Those who listen at a key, and what they heard."""
 
     hearing: Hearing = field(default_factory=Hearing)
-    queries: dict[int, Query] = field(default_factory=dict)
+    operations: set[int] = field(default_factory=set)
 
 
 class Operations:
@@ -79,12 +77,10 @@ class Operations:
         events, self._events = self._events, []
         return events
 
-    def get(
-        self, key: bytes, *, there: Sequence[Value], query: Query = EVERYTHING, now: float
-    ) -> int:
+    def get(self, key: bytes, *, there: Sequence[Value], now: float) -> int:
         """Find the values of a key; `there` are those that we keep ourselves."""
         operation = self._number()
-        get = self._gets[operation] = _Get(query, waits_for=len(self._tables))
+        get = self._gets[operation] = _Get(waits_for=len(self._tables))
         self._found(operation, there)
         for search in self._at(key):
             wanted = Got(now, partial(self._found, operation), partial(self._got, operation))
@@ -115,17 +111,15 @@ class Operations:
                 search.put(Announced(value, created=created))
                 search.step(now)
 
-    def listen(
-        self, key: bytes, *, there: Sequence[Value], query: Query = EVERYTHING, now: float
-    ) -> int:
+    def listen(self, key: bytes, *, there: Sequence[Value], now: float) -> int:
         """Hear what comes to and goes from a key until it is cancelled."""
         operation = self._number()
         ear = self._ears.setdefault(key, _Ear())
         ear.hearing.came(there, OURSELVES, now=now)
-        ear.queries[operation] = query
+        ear.operations.add(operation)
         self._keys[operation] = key
         self._expire_at = min(self._expire_at, now + EXPIRE_S)
-        self._say(Came, operation, query, ear.hearing.values())
+        self._say(Came, operation, ear.hearing.values())
         for search in self._at(key):
             search.listen()
         self._step(key, now)
@@ -139,8 +133,8 @@ class Operations:
         key = self._keys.pop(operation, None)
         if key is not None:
             ear = self._ears[key]
-            del ear.queries[operation]
-            if not ear.queries:
+            ear.operations.remove(operation)
+            if not ear.operations:
                 del self._ears[key]
                 for search in self._at(key):
                     search.listen_no_more()
@@ -149,7 +143,7 @@ class Operations:
         """Get to know the nodes close to us (Dht::confirmNodes)."""
         search = self._search(own_id, version)
         if not search.gets:
-            search.get(Got(now, None, lambda ok: None))
+            search.get(Got(now, lambda values: None, lambda ok: None))
             search.step(now)
 
     def offer(self, node: Node, *, now: float) -> None:
@@ -219,9 +213,8 @@ class Operations:
         news = []
         for value in told:
             known = get.found.get(value.id)
-            if not get.query.takes(value) or not is_credible(value):
-                continue
-            if known is None or (known.seq < value.seq and not values.same(known, value)):
+            is_news = known is None or (known.seq < value.seq and not values.same(known, value))
+            if is_news and is_credible(value):
                 get.found[value.id] = value
                 news.append(value)
         if news:
@@ -270,16 +263,13 @@ class Operations:
                 self._put_no_more(operation)
 
     def _tell(self, key: bytes, came: Sequence[Value], went: Sequence[Value]) -> None:
-        for operation, query in self._ears[key].queries.items():
-            self._say(Came, operation, query, came)
-            self._say(Went, operation, query, went)
+        for operation in self._ears[key].operations:
+            self._say(Came, operation, came)
+            self._say(Went, operation, went)
 
-    def _say(
-        self, kind: type[Came] | type[Went], operation: int, query: Query, of: Sequence[Value]
-    ) -> None:
-        taken = tuple(value for value in of if query.takes(value))
-        if taken:
-            self._events.append(kind(operation, taken))
+    def _say(self, kind: type[Came] | type[Went], operation: int, of: Sequence[Value]) -> None:
+        if of:
+            self._events.append(kind(operation, tuple(of)))
 
     def _at(self, key: bytes) -> list[Search]:
         return [self._search(key, version) for version in self._tables]

@@ -111,7 +111,7 @@ def _error(message: m.Error) -> list[bytes]:
 
 def _pieces(message: m.Parts) -> list[bytes]:
     parts = {index: {"o": p.offset, "d": p.data} for index, p in message.parts.items()}
-    return [_part(parts, message.transaction, message.network, is_client=False)]
+    return [_part(parts, message)]
 
 
 _PACKERS: dict[type[m.Message], Callable[[Any], list[bytes]]] = {
@@ -133,14 +133,16 @@ def _query(message: m.Spoken, name: str, asked: dict[str, object]) -> list[bytes
 
 
 def _datagram(content: dict[str, object], kind: str, message: m.Spoken | m.Error) -> bytes:
-    content["t"] = message.transaction
-    content["y"] = kind
-    content["v"] = PROGRAM
-    if message.network:
-        content["n"] = message.network
-    if message.is_client:
-        content["s"] = True
-    return _encode(content)
+    return _encode(
+        {**content, "t": message.transaction, "y": kind, "v": PROGRAM, **_marks(message)}
+    )
+
+
+def _marks(message: m.Message) -> dict[str, object]:
+    marks: dict[str, object] = {"n": message.network} if message.network else {}
+    if isinstance(message, m.Spoken | m.Error) and message.is_client:
+        marks["s"] = True
+    return marks
 
 
 def _want(versions: tuple[int, ...]) -> dict[str, object]:
@@ -172,18 +174,8 @@ def _parts(values: Sequence[bytes], message: m.Spoken) -> Iterator[bytes]:
     for index, packed in enumerate(values):
         for offset in range(0, len(packed), PART_BYTES):
             part = {"o": offset, "d": packed[offset : offset + PART_BYTES]}
-            yield _part(
-                {index: part},
-                message.transaction,
-                message.network,
-                is_client=message.is_client,
-            )
+            yield _part({index: part}, message)
 
 
-def _part(
-    parts: dict[int, dict[str, object]], transaction: int, network: int, *, is_client: bool
-) -> bytes:
-    content: dict[str, object] = {"n": network} if network else {}
-    if is_client:
-        content["s"] = True
-    return _encode({**content, "y": "p", "t": transaction, "p": parts})
+def _part(parts: dict[int, dict[str, object]], message: m.Message) -> bytes:
+    return _encode({**_marks(message), "y": "p", "t": message.transaction, "p": parts})

@@ -66,7 +66,7 @@ class Got:
     `on_done` at the end, with whether any node answered."""
 
     started_at: float
-    on_values: Callable[[Sequence[Value]], None] | None  # None: it is the nodes that are wanted
+    on_values: Callable[[Sequence[Value]], None]
     on_done: Callable[[bool], None]
 
 
@@ -142,7 +142,7 @@ class Search:
         return not (self.gets or self.puts or self.is_listening)
 
     def get(self, wanted: Got) -> None:
-        """Get the values, or the nodes; here and below, `step` is to be called then."""
+        """Get the values; here and below, `step` is to be called then."""
         self._begin()
         self.gets.append(wanted)
 
@@ -261,7 +261,6 @@ class Search:
 
     def _ask(self, now: float) -> None:
         wanted_since = max((got.started_at for got in self.gets), default=NEVER)
-        with_values = any(got.on_values is not None for got in self.gets)
         free = AT_ONCE - sum(
             member.request is not None and not member.is_late for member in self._members
         )
@@ -272,7 +271,7 @@ class Search:
                 continue
             if member.is_synced(now) and member.got_at >= wanted_since:
                 continue
-            message = m.Get(key=self.key) if with_values else m.Find(target=self.key)
+            message = m.Get(key=self.key) if self.gets else m.Find(target=self.key)
             request = Request(message, member.node.endpoint, member.node)
             request.on_reply = partial(self._on_reply, member, now)
             request.on_error = partial(self._on_error, member)
@@ -292,8 +291,7 @@ class Search:
             member.token, member.synced_at, member.got_at = reply.token, now, asked_at
         if reply.values:
             for got in self.gets:
-                if got.on_values is not None:
-                    got.on_values(reply.values)
+                got.on_values(reply.values)
         for other in told:
             self.offer(other)
         self.step(now)

@@ -14,7 +14,7 @@ src/network_engine.cpp. `packing` is the other way.
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw
@@ -90,9 +90,9 @@ def parse(datagram: bytes) -> m.Message:
         raise WireError(f"not a message: {error}") from error
     match packed.y:
         case "q" if packed.a is not None and packed.q in _QUERIES:
-            return _QUERIES[packed.q](packed, packed.a, *_speaker(packed, packed.a))
+            return _QUERIES[packed.q](packed.a, **_spoken(packed, packed.a))
         case "r" if (said := packed.r or packed.u) is not None:
-            return _reply(packed, said, *_speaker(packed, said))
+            return _reply(said, **_spoken(packed, said))
         case "e" if packed.e:
             return _error(packed)
         case "p" if packed.p:
@@ -101,46 +101,34 @@ def parse(datagram: bytes) -> m.Message:
     raise WireError("no message that is known")
 
 
-def _speaker(packed: _Datagram, said: _Arguments) -> tuple[bytes, int]:
+def _spoken(packed: _Datagram, said: _Arguments) -> dict[str, Any]:
+    """What every message that names its speaker has."""
     if said.id is None or not any(said.id):
         raise WireError("a message of nobody")
-    return said.id, _number(packed.t)
+    return {
+        "transaction": _number(packed.t),
+        "network": packed.n,
+        "node_id": said.id,
+        "is_client": packed.s,
+    }
 
 
-def _ping(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
-    return m.Ping(transaction=t, network=packed.n, node_id=node_id, is_client=packed.s)
+def _ping(said: _Arguments, **spoken: Any) -> m.Message:
+    return m.Ping(**spoken)
 
 
-def _find(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
-    return m.Find(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
-        target=_required(said.target),
-        want=_want(said),
-    )
+def _find(said: _Arguments, **spoken: Any) -> m.Message:
+    return m.Find(**spoken, target=_required(said.target), want=_want(said))
 
 
-def _get(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
-    return m.Get(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
-        key=_required(said.h),
-        query=said.q,
-        want=_want(said),
-    )
+def _get(said: _Arguments, **spoken: Any) -> m.Message:
+    return m.Get(**spoken, key=_required(said.h), query=said.q, want=_want(said))
 
 
-def _put(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+def _put(said: _Arguments, **spoken: Any) -> m.Message:
     inline, missing = _values(said)
     return m.Put(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
+        **spoken,
         key=_required(said.h),
         token=said.token,
         values=inline,
@@ -149,24 +137,13 @@ def _put(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Messa
     )
 
 
-def _refresh(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
-    return m.Refresh(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
-        key=_required(said.h),
-        token=said.token,
-        value_id=said.vid,
-    )
+def _refresh(said: _Arguments, **spoken: Any) -> m.Message:
+    return m.Refresh(**spoken, key=_required(said.h), token=said.token, value_id=said.vid)
 
 
-def _listen(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+def _listen(said: _Arguments, **spoken: Any) -> m.Message:
     return m.Listen(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
+        **spoken,
         key=_required(said.h),
         token=said.token,
         socket=_number(said.sid),
@@ -174,13 +151,10 @@ def _listen(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Me
     )
 
 
-def _update(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+def _update(said: _Arguments, **spoken: Any) -> m.Message:
     inline, missing = _values(said)
     return m.Update(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
+        **spoken,
         socket=_number(said.sid),
         key=said.h or b"",
         token=said.token,
@@ -191,8 +165,7 @@ def _update(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Me
     )
 
 
-_Reader = Callable[[_Datagram, _Arguments, bytes, int], m.Message]
-_QUERIES: dict[str, _Reader] = {
+_QUERIES: dict[str, Callable[..., m.Message]] = {
     "ping": _ping,
     "find": _find,
     "get": _get,
@@ -203,17 +176,14 @@ _QUERIES: dict[str, _Reader] = {
 }
 
 
-def _reply(packed: _Datagram, said: _Arguments, node_id: bytes, t: int) -> m.Message:
+def _reply(said: _Arguments, **spoken: Any) -> m.Message:
     inline, missing = _values(said)
     four = unpack_records(said.n4, version=4)
     six = unpack_records(said.n6, version=6)
     if four is None or six is None:
         raise WireError("node records of a wrong length")  # WRONG_NODE_INFO_BUF_LEN
     return m.Reply(
-        transaction=t,
-        network=packed.n,
-        node_id=node_id,
-        is_client=packed.s,
+        **spoken,
         nodes=(*four, *six),
         token=said.token,
         values=inline,

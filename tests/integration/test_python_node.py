@@ -85,6 +85,14 @@ def _data(value: values.Value) -> bytes:
     return inside if isinstance(inside, bytes) else inside.body.data
 
 
+async def _got(node: PythonNode, key: bytes) -> list[values.Value]:
+    found: dict[int, values.Value] = {}
+    with node.getting(key) as events:
+        while isinstance(event := await events.get(), Came):
+            found |= {value.id: value for value in event.values}
+    return list(found.values())
+
+
 async def test_it_serves_and_keeps_its_identity(tmp_path: Path) -> None:
     ids = []
     for _ in range(2):
@@ -237,6 +245,7 @@ async def test_the_wheel_gets_what_we_keep(tmp_path: Path) -> None:
             async with asyncio.timeout(10):
                 assert isinstance(await events.get(), Done)
             assert await alice.got(KEY) == expected(600)
+            assert [value.id for value in await _got(node, sha1(KEY))] == [1]
 
 
 async def test_two_clients_of_ours_hear_each_other_through_us(tmp_path: Path) -> None:
