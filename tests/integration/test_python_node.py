@@ -85,14 +85,6 @@ def _data(value: values.Value) -> bytes:
     return inside if isinstance(inside, bytes) else inside.body.data
 
 
-async def _got(node: PythonNode, key: bytes) -> list[values.Value]:
-    found: dict[int, values.Value] = {}
-    with node.getting(key) as events:
-        while isinstance(event := await events.get(), Came):
-            found |= {value.id: value for value in event.values}
-    return list(found.values())
-
-
 async def test_it_serves_and_keeps_its_identity(tmp_path: Path) -> None:
     ids = []
     for _ in range(2):
