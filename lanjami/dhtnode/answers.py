@@ -19,6 +19,7 @@ KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, includ
 MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
 LOOKED_AT = 16  # values at a time, once a second
 REPLY_BYTES = 256 * 1024  # of values in one reply; OpenDHT asks for their ids first
+MOST_SELECTED = 4096  # values whose ids fit in one datagram, and as many as a listener hears
 _NO_KEY = bytes(ID_LENGTH)
 
 
@@ -83,7 +84,7 @@ class Answers:
             nodes=tuple(self._closest(asked.key, asked, source, now)),
             token=self.tokens.make(source),
             values=() if selected else tuple(_at_most(found, REPLY_BYTES)),
-            index=query.index(found, selected) if selected and found else None,
+            index=query.index(found[:MOST_SELECTED], selected) if selected and found else None,
         )
 
     def put(

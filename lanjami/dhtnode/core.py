@@ -113,7 +113,8 @@ class DhtCore:
     ) -> int:
         """Put a value at the nodes closest to a key, and keep it here, on the account of the
         address `source` (4 or 16 bytes) that wants it; empty: we do ourselves."""
-        self._keep(key, value, source, is_kept=permanent, now=now)
+        if not self._operations.is_taken(key, value):
+            self._keep(key, value, source, is_kept=permanent, now=now)
         return self._operations.put(key, value, source=source, permanent=permanent, now=now)
 
     def listen(self, key: bytes, *, now: float) -> int:

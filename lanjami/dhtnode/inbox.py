@@ -124,7 +124,7 @@ class Inbox:
         node.heard(now)
         replies = self._on_query(message, source, now)
         datagrams = sum(self._requests.reply(reply, source) for reply in replies)
-        self._admission.charge(source.ip, _work(message) + datagrams - 1)
+        self._admission.charge(source.ip, max(0.0, _work(message) + datagrams - 1))
         if not message.is_client:
             self._meet(node, replied=False, now=now)
 

@@ -92,7 +92,7 @@ class Operations:
     def put(self, key: bytes, value: Value, *, source: bytes, permanent: bool, now: float) -> int:
         """Put a value at the nodes closest to a key; `permanent`: until it is cancelled."""
         operation = self._number()
-        if self._is_taken(key, value):
+        if self.is_taken(key, value):
             self._events.append(Done(operation, ok=False))
             return operation
         self._puts[operation] = _Put(key, value.id, permanent, waits_for=len(self._tables))
@@ -103,6 +103,14 @@ class Operations:
             search.put(Announced(value, stays, source, on_done=[partial(self._put, operation)]))
         self._step(key, now)
         return operation
+
+    def is_taken(self, key: bytes, value: Value) -> bool:
+        """Whether somebody keeps another value with this id, which this one may not replace."""
+        for search in self._at(key):
+            kept = search.puts.get(value.id)
+            if kept is not None and kept.permanent and not values.same(kept.value, value):
+                return not policy.may_replace(kept.value, value)
+        return False
 
     def hand_on(self, key: bytes, value: Value, *, created: int, now: float) -> None:
         """Put somebody else's value at the nodes that are closest to its key by now."""
@@ -229,14 +237,6 @@ class Operations:
         if not get.waits_for:
             del self._gets[operation]
             self._events.append(Done(operation, get.ok))
-
-    def _is_taken(self, key: bytes, value: Value) -> bool:
-        """Whether somebody keeps another value with this id, which this one may not replace."""
-        for search in self._at(key):
-            kept = search.puts.get(value.id)
-            if kept is not None and kept.permanent and not values.same(kept.value, value):
-                return not policy.may_replace(kept.value, value)
-        return False
 
     def _put_no_more(self, operation: int) -> None:
         put = self._puts.pop(operation)

@@ -33,7 +33,6 @@ PLATFORMS = ("android", "ios", UNIFIED_PUSH)
 # search of the node in each family (measured: 8.7 kB).
 _COST = 9 * 1024
 
-
 _MOST_TOLD = 2500  # bytes of ids and types in a push, which has 4,096 for all (RFC 8291, 4)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import random
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -88,6 +89,7 @@ class Proxy:
         self._save_after_s = save_after_s
         self._saved = (0, 0)
         self._can_save = True
+        self._one_writes = threading.Lock()
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
         self._is_running = False
@@ -253,13 +255,17 @@ class Proxy:
         now = asyncio.get_running_loop().time()
         data = proxy_state.pack(self.orders, now=now, unix_time=time.time())
         try:
-            await asyncio.to_thread(disk.write_atomically, self._file, data)
+            await asyncio.to_thread(self._replace_file, data)
             self._saved, self._can_save = version, True
         except HostError as error:
             if self._can_save:
                 _log.warning("orders of the proxy's clients are not on the disk", reason=error)
             self._can_save = False
         return len(data)
+
+    def _replace_file(self, data: bytes) -> None:
+        with self._one_writes:  # a task that is cancelled leaves its thread at work
+            disk.write_atomically(self._file, data)
 
     def _version(self) -> tuple[int, int]:
         """What changes when the orders do, or their ends in Unix time, as a clock is set."""

@@ -433,7 +433,7 @@ class Search:
             if member.token:
                 yield member.synced_at + SILENT_S
             for id in self.puts:
-                if id not in member.putting:
+                if id not in member.putting and member.put_at(id) > NEVER:
                     yield member.put_at(id)
             if self.is_listening and index < LISTENED and member.listening is None:
                 yield member.listening_until

@@ -3,8 +3,8 @@
 A listener is told one update at a time, and the next when it has confirmed that. An update is made
 of what is there when it is sent, so what waits takes no memory but for ids. So much is sent in a
 time, and to one address after the other: a put for which many listen, or somebody who listens at
-many keys, holds up nobody else. A listener that does not confirm
-is forgotten: when it asks again it is told of everything, also of what it missed.
+many keys, holds up nobody else. A listener that does not confirm is forgotten: when it asks again
+it is told of everything, also of what it missed.
 """
 
 from collections import deque

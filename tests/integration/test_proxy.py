@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import json
+import os
 import shutil
 import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -24,7 +26,7 @@ import pytest
 from aiohttp import web
 
 from lanjami import layout
-from lanjami.dhtnode import policy, proxy_api
+from lanjami.dhtnode import policy, proxy_api, proxy_state
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Done, Event
@@ -592,6 +594,27 @@ async def test_orders_are_on_the_disk_soon_after_a_change_and_only_then(
     async with running(proxy):
         pass
     assert file.exists(), "ends are in the time of the clock, which was set"
+
+
+async def test_an_end_while_orders_are_written_leaves_a_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, sync = threading.Event(), os.fsync
+
+    def slow_sync(file: int) -> None:
+        began.set()
+        time.sleep(0.2)  # as a card does
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    proxy = Proxy(node=_Asked(), push=lambda _: None, state=tmp_path, save_after_s=0.01)
+    async with running(proxy):
+        push, source = PushAddress("http://10.0.0.9/up", "alice"), Endpoint(bytes(4), 4000)
+        proxy.subscribe(sha1("inbox"), push, source=source)
+        assert await asyncio.to_thread(began.wait, DEADLINE_S)
+    assert not caplog.text
+    data = (tmp_path / layout.PROXY_ORDERS).read_bytes()
+    assert len(proxy_state.unpack(data, now=0.0, unix_time=0.0)) == 1
 
 
 async def _ids_told(told: "asyncio.Queue[Notice]") -> str:

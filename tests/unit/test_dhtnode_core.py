@@ -603,6 +603,24 @@ def test_what_is_done_for_one_source_is_bounded_by_what_it_costs() -> None:
         assert _ask(core, m.Ping(**_named("other")), at(2)), "another is served"
 
 
+def test_what_brings_nothing_costs_a_query() -> None:
+    core = _core()
+    put = packing.pack(m.Put(**_named("x"), key=KEY, token=_token(core)))[0]
+    for _ in range(2000):
+        core.on_datagram(put, ASKER, now=1.0)
+    assert core.asked["put"] <= admission.SOURCE_PER_S
+    assert core.dropped["source limit"] > 900
+
+
+def test_as_many_fields_are_told_as_fit_in_a_datagram() -> None:
+    core = _core()
+    for id in range(2**63, 2**63 + 6000):
+        core.answers.storage.put(KEY, values.make(id, b""), source=b"", created_at=0.0, now=0.0)
+    get = m.Get(**_named("x"), key=KEY, query=Query((Field.ID, Field.SEQ), ()))
+    (reply,) = core.on_datagram(packing.pack(get)[0], ASKER, now=1.0)[:1]
+    assert len(reply.data) < 65_000
+
+
 def test_what_anybody_is_told_unasked_for_a_proof_is_bounded() -> None:
     """A get proves nothing of its address: as much as it causes, somebody else may be sent."""
     core = _core()
