@@ -231,7 +231,8 @@ async def _write(
             with streams.writing(stream, len(lines), now=loop.time()):
                 await response.write(lines)
                 await request.writer.drain()
-            await asyncio.sleep(0)  # thousands of values must not hold up everybody else
+            if len(lines) >= _WRITTEN_AT_ONCE:
+                await asyncio.sleep(0)  # thousands of values must not hold up everybody else
 
 
 def _lines(event: Came | Went) -> Iterator[bytes]:
