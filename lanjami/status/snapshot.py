@@ -238,7 +238,7 @@ def _welcome(
             url = http_url(addresses[0], http_port)
             other = f"  (or {http_url(snapshot.host, http_port)})" if snapshot.host else ""
             yield f"  Name server                         {url}{other}"
-        yield "Android: Advanced > DHT; iPhone: Connectivity & configuration > DHT."
+        yield "Android: Advanced > OpenDHT; iPhone: Connectivity and configurations."
         if snapshot.proxy is not None and http_port is not None:
             yield f"On phones, too: DHT proxy address  http://{host_port(addresses[0], http_port)}"
             yield "  and no proxy list; or switch Use DHT proxy off."
