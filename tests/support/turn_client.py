@@ -146,8 +146,10 @@ def main(server: str, user: str, password: str, action: str, *words: str) -> obj
             return relay.permit(words[0]) or relay.connect(words[0], int(words[1]))
         case "hoard":
             relays = [Relay(server, user, password) for _ in range(int(words[0]))]
-            if "hold" in words:
-                time.sleep(60)  # longer than any story that it is in
+            ends_at = time.monotonic() + (60 if "hold" in words else 0)  # longer than any story
+            while time.monotonic() < ends_at:
+                time.sleep(0.5)  # and then take also what others gave back
+                relays = [r if r.code == 0 else Relay(server, user, password) for r in relays]
             return [relay.code for relay in relays]
         case "meet":
             one, other = (Relay(server, user, password) for _ in range(2))
