@@ -1,18 +1,29 @@
 """Phones: clients whose account has the DHT proxy on, and the box is their proxy."""
 
 import asyncio
+import base64
+import json
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from tests.support import push_server
 from tests.support.appliance import Appliance
 from tests.support.jami import FOUND, REGISTERED, Jami, befriend, speak, write_both_ways
-from tests.support.lab import Host
+from tests.support.lab import Host, Lab, Process, Switch
+from tests.support.push_receiver import Application
 
 Client = Callable[..., Awaitable[Jami]]
 
 PROXY = "http://10.77.0.1:80"
 WITHOUT_THE_BOX_S = 6.0
+INBOX = f"{PROXY}/key/{'a' * 40}"
+_ASK = """
+import sys, urllib.request
+method, url, content = sys.argv[1:]
+urllib.request.urlopen(urllib.request.Request(url, content.encode(), method=method)).read()
+"""
 
 
 async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
@@ -67,3 +78,58 @@ async def test_two_phones_meet_and_outlive_a_restart_of_the_box(
         await person.registered(within_s=90)
     await speak(alice, bob)
     await write_both_ways(alice, bob, conversation, "after")
+
+
+async def test_a_phone_that_sleeps_is_woken_by_a_push_server_on_the_lan(
+    lab: Lab, switch: Switch, box: Host
+) -> None:
+    """That may run on the box, too, but what only the box reaches is not pushed to."""
+    appliance = await Appliance(box).start()
+    server = lab.host("server").plug(switch, "10.77.0.5/24")
+    phone = lab.host("phone").plug(switch, "10.77.0.2/24")
+    application = Application()
+    plain = await _asleep(phone, server, "10.77.0.5", topic="cx.ring")
+    encrypted = await _asleep(phone, box, "10.77.0.1", topic=application.topic)
+    hidden = await _asleep(box, box, "127.0.0.1", topic="")
+
+    _ask(phone, "POST", {"id": "7", "data": "aGVsbG8="})
+    assert json.loads(await _woken(plain))["ids"] == "7"
+    assert json.loads(application.read(await _woken(encrypted)))["ids"] == "7"
+    async with asyncio.timeout(30):  # the box says it every ten seconds
+        while "2 sent, 1 dropped, 0 waiting" not in str(await appliance.status()):
+            await asyncio.sleep(0.2)
+    assert len(await _printed(hidden, 1)) == 1
+
+
+async def _asleep(phone: Host, server: Host, address: str, *, topic: str) -> Process:
+    """Start a push server at an address, and the distributor of a phone; have Jami on that
+    subscribe."""
+    folder = server.lab.folder / f"prosody-{address}"
+    server.start(*push_server.server(folder, address=address, xmpp=5222, http=5280))
+    distributor = phone.start(*push_server.distributor(address, 5222), output=address)
+    (endpoint,) = await _printed(distributor, 1)
+    subscription = {
+        "key": endpoint, "client_id": address, "session_id": "s1", "topic": topic,
+        "platform": "unifiedpush",
+    }  # fmt: skip
+    _ask(phone, "SUBSCRIBE", subscription)
+    return distributor
+
+
+async def _woken(distributor: Process) -> bytes:
+    """What the phone was pushed."""
+    return base64.b64decode((await _printed(distributor, 2))[1])
+
+
+def _ask(phone: Host, method: str, content: object) -> None:
+    phone.run(sys.executable, "-c", _ASK, method, INBOX, json.dumps(content))
+
+
+async def _printed(distributor: Process, number: int) -> list[str]:
+    """Its lines, once there are so many; what has spaces are slixmpp's complaints."""
+    async with asyncio.timeout(push_server.WITHIN_S):
+        while True:
+            lines = [line for line in distributor.output().splitlines() if " " not in line]
+            if len(lines) >= number:
+                return lines
+            await asyncio.sleep(0.05)

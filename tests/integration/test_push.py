@@ -1,7 +1,6 @@
 """Pushes to a UnifiedPush server: what arrives, what is tried again, and where none goes."""
 
 import asyncio
-import base64
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -10,8 +9,6 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lanjami.dhtnode import push
 from lanjami.dhtnode.proxy import Notice, Recipient
@@ -20,7 +17,7 @@ from lanjami.lan import Ip
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
 from tests.support.proxy import client, ours
-from tests.support.push_receiver import Receiver, decrypt, receiver
+from tests.support.push_receiver import Application, Receiver, receiver, settled
 from tests.support.running import Heard, running
 
 KEY = sha1("inbox").hex()
@@ -51,13 +48,6 @@ def _notice(
     return Notice(Recipient(url, platform, topic), {"ids": str(number)}, urgent)
 
 
-async def _settled(pusher: Pusher) -> dict[str, int]:
-    async with asyncio.timeout(DEADLINE_S):
-        while pusher.waiting:
-            await asyncio.sleep(0.01)
-    return pusher.counts()
-
-
 async def test_a_plain_push_is_the_reference_s() -> None:
     async with _pushing() as (pusher, server, _):
         pusher.send(_notice(server.url("up?id=1")))
@@ -68,34 +58,25 @@ async def test_a_plain_push_is_the_reference_s() -> None:
         assert first.headers["TTL"] == "86400"
         assert first.headers["Content-Type"] == "application/json"
         assert "Content-Encoding" not in first.headers
-        assert await _settled(pusher) == {"sent": 2}
+        assert await settled(pusher) == {"sent": 2}
 
 
 async def test_an_encrypted_push_is_read_by_its_receiver() -> None:
-    private, auth, topic = _keys()
+    application = Application()
     async with _pushing() as (pusher, server, _):
         for _again in range(2):
-            pusher.send(_notice(server.url(), topic=topic))
+            pusher.send(_notice(server.url(), topic=application.topic))
         first, second = await server.until(2)
         assert first.headers["Content-Encoding"] == "aes128gcm"
-        assert json.loads(decrypt(first.body, private, auth)) == {"ids": "1"}
+        assert json.loads(application.read(first.body)) == {"ids": "1"}
         assert first.body[:86] != second.body[:86], "another salt and key each time"
 
 
 async def test_what_is_longer_than_a_push_is_not_sent() -> None:
-    _, _, topic = _keys()
     async with _pushing() as (pusher, server, _):
-        to = Recipient(server.url(), "unifiedpush", topic)
+        to = Recipient(server.url(), "unifiedpush", Application().topic)
         pusher.send(Notice(to, {"to": "\x00" * 700}, is_urgent=False))
-        assert await _settled(pusher) == {"too long": 1}
-
-
-def _keys() -> tuple[ec.EllipticCurvePrivateKey, bytes, str]:
-    """A receiver's private key, its secret, and its topic."""
-    private, auth = ec.generate_private_key(ec.SECP256R1()), bytes(range(16))
-    public = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    parts = [base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (public, auth)]
-    return private, auth, "|".join(parts)
+        assert await settled(pusher) == {"too long": 1}
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -104,14 +85,14 @@ async def test_a_server_in_trouble_is_tried_again(status: int) -> None:
         server.status = lambda number: status if number < 3 else 200
         pusher.send(_notice(server.url()))
         await server.until(3)
-        assert await _settled(pusher) == {"retried": 2, "sent": 1}
+        assert await settled(pusher) == {"retried": 2, "sent": 1}
 
 
 async def test_who_does_not_answer_is_given_up_after_some_tries() -> None:
     async with _pushing(retry_s=0.01) as (pusher, server, _):
         pusher.send(_notice(f"http://127.0.0.1:{free_port()}/up"))
         pusher.send(_notice(server.url()))
-        assert await _settled(pusher) == {
+        assert await settled(pusher) == {
             "sent": 1, "retried": push.TRIES - 1, "not answered": 1,
         }  # fmt: skip
 
@@ -125,7 +106,7 @@ async def test_a_refusal_is_final_and_no_redirect_is_followed(status: int, why: 
     async with _pushing() as (pusher, server, _):
         server.status = lambda _: status
         pusher.send(_notice(server.url()))
-        assert await _settled(pusher) == {why: 1}
+        assert await settled(pusher) == {why: 1}
         assert [pushed.path for pushed in server.pushed] == ["/up"]
 
 
@@ -143,7 +124,7 @@ async def test_nothing_goes_where_the_lan_is_not(host: str) -> None:
 
     async with _pushing(is_lan=is_lan) as (pusher, server, _):
         pusher.send(_notice(server.url().replace("127.0.0.1", host)))
-        assert await _settled(pusher) == {"not on the LAN": 1}
+        assert await settled(pusher) == {"not on the LAN": 1}
         assert all(ip.is_loopback or ip.version == 6 for ip in asked)
         assert asked
         assert server.pushed == []
@@ -152,14 +133,14 @@ async def test_nothing_goes_where_the_lan_is_not(host: str) -> None:
 async def test_a_number_is_no_way_around_the_guard() -> None:
     async with _pushing(is_lan=lambda _: False) as (pusher, server, _):
         pusher.send(_notice(server.url().replace("127.0.0.1", "2130706433")))
-        assert await _settled(pusher) == {"no HTTP address": 1}
+        assert await settled(pusher) == {"no HTTP address": 1}
         assert server.pushed == []
 
 
 async def test_a_name_is_asked_for_at_its_addresses_on_the_lan_only() -> None:
     async with _pushing(is_lan=lambda ip: ip == ip_address("127.0.0.1")) as (pusher, server, _):
         pusher.send(_notice(server.url().replace("127.0.0.1", "localhost")))
-        assert await _settled(pusher) == {"sent": 1}
+        assert await settled(pusher) == {"sent": 1}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +164,7 @@ async def test_what_needs_google_or_apple_is_counted() -> None:
 async def test_keys_that_are_none_are_not_written_to_in_the_clear() -> None:
     async with _pushing() as (pusher, server, _):
         pusher.send(_notice(server.url(), topic="a|b"))
-        assert await _settled(pusher) == {"keys that are none": 1}
+        assert await settled(pusher) == {"keys that are none": 1}
         assert server.pushed == []
 
 
@@ -233,7 +214,7 @@ async def test_what_is_over_makes_room() -> None:
         dead = f"http://127.0.0.1:{free_port()}/up"
         for url in (server.url(), dead, server.url(), "http://[::1]:1/"):
             pusher.send(_notice(url))
-        await _settled(pusher)
+        await settled(pusher)
         for _again in range(push.MOST_WAITING_AT_ONE):
             pusher.send(_notice(dead))
         assert "too many wait" not in pusher.counts()

@@ -1,19 +1,20 @@
-"""What stands for a UnifiedPush distributor's server, and for the application that it wakes."""
+"""What stands for a UnifiedPush server, and for the application that it wakes."""
 
 import asyncio
+import base64
 import json
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import http_ece
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from lanjami.dhtnode.push import Pusher
 from tests.support.ports import free_port
 
 MOST_BYTES = 4096  # UnifiedPush: what a push server has to take
@@ -73,18 +74,33 @@ async def receiver(*, port: int | None = None) -> AsyncIterator[Receiver]:
         await runner.cleanup()
 
 
-def decrypt(sealed: bytes, private: ec.EllipticCurvePrivateKey, auth: bytes) -> bytes:
-    """Read a push of one record (RFC 8291, RFC 8188), as an application does."""
-    salt, size, length = sealed[:16], int.from_bytes(sealed[16:20]), sealed[20]
-    assert len(sealed) - 21 - length <= size
-    sender = sealed[21 : 21 + length]
-    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sender)
-    own = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    shared = private.exchange(ec.ECDH(), point)
-    secret = HKDF(SHA256(), 32, auth, b"WebPush: info\0" + own + sender).derive(shared)
-    key = HKDF(SHA256(), 16, salt, b"Content-Encoding: aes128gcm\0").derive(secret)
-    nonce = HKDF(SHA256(), 12, salt, b"Content-Encoding: nonce\0").derive(secret)
-    opened = AESGCM(key).decrypt(nonce, sealed[21 + length :], None)
-    text = opened.rstrip(b"\0")
-    assert text.endswith(b"\2"), "it is the last record"
-    return text[:-1]
+async def settled(pusher: Pusher, *, within_s: float = 10.0) -> dict[str, int]:
+    """What became of notices, when none waits any more."""
+    async with asyncio.timeout(within_s):
+        while pusher.waiting:
+            await asyncio.sleep(0.01)
+    return pusher.counts()
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Has keys, and reads what is written to them as RFC 8291 says; http-ece does that."""
+
+    private: ec.EllipticCurvePrivateKey = field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
+    auth: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+
+    @property
+    def public(self) -> bytes:
+        key = self.private.public_key()
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+    @property
+    def topic(self) -> str:
+        """Its keys as a subscription says them."""
+        parts = (self.public, self.auth)
+        return "|".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+    def read(self, sealed: bytes) -> bytes:
+        return bytes(http_ece.decrypt(sealed, private_key=self.private, auth_secret=self.auth))

@@ -5,13 +5,12 @@ from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanjami.dhtnode.webpush import LONGEST, RECORD_SIZE, Keys, encrypt, parse_topic
 from lanjami.errors import RequestError
-from tests.support.push_receiver import decrypt
+from tests.support.push_receiver import Application
 
 # RFC 8291, 5 and appendix A
 TEXT = b"When I grow up, I want to be a watermelon"
@@ -40,7 +39,7 @@ def test_the_example_of_the_standard() -> None:
     assert keys == Keys(_bytes(PUBLIC), _bytes(AUTH))
     sealed = encrypt(TEXT, keys, private=_private(SENDER), salt=_bytes(SALT))
     assert sealed == _bytes(MESSAGE)
-    assert decrypt(sealed, _private(RECEIVER), _bytes(AUTH)) == TEXT
+    assert Application(_private(RECEIVER), _bytes(AUTH)).read(sealed) == TEXT
 
 
 @given(
@@ -48,11 +47,10 @@ def test_the_example_of_the_standard() -> None:
     auth=st.binary(min_size=16, max_size=16),
 )
 def test_the_receiver_reads_any_text(text: bytes, auth: bytes) -> None:
-    receiver = ec.generate_private_key(ec.SECP256R1())
-    public = receiver.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    receiver = Application(auth=auth)
     sender = ec.generate_private_key(ec.SECP256R1())
-    sealed = encrypt(text, Keys(public, auth), private=sender, salt=bytes(16))
-    assert decrypt(sealed, receiver, auth) == text
+    sealed = encrypt(text, Keys(receiver.public, auth), private=sender, salt=bytes(16))
+    assert receiver.read(sealed) == text
     assert len(sealed) <= RECORD_SIZE, "what every push service takes"
 
 
