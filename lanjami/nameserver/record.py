@@ -65,10 +65,10 @@ def to_lines(records: Iterable[Record]) -> Iterator[bytes]:
         yield msgspec.json.encode(record) + b"\n"
 
 
-def from_lines(content: bytes) -> list[Record]:
-    """The verified records in JSON Lines; RequestError names the first line that is wrong."""
-    records = []
-    for number, line in enumerate(content.splitlines(), start=1):
+def from_lines(lines: Iterable[bytes]) -> Iterator[Record]:
+    """The verified records in JSON Lines, as they are read; RequestError names the first line that
+    is wrong."""
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -76,5 +76,4 @@ def from_lines(content: bytes) -> list[Record]:
             verify(record)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RequestError) as error:
             raise RequestError(400, f"line {number}: {error}") from error
-        records.append(record)
-    return records
+        yield record
