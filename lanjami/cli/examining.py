@@ -38,16 +38,25 @@ class Patient:
 
 
 async def examine(patient: Patient) -> list[Finding]:
-    """All findings, in the order in which a person should read them; takes about 6 s."""
+    """All findings, in the order in which a person should read them; takes about 5 s."""
     interfaces = net.interfaces(ignored=patient.config.discovery.ignored_interfaces)
-    found = [service_checks.running(patient.snapshot, patient.told)]
-    if patient.snapshot is not None:
-        found.append(service_checks.services(patient.snapshot))
-    found += _machine(patient)
-    found += await _lan(patient, interfaces)
-    if patient.snapshot is not None:
-        found += await _services(patient.config, patient.snapshot, interfaces)
-    return found
+    snapshot = patient.snapshot
+    async with asyncio.TaskGroup() as tasks:
+        on_lan = tasks.create_task(_lan(patient, interfaces))
+        if snapshot is None:
+            return [
+                service_checks.running(None, patient.told),
+                *_machine(patient),
+                *await on_lan,
+            ]
+        served = tasks.create_task(_services(patient.config, snapshot, interfaces))
+    return [
+        service_checks.running(snapshot),
+        service_checks.services(snapshot),
+        *_machine(patient),
+        *on_lan.result(),
+        *served.result(),
+    ]
 
 
 def _machine(patient: Patient) -> list[Finding]:
@@ -83,7 +92,7 @@ async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Findin
         lan_checks.addresses(interfaces),
         lan_checks.default_route(interfaces, routes, handing_out=handing_out),
         lan_checks.ports(machine.held(opened, box=box), opened, is_running=snapshot is not None),
-        lan_checks.firewall(_blocked(config, interfaces)),
+        lan_checks.firewall(await asyncio.to_thread(_blocked, config, interfaces)),
         lan_checks.multicast(heard),
         lan_checks.broadcast(heard),
         *([lan_checks.discovery(heard, nodes)] if snapshot is not None else []),

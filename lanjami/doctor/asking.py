@@ -15,7 +15,6 @@ from itertools import repeat, starmap
 from typing import Any
 
 from lanjami.dhtnode import messages, packing, wire
-from lanjami.doctor.service_checks import NAME
 from lanjami.errors import WireError
 from lanjami.lan import Ip
 from lanjami.runtime import net
@@ -27,12 +26,12 @@ _TARGETS = 4  # what is asked for nodes near it: each answer tells of the eight 
 
 
 async def look_up(host: str, port: int) -> str:
-    """Look up a name that nobody has, which the names themselves have to answer."""
+    """Look up an ID that nobody has, which the names themselves have to answer."""
     return await asyncio.to_thread(_look_up, host, port)
 
 
 def _look_up(host: str, port: int) -> str:
-    status, told = _get(host, port, f"/name/{NAME}")
+    status, told = _get(host, port, f"/addr/{secrets.token_hex(20)}")
     if status in (http.client.OK, http.client.NOT_FOUND) and isinstance(told, dict):
         return ""
     return _wrong(status, told, "is no name server")

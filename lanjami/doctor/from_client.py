@@ -23,7 +23,7 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 DISCOVERY_PORT = 8888
 GROUP = "239.192.0.1"
@@ -32,7 +32,6 @@ HTTP_PORTS = (80, 8080)
 DHT_PORTS = (4222, 4223)
 TURN_PORT = 3478
 TURN_USER = "ring"  # name and password that unmodified clients know
-NAME = "lanjami-doctor"  # nobody has it
 LISTEN_S = 3.0
 RESEND_S = 0.4
 
@@ -86,7 +85,7 @@ def find_http(box: str) -> tuple[int | None, str]:
     """The port at which a box answers, or why none does."""
     told = ""
     for port in HTTP_PORTS:
-        status, content = get(box, port, "/name/" + NAME)
+        status, content = get(box, port, "/addr/" + os.urandom(20).hex())
         if status in (200, 404) and isinstance(content, dict):
             return port, ""
         why = content if not status else f"HTTP {status}, which is no name server's answer"
@@ -124,9 +123,9 @@ def check_http(box: str, port: int | None, refused: str) -> Finding:
 
 
 def check_names(box: str, port: int) -> Finding:
-    status, told = get(box, port, "/name/" + NAME)
+    status, told = get(box, port, "/addr/" + os.urandom(20).hex())
     if status in (200, 404):
-        return Finding("names", WELL, "a name was looked up")
+        return Finding("names", WELL, "names are looked up")
     return Finding(
         "names",
         FAULT,
@@ -333,57 +332,52 @@ def put_and_get(box: str, port: int) -> None:
     """Put a value into a DHT node and get it back, as a client, under a key near the node's id
     that nobody can guess."""
     asker, content = os.urandom(20), b"lanjami doctor " + os.urandom(20)
+    family = socket.AF_INET6 if ":" in box else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:  # one, as the token is for its port
+        sock.connect((box, port))
 
-    def ask(what: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        transaction = int.from_bytes(os.urandom(4), "big") >> 2
-        query = {"a": {"id": asker, **arguments}, "q": what, "s": True, "t": transaction}
-        answer = exchange(
-            *(box, port, pack({**query, "v": "lj", "y": "q"})),
-            lambda data: _reply(data, transaction) is not None,
-        )
-        return _reply(answer, transaction) or {}
+        def ask(what: str, **arguments: Any) -> dict[str, Any]:
+            return ask_node(sock, what, {"id": asker, **arguments})
 
-    node_id = ask("find", {"target": os.urandom(20), "w": [2]})["id"]
-    key = node_id[:12] + os.urandom(8)
-    token = ask("get", {"h": key, "w": [2]}).get("token", b"")
-    value = {"id": 1, "dat": {"body": {"type": 0, "data": content}}}
-    ask("put", {"h": key, "token": token, "values": [value]})
-    for _ in range(5):
-        for got in ask("get", {"h": key, "w": [2]}).get("values", []):
+        node_id = ask("find", target=os.urandom(20), w=[2])["id"]
+        key = node_id[:12] + os.urandom(8)
+        token = ask("get", h=key, w=[2]).get("token", b"")
+        value = {"id": 1, "dat": {"body": {"type": 0, "data": content}}}
+        ask("put", h=key, token=token, values=[value])
+        for got in ask("get", h=key, w=[2]).get("values", []):
             with contextlib.suppress(KeyError, TypeError):
                 if got["dat"]["body"]["data"] == content:
                     return
     raise OSError("it does not keep what it is given")
 
 
+def ask_node(sock: socket.socket, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A node's reply to a query, which is sent again as it may be lost; socket.timeout, OSError."""
+    transaction = int.from_bytes(os.urandom(4), "big") >> 2
+    query = {"a": arguments, "q": what, "s": True, "t": transaction, "v": "lj", "y": "q"}
+    ends_at = time.monotonic() + LISTEN_S
+    while time.monotonic() < ends_at:
+        sock.send(pack(query))
+        resend_at = time.monotonic() + RESEND_S
+        while (left_s := resend_at - time.monotonic()) > 0:
+            sock.settimeout(left_s)
+            try:
+                reply = _reply(sock.recv(65535), transaction)
+            except socket.timeout:
+                break
+            if reply is not None:
+                return reply
+    raise socket.timeout
+
+
 def _reply(data: bytes, transaction: int) -> dict[str, Any] | None:
     with contextlib.suppress(ValueError, IndexError, struct.error, RecursionError):
         message, _ = unpack(data)
-        if isinstance(message, dict) and message.get("t") == transaction:
+        if isinstance(message, dict) and (message.get("y"), message.get("t")) == ("r", transaction):
             reply = message.get("r")
             if isinstance(reply, dict) and isinstance(reply.get("id"), bytes):
                 return reply
     return None
-
-
-def exchange(host: str, port: int, request: bytes, is_answer: Callable[[bytes], bool]) -> bytes:
-    """The answer to a datagram, which is sent again as it may be lost; socket.timeout, OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    ends_at = time.monotonic() + LISTEN_S
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect((host, port))
-        while time.monotonic() < ends_at:
-            sock.send(request)
-            resend_at = time.monotonic() + RESEND_S
-            while (left_s := resend_at - time.monotonic()) > 0:
-                sock.settimeout(left_s)
-                try:
-                    data = sock.recv(65535)
-                except socket.timeout:
-                    break
-                if is_answer(data):
-                    return data
-    raise socket.timeout
 
 
 # --- the relay ----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from lanjami.discovery import wire
 from lanjami.doctor.lan_checks import Heard
 from lanjami.errors import HostError, WireError
 from lanjami.firewall.openings import MDNS_GROUPS, MDNS_PORT
-from lanjami.lan import Interface, Ip, announced
+from lanjami.lan import Address, Interface, Ip, announced
 from lanjami.network import dns_wire
 from lanjami.runtime import net
 
@@ -28,25 +28,28 @@ _GROUPS: dict[int, Ip] = {4: wire.GROUP_V4, 6: wire.GROUP_V6}
 
 async def hear(interface: Interface) -> list[Heard]:
     """What is heard on an interface, for each family that it has."""
-    found = []
-    for version, group in _GROUPS.items():
-        sources = announced(interface, version=version)
-        if not sources:
-            continue
-        source, broadcast = sources[0].ip, sources[0].broadcast
-        by_group = await _ask(interface, source, group)
-        by_broadcast = None if broadcast is None else await _ask(interface, source, broadcast)
-        found.append(
-            Heard(
-                interface=interface.name,
-                version=version,
-                group=by_group.is_back,
-                broadcast=None if by_broadcast is None else by_broadcast.is_back,
-                by_group=tuple(by_group.answers),
-                by_broadcast=() if by_broadcast is None else tuple(by_broadcast.answers),
-            )
-        )
-    return found
+    async with asyncio.TaskGroup() as tasks:
+        asked = [
+            tasks.create_task(_hear(interface, version, sources[0], group))
+            for version, group in _GROUPS.items()
+            if (sources := announced(interface, version=version))
+        ]
+    return [task.result() for task in asked]
+
+
+async def _hear(interface: Interface, version: int, source: Address, group: Ip) -> Heard:
+    targets = [group] if source.broadcast is None else [group, source.broadcast]
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(_ask(interface, source.ip, target)) for target in targets]
+    by_group, *by_broadcast = [task.result() for task in asked]
+    return Heard(
+        interface=interface.name,
+        version=version,
+        group=by_group.is_back,
+        broadcast=by_broadcast[0].is_back if by_broadcast else None,
+        by_group=tuple(by_group.answers),
+        by_broadcast=tuple(by_broadcast[0].answers) if by_broadcast else (),
+    )
 
 
 @dataclass(slots=True)

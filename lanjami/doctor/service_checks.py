@@ -7,7 +7,6 @@ from lanjami.lan import Ip, host_port
 from lanjami.network.dns_wire import Answer
 from lanjami.status.snapshot import Snapshot
 
-NAME = "lanjami-doctor"  # reserved by default: nobody is given it
 JAMIS_NAMES = ("bootstrap.jami.net", "dhtproxy.jami.net", "turn.jami.net")
 
 # A place that was asked, such as "10.0.0.5:4222", and what was wrong; empty where nothing was.
@@ -60,7 +59,7 @@ def names(asked: Asked) -> Finding:
     return _asked(
         "names",
         asked,
-        well_meaning="a name was looked up at",
+        well_meaning="names are looked up at",
         fault_meaning="no name could be looked up",
         advice=f"nobody there finds others by name; {_SEE_STATUS}",
     )

@@ -16,6 +16,7 @@ from lanjami.firewall.rules import Chain
 from lanjami.firewall.ruleset import objects
 from lanjami.lan import Interface, Ip
 
+_HOOKS = frozenset({"prerouting", "input"})
 _DROPS = frozenset({"drop", "reject"})
 _NO_CONDITION = frozenset({"counter", "log", "mangle", "quota", "notrack", "comment"})
 _DEEPEST = 32  # chains that lead to chains
@@ -69,7 +70,7 @@ class _Ruleset:
         self._bases: list[tuple[Chain, bool]] = []
         for kind, each in objects(listing):
             family, table = str(each.get("family")), str(each.get("table"))
-            if kind == "chain" and each.get("hook") == "input" and each.get("type") == "filter":
+            if kind == "chain" and each.get("hook") in _HOOKS and each.get("type") == "filter":
                 chain = Chain(family, table, str(each.get("name")))
                 self._bases.append((chain, each.get("policy") == "drop"))
             elif kind == "rule" and isinstance(each.get("expr"), list):
