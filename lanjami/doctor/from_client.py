@@ -38,7 +38,7 @@ RESEND_S = 0.4
 WELL, FAULT, SKIPPED = "well", "fault", "skipped"
 ALL_WELL, A_FAULT, NOT_RUNNING, USAGE = 0, 1, 3, 64
 
-_LOCAL = tuple(
+LOCAL_NETWORKS = tuple(
     ipaddress.ip_network(text)
     for text in (
         *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
@@ -555,7 +555,7 @@ def local_address(host: str) -> str:
     every = [entry[4][0] for entry in sorted(found, key=lambda e: e[0] != socket.AF_INET)]
     for text in every:
         ip = ipaddress.ip_address(str(text).partition("%")[0])
-        if any(ip in network for network in _LOCAL):
+        if any(ip in network for network in LOCAL_NETWORKS):
             return str(text)
     raise ValueError(f"{host} is at {every[0]}, which is outside of the local networks")
 

@@ -7,8 +7,9 @@ called blocked that is not, and a strange rule may go unseen.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from lanjami.firewall.openings import Opening
@@ -21,6 +22,7 @@ _DROPS = frozenset({"drop", "reject"})
 _NO_CONDITION = frozenset({"counter", "log", "mangle", "quota", "notrack", "comment"})
 _DEEPEST = 32  # chains that lead to chains
 
+_IPS = (IPv4Address, IPv6Address)
 _Maybe = bool | None  # None: it cannot be known
 
 
@@ -121,7 +123,7 @@ def _rule(expressions: Sequence[Any], packet: Packet) -> tuple[_Maybe, tuple[str
         if not isinstance(each, dict) or not each:
             return None, None
         kind, content = next(iter(each.items()))
-        verdict = _verdict(kind, content, packet)
+        verdict = _verdict(kind, content)
         if verdict is not None:
             return holds, verdict
         if kind == "vmap":
@@ -134,7 +136,7 @@ def _rule(expressions: Sequence[Any], packet: Packet) -> tuple[_Maybe, tuple[str
     return holds, None
 
 
-def _verdict(kind: str, content: Any, packet: Packet) -> tuple[str, str] | None:
+def _verdict(kind: str, content: Any) -> tuple[str, str] | None:
     if kind in ("accept", "return", *_DROPS):
         return kind, ""
     if kind in ("jump", "goto") and isinstance(content, dict):
@@ -147,15 +149,13 @@ def _verdict(kind: str, content: Any, packet: Packet) -> tuple[str, str] | None:
 def _mapped(content: Any, packet: Packet) -> tuple[str, str] | None:
     """The verdict that a verdict map has for a packet; None where it has none, or is not
     understood."""
-    try:
-        pairs = content["data"]["set"]
-    except (KeyError, TypeError):
-        return None
-    for pair in pairs if isinstance(pairs, list) else ():
-        match pair:
-            case [key, dict(verdict)] if verdict and _compare(content["key"], key, packet):
-                kind, more = next(iter(verdict.items()))
-                return _verdict(kind, more, packet)
+    match content:
+        case {"key": left, "data": {"set": list(pairs)}}:
+            for pair in pairs:
+                match pair:
+                    case [right, dict(verdict)] if verdict and _compare(left, right, packet):
+                        kind, more = next(iter(verdict.items()))
+                        return _verdict(kind, more)
     return None
 
 
@@ -235,8 +235,9 @@ def _is_one(value: Any, right: Any) -> _Maybe:
     match right:
         case {"range": [first, last]}:
             return _is_between(value, first, last)
-        case {"prefix": {"addr": str(addr), "len": int(length)}}:
-            return value in ip_network(f"{addr}/{length}", strict=False)
+        case {"prefix": {"addr": str(addr), "len": int(length)}} if isinstance(value, _IPS):
+            with suppress(ValueError):
+                return value in ip_network(f"{addr}/{length}", strict=False)
         case str(text):
             return str(value).startswith(text[:-1]) if text.endswith("*") else str(value) == text
         case int(number):
@@ -247,7 +248,8 @@ def _is_one(value: Any, right: Any) -> _Maybe:
 def _is_between(value: Any, first: Any, last: Any) -> _Maybe:
     if isinstance(value, int) and isinstance(first, int) and isinstance(last, int):
         return first <= value <= last
-    if isinstance(first, str) and isinstance(last, str) and not isinstance(value, str | int):
-        low, high = ip_address(first), ip_address(last)
-        return low.version == value.version and int(low) <= int(value) <= int(high)
+    if isinstance(first, str) and isinstance(last, str) and isinstance(value, _IPS):
+        with suppress(ValueError):
+            low, high = ip_address(first), ip_address(last)
+            return low.version == value.version and int(low) <= int(value) <= int(high)
     return None

@@ -135,7 +135,7 @@ def _with_two_dhcp_servers(ward: Ward) -> Callable[[], object]:
             *("--dhcp-range=10.77.0.200,10.77.0.220",),
             f"--dhcp-leasefile={ward.lab.folder}/{host.name}",
         )
-    return lambda: [host.unplug() for host in hosts]
+    return lambda: [host.ip("link", "del", "eth0") for host in hosts]
 
 
 def _with_a_clock_that_is_behind(ward: Ward) -> Callable[[], object]:
