@@ -159,7 +159,7 @@ class Discovery:
         self.answered: dict[str, bool | None] = {}
         self.ports: list[int] = []
         self.others: list[str] = []
-        self.no_way = ""
+        self.no_way: set[str] = set()  # the kinds that this machine has no route for
         if ":" in box:
             return
         self._look("unicast", box)
@@ -178,7 +178,7 @@ class Discovery:
                     asker.sendto(QUERY, (target, DISCOVERY_PORT))
                 except OSError as error:
                     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
-                        self.no_way = kind
+                        self.no_way.add(kind)
                 is_heard |= self._hear(asker, min(ends_at, time.monotonic() + RESEND_S))
             self.answered[kind] = is_heard
 
@@ -207,7 +207,7 @@ class Discovery:
             return [Finding("discovery", SKIPPED, "tested at the box's IPv4 address only")]
         return [
             Finding("route", FAULT, _NO_ROUTE, _ROUTE_ADVICE)
-            if self.no_way == "multicast"
+            if "multicast" in self.no_way
             else Finding("route", WELL, "multicast has a way out of this machine"),
             *(self._finding(kind) for kind in self.answered),
         ]
@@ -216,7 +216,7 @@ class Discovery:
         name = "discovery-" + kind
         if self.answered[kind]:
             return Finding(name, WELL, f"the box answers a question by {kind}")
-        if self.no_way and kind != "unicast":
+        if kind in self.no_way and kind != "unicast":
             return Finding(name, SKIPPED, "this machine has no way to ask by it: see `route`")
         return Finding(name, FAULT, f"a question by {kind} is not answered", _UNANSWERED[kind])
 

@@ -242,23 +242,23 @@ def other_dhcp(
 
 def others(
     heard: Sequence[Heard], *, nodes: Collection[bytes], own: Collection[Ip]
-) -> dict[Ip, wire.Beacon]:
-    """The DHT nodes of other machines that answered, by their address."""
-    return {
-        ip: beacon
-        for each in heard
-        for ip, beacon in each.by_group + each.by_broadcast
-        if ip not in own and beacon.node_id not in nodes and beacon.network == 0
-    }
+) -> dict[Ip, set[int]]:
+    """The other machines that have DHT nodes, by address, and the ports of those."""
+    found: dict[Ip, set[int]] = {}
+    for each in heard:
+        for ip, beacon in each.by_group + each.by_broadcast:
+            if ip not in own and beacon.node_id not in nodes and beacon.network == 0:
+                found.setdefault(ip, set()).add(beacon.port)
+    return found
 
 
 def other_boxes(
-    others: Mapping[Ip, wire.Beacon], name_servers: Collection[Ip], *, usual_port: int
+    others: Mapping[Ip, Collection[int]], name_servers: Collection[Ip], *, usual_port: int
 ) -> list[Finding]:
     """Who else is a bootstrap or a name server here. Jami itself publishes its node as a
     bootstrap does; only who has the bootstrap's usual port is taken for one."""
     found = []
-    bootstraps = [str(ip) for ip, beacon in others.items() if beacon.port == usual_port]
+    bootstraps = [str(ip) for ip, ports in others.items() if usual_port in ports]
     if bootstraps:
         found.append(
             note(

@@ -172,16 +172,15 @@ def test_other_nodes_are_told_from_our_own_and_other_boxes_from_clients() -> Non
         Heard("eth0", 4, True, True, ((OTHER, Beacon(b"x" * 20, 5, 7)),)),  # another network's
     ]
     others = lan_checks.others(heard, nodes={NODE.node_id}, own={BOX})
-    assert others == {OTHER: FOREIGN, ROUTER: FOREIGN}
-    client = {OTHER: Beacon(b"c" * 20, 40000)}
+    assert others == {OTHER: {4222}, ROUTER: {4222}}
 
-    def verdicts(*arguments: object) -> list[Verdict]:
-        found = lan_checks.other_boxes(*arguments, usual_port=4222)  # type: ignore[arg-type]
+    def verdicts(ports: set[int], *name_servers: IPv4Address) -> list[Verdict]:
+        found = lan_checks.other_boxes({OTHER: ports}, name_servers, usual_port=4222)
         return [finding.verdict for finding in found]
 
-    assert verdicts(client, []) == [Verdict.WELL, Verdict.WELL]
-    assert verdicts({OTHER: FOREIGN}, []) == [Verdict.NOTE, Verdict.WELL]
-    assert verdicts({OTHER: FOREIGN}, [OTHER]) == [Verdict.NOTE, Verdict.FAULT]
+    assert verdicts({40000}) == [Verdict.WELL, Verdict.WELL]
+    assert verdicts({4222, 4223}) == [Verdict.NOTE, Verdict.WELL]
+    assert verdicts({4222}, OTHER) == [Verdict.NOTE, Verdict.FAULT]
 
 
 def test_a_node_of_the_internet_is_a_leak() -> None:
