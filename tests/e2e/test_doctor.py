@@ -14,6 +14,7 @@ import pytest
 from lanjami.doctor import from_client
 from tests.support.appliance import LANJAMI, Appliance
 from tests.support.lab import Host, Lab, Switch, run
+from tests.support.network import hands_out_addresses, network
 
 GATEWAY = "10.77.0.254"
 _OLD_PYTHON = Path.home() / ".pyenv/versions/3.9.18/bin/python3"
@@ -68,6 +69,7 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
         pytest.fail("the lab needs root on Linux")
     ward = Ward(tmp_path_factory.mktemp("ward"))
     try:
+        ward.box.run(*LANJAMI, "firewall", "show", "--apply")  # without which it does not relay
         asyncio.run(ward.appliance.start(healthy_within_s=30))
         yield ward
     finally:
@@ -81,7 +83,16 @@ def test_on_a_healthy_lan_all_is_well(ward: Ward) -> None:
     assert seen >= {
         *("running", "services", "clock", "disk", "addresses", "default-route", "ports"),
         *("firewall", "multicast", "broadcast", "discovery", "other-dhcp", "other-bootstrap"),
-        *("other-names", "dht-opendht", "dht-python", "names", "proxy", "mdns", "public-dht"),
+        *(
+            "other-names",
+            "dht-opendht",
+            "dht-python",
+            "names",
+            "proxy",
+            "mdns",
+            "public-dht",
+            "turn",
+        ),
     }
     table = ward.box.run(*LANJAMI, "doctor", "--state", str(ward.appliance.state))
     assert table.endswith("All is well.\n")
@@ -202,8 +213,8 @@ def alone(lab: Lab, switch: Switch) -> Host:
     return lab.host("box").plug(switch, "10.77.0.1/24", gateway=GATEWAY)
 
 
-def _examined(host: Host, state: Path) -> tuple[int, dict[str, dict[str, str]]]:
-    words = ("doctor", "--json", "--state", str(state))
+def _examined(host: Host, state: Path, *more: str) -> tuple[int, dict[str, dict[str, str]]]:
+    words = ("doctor", "--json", "--state", str(state), *more)
     printed = host.run("sh", "-c", '"$@"; echo "exit $?"', "sh", *LANJAMI, *words)
     told, _, status = printed.rpartition("exit ")
     return int(status), _findings(told)
@@ -278,12 +289,25 @@ async def test_another_box_is_told_as_another_name_server(
     assert findings["other-bootstrap"]["verdict"] == "note"
 
 
+async def test_where_the_box_is_the_network_all_is_well_too(
+    bare_box: Host,
+) -> None:
+    appliance = await Appliance(bare_box, *network("dns", "dhcp")).start()
+    await hands_out_addresses(appliance)
+    settings = [word for each in network("dns", "dhcp") for word in ("--set", each)]
+    status, findings = _examined(bare_box, appliance.state, *settings)
+    assert (status, _faults(findings)) == (0, set())
+    assert findings["jami-dns"]["verdict"] == "well"
+    assert findings["default-route"]["meaning"] == "clients have one from the box"
+
+
 # --- from a client ------------------------------------------------------------------------------
 
 
 def test_from_a_client_all_is_well_also_with_an_old_python(ward: Ward) -> None:
     findings = ward.from_client()
-    assert _faults(findings) == set()
+    assert {finding["verdict"] for finding in findings.values()} == {"well"}
+    assert findings.keys() >= {"isolation", "names", "proxy", "dht-4222", "dht-4223", "turn"}
     file = ward.lab.folder / "doctor.py"
     ward.client.run("curl", "-sSf", "-o", str(file), "http://10.77.0.1/doctor.py")
     assert file.read_bytes() == Path(from_client.__file__).read_bytes()
