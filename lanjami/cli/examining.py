@@ -2,9 +2,9 @@
 
 import asyncio
 import secrets
-import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -117,7 +117,7 @@ async def _offers(interface: str) -> Sequence[dhcp_wire.Offer] | str:
 
 async def _is_name_server(ip: Ip, ports: Iterable[int]) -> bool:
     for port in ports:
-        if not await asking.look_up(str(ip), port):
+        if not await asking.look_up(ip, port):
             return True
     return False
 
@@ -134,61 +134,63 @@ async def _services(
 ) -> list[Finding]:
     places = [ip_address(text) for text in lan.shown(interfaces)]
     own = {address.ip for interface in interfaces for address in interface.addresses}
-    found = [
-        service_checks.dht(node.engine, await _beats(node, places)) for node in _nodes(snapshot)
-    ]
+    found = []
+    for node in _nodes(snapshot):
+        beats = await _at_each(places, node.port, partial(_beat, bytes.fromhex(node.node_id)))
+        found.append(service_checks.dht(node.engine, beats))
     port = urlsplit(snapshot.name_server).port or lan.HTTP_PORT
     found.append(service_checks.names(await _at_each(places, port, asking.look_up)))
     if snapshot.proxy is not None:
         found.append(service_checks.proxy(await _at_each(places, port, asking.ask_proxy)))
-    answers = {i.name: await hearing.mdns(i, snapshot.host) for i in interfaces if snapshot.host}
-    found.append(service_checks.mdns(snapshot.host, answers, own))
-    found.append(service_checks.turn(snapshot, await _relays(config, snapshot, places)))
+    found.append(service_checks.mdns(snapshot.host, await _mdns(snapshot.host, interfaces), own))
+    relays = {}
+    if snapshot.turn is not None:
+        ask = partial(asking.ask_relay, _stock(config.turn.realm))
+        relays = await _at_each(places, config.turn.port, ask)
+    found.append(service_checks.turn(snapshot, relays))
     names = await _jamis_names(config, interfaces)
     found.append(service_checks.jami_dns(names, own, policy=config.dns.jami))
     found.append(lan_checks.public_dht(await _told_of(snapshot, places), interfaces))
     return found
 
 
-async def _beats(node: DhtNode, places: Sequence[Ip]) -> dict[str, str]:
-    return {lan.host_port(str(ip), node.port): await _beat(ip, node) for ip in places}
-
-
-async def _beat(ip: Ip, node: DhtNode) -> str:
-    """Put a value and get it back, from outside the process; what was wrong."""
-    node_id = bytes.fromhex(node.node_id)
-    heartbeat = Heartbeat(asker_id=secrets.token_bytes(20), node_id=node_id)
-    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        try:
-            sock.connect((str(ip), node.port))
-            await beat.beat(sock, heartbeat, node_id)
-        except TimeoutError:
-            return "no answer"
-        except (OSError, HostError) as error:
-            return str(error)
-    return ""
-
-
 async def _at_each(
-    places: Sequence[Ip], port: int, ask: Callable[[str, int], Awaitable[str]]
+    places: Sequence[Ip], port: int, ask: Callable[[Ip, int], Coroutine[None, None, str]]
 ) -> dict[str, str]:
-    return {lan.host_port(str(ip), port): await ask(str(ip), port) for ip in places}
+    """What was wrong at each of the box's addresses."""
+    async with asyncio.TaskGroup() as tasks:
+        asked = {ip: tasks.create_task(ask(ip, port)) for ip in places}
+    return {lan.host_port(str(ip), port): task.result() for ip, task in asked.items()}
 
 
-async def _relays(config: Config, snapshot: Snapshot, places: Sequence[Ip]) -> dict[str, str]:
-    if snapshot.turn is None:
-        return {}
+async def _mdns(host: str, interfaces: Sequence[Interface]) -> dict[str, list[Ip]]:
+    """What `host` is said to be on each LAN with IPv4."""
+    async with asyncio.TaskGroup() as tasks:
+        asked = {
+            interface.name: tasks.create_task(hearing.mdns(interface, host))
+            for interface in interfaces
+            if host and any(address.ip.version == 4 for address in interface.addresses)
+        }
+    return {name: task.result() for name, task in asked.items()}
+
+
+def _stock(realm: str) -> stun.Credentials:
+    """What unmodified clients know."""
     user, password = STOCK
-    realm = config.turn.realm
-    credentials = stun.Credentials(user, realm, stun.key(user, realm, password))
-    return {
-        lan.host_port(str(ip), config.turn.port): await asking.ask_relay(
-            ip, config.turn.port, credentials
-        )
-        for ip in places
-    }
+    return stun.Credentials(user, realm, stun.key(user, realm, password))
+
+
+async def _beat(node_id: bytes, ip: Ip, port: int) -> str:
+    """Put a value and get it back, from outside the process; what was wrong."""
+    heartbeat = Heartbeat(asker_id=secrets.token_bytes(20), node_id=node_id)
+    try:
+        with asking.connected(ip, port) as sock:
+            await beat.beat(sock, heartbeat, node_id)
+    except TimeoutError:
+        return "no answer"
+    except (OSError, HostError) as error:
+        return str(error)
+    return ""
 
 
 async def _jamis_names(

@@ -25,9 +25,9 @@ RESEND_S = 0.3
 _TARGETS = 4  # what is asked for nodes near it: each answer tells of the eight nearest
 
 
-async def look_up(host: str, port: int) -> str:
+async def look_up(ip: Ip, port: int) -> str:
     """Look up an ID that nobody has, which the names themselves have to answer."""
-    return await asyncio.to_thread(_look_up, host, port)
+    return await asyncio.to_thread(_look_up, str(ip), port)
 
 
 def _look_up(host: str, port: int) -> str:
@@ -37,9 +37,9 @@ def _look_up(host: str, port: int) -> str:
     return _wrong(status, told, "is no name server")
 
 
-async def ask_proxy(host: str, port: int) -> str:
+async def ask_proxy(ip: Ip, port: int) -> str:
     """Ask the DHT proxy for its node."""
-    return await asyncio.to_thread(_ask_proxy, host, port)
+    return await asyncio.to_thread(_ask_proxy, str(ip), port)
 
 
 def _ask_proxy(host: str, port: int) -> str:
@@ -71,11 +71,11 @@ def _wrong(status: int, told: Any, otherwise: str) -> str:
     return f"what answers there {otherwise} (HTTP {status})"
 
 
-async def ask_relay(ip: Ip, port: int, credentials: stun.Credentials) -> str:
+async def ask_relay(credentials: stun.Credentials, ip: Ip, port: int) -> str:
     """Have a relay given and taken back."""
     steps = stun.proof(credentials, starmap(secrets.token_bytes, repeat((12,))))
     try:
-        with _connected(ip, port) as sock:
+        with connected(ip, port) as sock:
             request = next(steps)
             while True:
                 answer = await _exchange(sock, request, partial(stun.answers, request))
@@ -93,7 +93,7 @@ async def nodes_near(ip: Ip, port: int) -> set[Ip]:
     Raises TimeoutError, OSError."""
     found: set[Ip] = set()
     asker = secrets.token_bytes(20)
-    with _connected(ip, port) as sock:
+    with connected(ip, port) as sock:
         for _ in range(_TARGETS):
             transaction = secrets.randbits(30)
             (query,) = packing.pack(
@@ -121,7 +121,8 @@ def _is_reply(transaction: int, data: bytes) -> bool:
     return isinstance(message, messages.Reply) and message.transaction == transaction
 
 
-def _connected(ip: Ip, port: int) -> socket.socket:
+def connected(ip: Ip, port: int) -> socket.socket:
+    """A UDP socket that speaks to one place; OSError where there is no way there."""
     sock = socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import lanjami
+from lanjami import layout
 from lanjami.doctor.lan_checks import Held, Route, parse_routes
 from lanjami.doctor.machine_checks import Disk
 from lanjami.errors import HostError
@@ -103,7 +104,7 @@ def held(openings: list[Opening], *, box: int | None) -> list[Held]:
 
 def process_of_box(state: Path) -> int | None:
     """The process that the lock in a state folder names."""
-    return _number(state / "lock")
+    return _number(state / layout.LOCK)
 
 
 def _line_of(pid: int) -> Iterator[int]:

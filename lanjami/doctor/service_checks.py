@@ -1,9 +1,9 @@
 """Checks of what the box serves, asked as a client asks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from lanjami.doctor.finding import Finding, fault, note, skipped, well
-from lanjami.lan import Ip, host_port
+from lanjami.lan import Ip
 from lanjami.network.dns_wire import Answer
 from lanjami.status.snapshot import Snapshot
 
@@ -139,10 +139,6 @@ def jami_dns(
             "see `lanjami status` for network-…; look for another program on port 53",
         )
     return well(name, f"Jami's names lead to the box, says {', '.join(answers)}")
-
-
-def places(addresses: Sequence[str], port: int) -> list[str]:
-    return [host_port(address, port) for address in addresses]
 
 
 def _asked(
