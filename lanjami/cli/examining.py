@@ -75,7 +75,8 @@ def _machine(patient: Patient) -> list[Finding]:
 
 async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Finding]:
     config, snapshot = patient.config, patient.snapshot
-    own = {address.ip for address in net.addresses()}
+    addresses = net.addresses()
+    own = {address.ip for address in addresses}
     nodes = {bytes.fromhex(node.node_id) for node in _nodes(snapshot)}
     handing_out = config.serving("dhcp")
     opened = openings(config)
@@ -84,7 +85,11 @@ async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Findin
         offer = {i.name: tasks.create_task(_offers(i.name)) for i in interfaces}
     heard = [each for task in hear for each in task.result()]
     others = lan_checks.others(heard, nodes=nodes, own=own)
-    name_servers = [ip for ip in others if await _is_name_server(ip, config.http.ports)]
+    name_servers = [
+        ip
+        for ip in others
+        if lan.is_local(ip, addresses) and await _is_name_server(ip, config.http.ports)
+    ]
     box = None if snapshot is None else machine.process_of_box(patient.state)
     routes = machine.routes()
     upstream = snapshot.services.get("upstream") if snapshot is not None else None

@@ -550,7 +550,9 @@ def _unpack_map(data: bytes, at: int, length: int) -> tuple[Any, int]:
 
 def local_address(host: str) -> str:
     """The address of a host, IPv4 where it has one; ValueError where it is not of a local network:
-    nothing is sent anywhere else."""
+    nothing is sent anywhere else, and no other name is asked of a DNS server."""
+    if not host.endswith((".local", ".lan")):
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
     found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_DGRAM)
     every = [entry[4][0] for entry in sorted(found, key=lambda e: e[0] != socket.AF_INET)]
     for text in every:

@@ -79,3 +79,5 @@ def test_it_asks_nobody_outside_of_the_local_networks(capsys: pytest.CaptureFixt
     assert from_client.local_address("[fd00::5]") == "fd00::5"
     assert from_client.main(["203.0.113.5"]) == from_client.USAGE
     assert "outside of the local networks" in capsys.readouterr().err
+    assert from_client.main(["www.example.org"]) == from_client.USAGE
+    assert "does not appear to be an IPv4 or IPv6 address" in capsys.readouterr().err
