@@ -266,6 +266,39 @@ async def test_a_full_disk_and_one_that_takes_nothing_are_told(alone: Host) -> N
         run("umount", "-l", state)
 
 
+@pytest.mark.parametrize("form", ["nftables", "iptables"])
+def test_a_firewall_that_drops_all_is_a_fault_until_our_rules_are_in_it(
+    alone: Host, tmp_path: Path, form: str
+) -> None:
+    _wall(alone, form)
+    _, findings = _examined(alone, tmp_path)
+    meaning = findings["firewall"]["meaning"]
+    for opening in ("UDP 4222 on eth0", "TCP 80 on eth0", "UDP 8888 on eth0", "UDP 3478 on eth0"):
+        assert opening in meaning
+    rules = tmp_path / "rules"
+    if form == "nftables":
+        alone.run(*LANJAMI, *("firewall", "show", "--apply", "--into", "inet filter input"))
+    else:
+        rules.write_text(alone.run(*LANJAMI, "firewall", "show", "--format", form))
+        alone.run("iptables-restore", "--noflush", str(rules))
+    assert _examined(alone, tmp_path)[1]["firewall"]["verdict"] == "well"
+
+
+def _wall(host: Host, form: str) -> None:
+    """As firewalls do: all is dropped but what belongs to what was asked for."""
+    if form == "iptables":
+        host.run("iptables", "-A", "INPUT", "-i", "lo", "-j", "ACCEPT")
+        state = ("-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT")
+        host.run("iptables", "-A", "INPUT", *state)
+        host.run("iptables", "-P", "INPUT", "DROP")
+        return
+    chain = "inet filter input"
+    host.run("nft", "add table inet filter")
+    host.run("nft", f"add chain {chain} {{ type filter hook input priority 0; policy drop; }}")
+    host.run("nft", f"add rule {chain} iifname lo accept")
+    host.run("nft", f"add rule {chain} ct state established,related accept")
+
+
 def test_an_address_that_nobody_gave_is_told(lab: Lab, switch: Switch, tmp_path: Path) -> None:
     host = lab.host("box").plug(switch, "169.254.7.7/16")
     host.ip("route", "add", "default", "dev", "eth0")
