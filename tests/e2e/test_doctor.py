@@ -342,7 +342,8 @@ def test_from_a_client_all_is_well_also_with_an_old_python(ward: Ward) -> None:
     assert {finding["verdict"] for finding in findings.values()} == {"well"}
     assert findings.keys() >= {"isolation", "names", "proxy", "dht-4222", "dht-4223", "turn"}
     file = ward.lab.folder / "doctor.py"
-    ward.client.run("curl", "-sSf", "-o", str(file), "http://10.77.0.1/doctor.py")
+    fetch = "import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])"
+    ward.client.run(sys.executable, "-c", fetch, "http://10.77.0.1/doctor.py", str(file))
     assert file.read_bytes() == Path(from_client.__file__).read_bytes()
     python = str(_OLD_PYTHON) if _OLD_PYTHON.exists() else sys.executable
     printed = ward.client.run(python, "-I", str(file), "10.77.0.1", "--peer", "10.77.0.3")
