@@ -29,6 +29,7 @@ from lanjami.discovery import wire
 from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
+from lanjami.doctor import page_api as doctor_api
 from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
@@ -113,6 +114,7 @@ class App:
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),
                 *self._quality_api.routes(),
+                *doctor_api.routes(),
                 *(
                     route
                     for proxy in self._proxies

@@ -48,7 +48,7 @@ class RunningBox:
     where it cannot answer."""
 
     def __init__(self, state: Path, connection: http.client.HTTPConnection) -> None:
-        self._state = state
+        self.state = state
         self._connection = connection
 
     def ask(self, method: str, path: str, body: bytes | BinaryIO = b"") -> bytes:
@@ -84,7 +84,7 @@ class RunningBox:
                 raise _refusal(answer.status, answer.read())
             yield answer
         except (OSError, http.client.HTTPException) as error:
-            raise HostError(f"the box at {self._state} does not answer: {error}") from error
+            raise HostError(f"the box at {self.state} does not answer: {error}") from error
         finally:
             self._connection.close()
 

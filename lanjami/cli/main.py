@@ -4,9 +4,11 @@ import click
 
 import lanjami
 from lanjami.cli.backup import backup, restore
+from lanjami.cli.doctor import doctor
 from lanjami.cli.firewall import firewall
 from lanjami.cli.names import names
 from lanjami.cli.quality import quality
+from lanjami.cli.report import report
 from lanjami.cli.status import status
 from lanjami.cli.turn import turn
 from lanjami.cli.up import up
@@ -20,6 +22,8 @@ def main() -> None:
 
 main.add_command(up)
 main.add_command(status)
+main.add_command(doctor)
+main.add_command(report)
 main.add_command(quality)
 main.add_command(names)
 main.add_command(backup)

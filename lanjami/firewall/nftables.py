@@ -14,7 +14,7 @@ def replace(commands: list[str]) -> list[rules.Chain]:
     """Take out all that is ours, and put in what the `commands` say, in one step; returns the
     chains that refuse what none of their rules accepts."""
     _run(["-f", "-"], "\n".join([*_removal(), *commands, ""]))
-    return ruleset.dropping(_listing())
+    return ruleset.dropping(listing())
 
 
 def remove() -> None:
@@ -26,10 +26,11 @@ def remove() -> None:
 
 
 def _removal() -> list[str]:
-    return [f"delete rule {rule.chain} handle {rule.handle}" for rule in ruleset.ours(_listing())]
+    return [f"delete rule {rule.chain} handle {rule.handle}" for rule in ruleset.ours(listing())]
 
 
-def _listing() -> str:
+def listing() -> str:
+    """All rules that there are, in nftables' JSON; needs root."""
     return _run(["--json", "list", "ruleset"], "")
 
 

@@ -27,10 +27,10 @@ def dropping(listing: str) -> list[Chain]:
 
     Whoever accepts elsewhere does not undo that: each such chain has to accept by itself.
     """
-    objects = list(_objects(listing))
-    last = {_chain_of(rule): rule for kind, rule in objects if kind == "rule"}
+    every = list(objects(listing))
+    last = {_chain_of(rule): rule for kind, rule in every if kind == "rule"}
     found = []
-    for kind, chain in objects:
+    for kind, chain in every:
         if kind != "chain" or chain.get("hook") != "input" or chain.get("type") != "filter":
             continue
         at = Chain(str(chain.get("family")), str(chain.get("table")), str(chain.get("name")))
@@ -45,19 +45,20 @@ def ours(listing: str) -> list[Rule]:
     """The rules that we put into other tables."""
     return [
         Rule(_chain_of(rule), rule["handle"])
-        for kind, rule in _objects(listing)
+        for kind, rule in objects(listing)
         if kind == "rule"
         and isinstance(rule.get("handle"), int)
         and str(rule.get("comment", "")).startswith(f"{MARK} ")
     ]
 
 
-def _objects(listing: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def objects(listing: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is listed, each with its kind, such as "rule"; HostError where it is no listing."""
     try:
-        objects = msgspec.json.decode(listing)["nftables"]
+        every = msgspec.json.decode(listing)["nftables"]
     except (msgspec.DecodeError, KeyError, TypeError) as error:
         raise HostError(f"nft lists what is not its JSON: {error}") from error
-    for each in objects if isinstance(objects, list) else ():
+    for each in every if isinstance(every, list) else ():
         if isinstance(each, dict):
             yield from ((kind, told) for kind, told in each.items() if isinstance(told, dict))
 

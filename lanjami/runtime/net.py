@@ -225,6 +225,16 @@ def broadcaster(interface: str, port: int) -> socket.socket:
         return sock
 
 
+def broadcast_receiver(address: ipaddress.IPv4Address, port: int) -> socket.socket:
+    """A socket that hears what is broadcast to a subnet's `address`, beside others that do."""
+    with _closed_on_error(_datagram_socket(4)) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if _MACOS:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((str(address), port))
+        return sock
+
+
 def hardware_address(interface: str) -> bytes:
     """The MAC of an interface; HostError where it has none of 6 bytes."""
     with contextlib.suppress(OSError, ValueError, KeyError, IndexError):
@@ -388,9 +398,10 @@ def _bind(sock: socket.socket, port: int, protocol: str) -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise HostError(f"{protocol} port {port} cannot be had: {error.strerror}") from error
-        owner = _owner(port, protocol)
+        owner = holder(port, protocol.lower())
         raise HostError(
-            f"{protocol} port {port} is taken" + (f" by {owner}" if owner else "")
+            f"{protocol} port {port} is taken"
+            + (f" by {owner.shown}" if owner and owner.pid else "")
         ) from error
 
 
@@ -403,19 +414,36 @@ def _families() -> list[socket.AddressFamily]:
     return families
 
 
-def _owner(port: int, protocol: str) -> str | None:
-    """The program that has a port, "command (process N)"; None where it cannot be known."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The program that has a port; `pid` is None where only others may know."""
+
+    pid: int | None
+    command: str
+
+    @property
+    def shown(self) -> str:
+        return "" if self.pid is None else f"{self.command} (process {self.pid})"
+
+
+def holder(port: int, protocol: str) -> Holder | None:
+    """Who has a port, "udp" or, listening, "tcp" (Linux); None where nobody has, or nobody
+    tells."""
     inodes = set()
-    for table in (protocol.lower(), f"{protocol.lower()}6"):
+    for table in (protocol, f"{protocol}6"):
         with contextlib.suppress(OSError), Path("/proc/net", table).open() as lines:
             for line in list(lines)[1:]:
                 fields = line.split()
-                if int(fields[1].rpartition(":")[2], 16) == port:
+                is_open = fields[3] == _LISTENING if protocol == "tcp" else True
+                if is_open and int(fields[1].rpartition(":")[2], 16) == port:
                     inodes.add(f"socket:[{fields[9]}]")
     for pid in (folder.name for folder in Path("/proc").glob("[0-9]*") if inodes):
         with contextlib.suppress(OSError):
             for file in Path("/proc", pid, "fd").iterdir():
                 if str(file.readlink()) in inodes:
                     command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ")
-                    return f"{command.decode('utf-8', 'replace').strip()[:60]} (process {pid})"
-    return None
+                    return Holder(int(pid), command.decode("utf-8", "replace").strip()[:60])
+    return Holder(None, "") if inodes else None
+
+
+_LISTENING = "0A"  # TCP_LISTEN, Linux include/net/tcp_states.h

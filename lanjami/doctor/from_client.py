@@ -1,0 +1,616 @@
+"""Tests the way from this machine to a lanjami box: python3 doctor.py 10.0.0.5
+
+One file that needs nothing but Python 3.9 or newer, so that a box can hand it to any computer on
+its LAN. It asks as a Jami client asks, prints what it finds and what to do, and sends nothing to
+any address outside of local networks. `--peer ADDRESS` names another device of the same LAN, to
+see whether the network lets clients reach each other. Ends with 0 when all is well, 1 when there
+is a fault, 3 when no box answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import hmac
+import http.client
+import ipaddress
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+DISCOVERY_PORT = 8888
+GROUP = "239.192.0.1"
+QUERY = b"\xa1q"
+HTTP_PORTS = (80, 8080)
+DHT_PORTS = (4222, 4223)
+TURN_PORT = 3478
+TURN_USER = "ring"  # name and password that unmodified clients know
+LISTEN_S = 3.0
+RESEND_S = 0.4
+
+WELL, FAULT, SKIPPED = "well", "fault", "skipped"
+ALL_WELL, A_FAULT, NOT_RUNNING, USAGE = 0, 1, 3, 64
+
+LOCAL_NETWORKS = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
+        *("fc00::/7", "fe80::/10", "::1/128"),
+    )
+)
+
+
+class Finding:
+    """What a check found, as `lanjami doctor` has it."""
+
+    def __init__(self, name: str, verdict: str, meaning: str, advice: str = "") -> None:
+        self.name, self.verdict, self.meaning, self.advice = name, verdict, meaning, advice
+
+    def as_json(self) -> dict[str, str]:
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "meaning": self.meaning,
+            "advice": self.advice,
+        }
+
+
+def examine(box: str, peer: str | None = None) -> list[Finding]:
+    """All findings on the way to the box at an address, and to another device."""
+    http_port, refused = find_http(box)
+    heard = Discovery(box)
+    ports = heard.ports or list(DHT_PORTS)
+    found = [
+        check_http(box, http_port, refused),
+        *heard.findings(),
+        check_isolation(peer, heard.others),
+        *(check_dht(box, port) for port in sorted(set(ports))),
+    ]
+    if http_port is not None:
+        found += [check_names(box, http_port), check_proxy(box, http_port)]
+    return [*found, check_turn(box)]
+
+
+# --- HTTP: names and proxy ----------------------------------------------------------------------
+
+
+def find_http(box: str) -> tuple[int | None, str]:
+    """The port at which a box answers, or why none does."""
+    told = ""
+    for port in HTTP_PORTS:
+        status, content = get(box, port, "/addr/" + os.urandom(20).hex())
+        if status in (200, 404) and isinstance(content, dict):
+            return port, ""
+        why = content if not status else f"HTTP {status}, which is no name server's answer"
+        told += f"{'; ' if told else ''}port {port}: {why}"
+    return None, told
+
+
+def get(host: str, port: int, path: str) -> tuple[int, Any]:
+    """The status and the JSON of an answer, or 0 and why there is none."""
+    connection = http.client.HTTPConnection(host, port, timeout=LISTEN_S)
+    try:
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read(1 << 20)
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error) or type(error).__name__
+    finally:
+        connection.close()
+    try:
+        return answer.status, json.loads(body)
+    except ValueError:
+        return answer.status, None
+
+
+def check_http(box: str, port: int | None, refused: str) -> Finding:
+    if port is not None:
+        return Finding("reachable", WELL, f"the box answers at http://{_host_port(box, port)}")
+    return Finding(
+        "reachable",
+        FAULT,
+        f"no lanjami answers at {box} ({refused})",
+        "check the address on the box (`lanjami status`) and that this device is in the same "
+        "network; on the box, `lanjami doctor` looks for a firewall",
+    )
+
+
+def check_names(box: str, port: int) -> Finding:
+    status, told = get(box, port, "/addr/" + os.urandom(20).hex())
+    if status in (200, 404):
+        return Finding("names", WELL, "names are looked up")
+    return Finding(
+        "names",
+        FAULT,
+        f"names are not answered ({told if not status else f'HTTP {status}'})",
+        "see `lanjami status` on the box",
+    )
+
+
+def check_proxy(box: str, port: int) -> Finding:
+    status, told = get(box, port, "/node/info")
+    if status == 200 and isinstance(told, dict) and "node_id" in told:
+        return Finding("proxy", WELL, "the DHT proxy for phones answers")
+    return Finding(
+        "proxy",
+        FAULT,
+        f"the DHT proxy does not answer ({told if not status else f'HTTP {status}'})",
+        "switch the proxy off in Jami, or see `lanjami status` on the box: it runs with "
+        "dhtnode-python",
+    )
+
+
+# --- discovery ----------------------------------------------------------------------------------
+
+
+class Discovery:
+    """What is heard by each way of looking for a bootstrap: which kinds were answered by the box,
+    the ports of its DHT nodes, and who else answered."""
+
+    def __init__(self, box: str) -> None:
+        self.box = box
+        self.answered: dict[str, bool | None] = {}
+        self.ports: list[int] = []
+        self.others: list[str] = []
+        self.no_way: set[str] = set()  # the kinds that this machine has no route for
+        if ":" in box:
+            return
+        self._look("unicast", box)
+        self._look("multicast", GROUP)
+        self._look("broadcast", "255.255.255.255")
+
+    def _look(self, kind: str, target: str) -> None:
+        with contextlib.ExitStack() as opened:
+            asker = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            asker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+            ends_at = time.monotonic() + LISTEN_S
+            is_heard = False
+            while time.monotonic() < ends_at and not (is_heard and kind == "unicast"):
+                try:
+                    asker.sendto(QUERY, (target, DISCOVERY_PORT))
+                except OSError as error:
+                    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+                        self.no_way.add(kind)
+                is_heard |= self._hear(asker, min(ends_at, time.monotonic() + RESEND_S))
+            self.answered[kind] = is_heard
+
+    def _hear(self, asker: socket.socket, until: float) -> bool:
+        is_heard = False
+        while (left_s := until - time.monotonic()) > 0:
+            asker.settimeout(left_s)
+            try:
+                data, (address, _) = asker.recvfrom(65535)
+            except OSError:
+                if time.monotonic() < until:
+                    time.sleep(0.02)  # refused at once: the next question may not be
+                continue
+            beacon = read_beacon(data)
+            if beacon is None:
+                continue
+            if address == self.box:
+                is_heard = True
+                self.ports += [beacon[1]] if beacon[1] not in self.ports else []
+            elif address not in self.others:
+                self.others.append(address)
+        return is_heard
+
+    def findings(self) -> list[Finding]:
+        if not self.answered:
+            return [Finding("discovery", SKIPPED, "tested at the box's IPv4 address only")]
+        return [
+            Finding("route", FAULT, _NO_ROUTE, _ROUTE_ADVICE)
+            if "multicast" in self.no_way
+            else Finding("route", WELL, "multicast has a way out of this machine"),
+            *(self._finding(kind) for kind in self.answered),
+        ]
+
+    def _finding(self, kind: str) -> Finding:
+        name = "discovery-" + kind
+        if self.answered[kind]:
+            return Finding(name, WELL, f"the box answers a question by {kind}")
+        if kind in self.no_way and kind != "unicast":
+            return Finding(name, SKIPPED, "this machine has no way to ask by it: see `route`")
+        return Finding(name, FAULT, f"a question by {kind} is not answered", _UNANSWERED[kind])
+
+
+_NO_ROUTE = (
+    "this machine has no route that covers 239.192.0.1, usually the default route: Jami's "
+    "discovery neither asks nor hears"
+)
+_ROUTE_ADVICE = (
+    "give it a gateway (DHCP does; the router need not reach the Internet), or type the box's "
+    "address into Jami as bootstrap, which needs none"
+)
+_UNANSWERED = {
+    "unicast": "the box does not hear or does not run discovery: on it, `lanjami doctor`; here, "
+    "look for a firewall that drops UDP 8888",
+    "multicast": "the access point or switch drops multicast, or this machine's firewall does: "
+    "switch off IGMP snooping, 'multicast filter' or 'guest network' there; or type the box's "
+    "address into Jami as bootstrap",
+    "broadcast": "the access point or a firewall drops broadcasts: where multicast works, "
+    "that harms nobody; else type the box's address into Jami as bootstrap",
+}
+
+
+def read_beacon(data: bytes) -> tuple[bytes, int, int] | None:
+    """The DHT node that a datagram publishes: id, port and network."""
+    try:
+        message, _ = unpack(data)
+        node_id, port, network = message["dht"]
+    except (ValueError, KeyError, TypeError, IndexError, struct.error, RecursionError):
+        return None
+    if isinstance(node_id, bytes) and len(node_id) == 20 and isinstance(port, int):
+        return node_id, port, network
+    return None
+
+
+# --- other clients ------------------------------------------------------------------------------
+
+
+def check_isolation(peer: str | None, answered: list[str]) -> Finding:
+    """Whether the network lets this client reach another one."""
+    if peer is None:
+        if answered:
+            return Finding("isolation", WELL, f"another client answers: {answered[0]}")
+        return Finding(
+            "isolation",
+            SKIPPED,
+            "no other device answered",
+            "name one that is switched on in the same network: --peer ADDRESS",
+        )
+    if reaches(peer):
+        return Finding("isolation", WELL, f"{peer} is reached")
+    return Finding(
+        "isolation",
+        FAULT,
+        f"{peer} is not reached, though the network may let both reach the box: the access point "
+        "keeps its clients apart, or that device's firewall drops everything",
+        "switch off 'client isolation', 'AP isolation' or 'guest network' on the access point; "
+        "until then, calls pass by the box's relay (docs/turn.md)",
+    )
+
+
+def reaches(peer: str) -> bool:
+    """Whether a device answers at all: that nothing listens on a port is an answer, too."""
+    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
+    for port in (9, 445):
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.settimeout(LISTEN_S)
+            try:
+                sock.connect((peer, port))
+                return True
+            except ConnectionRefusedError:
+                return True
+            except OSError:
+                continue
+    return is_neighbour(peer)
+
+
+def is_neighbour(peer: str) -> bool:
+    """Whether the kernel knows its hardware address, as after an answer to ARP (Linux)."""
+    try:
+        text = Path("/proc/net/arp").read_text("ascii")
+    except OSError:
+        return False
+    entries = [line.split() for line in text.splitlines()[1:]]
+    return any(e[0] == peer and int(e[2], 16) & 0x2 for e in entries)  # ATF_COM
+
+
+# --- the DHT ------------------------------------------------------------------------------------
+
+
+def check_dht(box: str, port: int) -> Finding:
+    name = f"dht-{port}"
+    try:
+        put_and_get(box, port)
+    except ConnectionRefusedError:
+        told = "nothing listens there"
+    except socket.timeout:
+        told = "no answer"
+    except OSError as error:
+        told = str(error)
+    else:
+        return Finding(name, WELL, f"a value was put and came back at {_host_port(box, port)}")
+    return Finding(
+        name,
+        FAULT,
+        f"no value could be put and got back at {_host_port(box, port)} ({told})",
+        f"a firewall on the way drops UDP {port}, or the node is down: on the box, "
+        "`lanjami doctor`",
+    )
+
+
+def put_and_get(box: str, port: int) -> None:
+    """Put a value into a DHT node and get it back, as a client, under a key near the node's id
+    that nobody can guess."""
+    asker, content = os.urandom(20), b"lanjami doctor " + os.urandom(20)
+    family = socket.AF_INET6 if ":" in box else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:  # one, as the token is for its port
+        sock.connect((box, port))
+
+        def ask(what: str, **arguments: Any) -> dict[str, Any]:
+            return ask_node(sock, what, {"id": asker, **arguments})
+
+        node_id = ask("find", target=os.urandom(20), w=[2])["id"]
+        key = node_id[:12] + os.urandom(8)
+        token = ask("get", h=key, w=[2]).get("token", b"")
+        value = {"id": 1, "dat": {"body": {"type": 0, "data": content}}}
+        ask("put", h=key, token=token, values=[value])
+        for got in ask("get", h=key, w=[2]).get("values", []):
+            with contextlib.suppress(KeyError, TypeError):
+                if got["dat"]["body"]["data"] == content:
+                    return
+    raise OSError("it does not keep what it is given")
+
+
+def ask_node(sock: socket.socket, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A node's reply to a query, which is sent again as it may be lost; socket.timeout, OSError."""
+    transaction = int.from_bytes(os.urandom(4), "big") >> 2
+    query = {"a": arguments, "q": what, "s": True, "t": transaction, "v": "lj", "y": "q"}
+    ends_at = time.monotonic() + LISTEN_S
+    while time.monotonic() < ends_at:
+        sock.send(pack(query))
+        resend_at = time.monotonic() + RESEND_S
+        while (left_s := resend_at - time.monotonic()) > 0:
+            sock.settimeout(left_s)
+            try:
+                reply = _reply(sock.recv(65535), transaction)
+            except socket.timeout:
+                break
+            if reply is not None:
+                return reply
+    raise socket.timeout
+
+
+def _reply(data: bytes, transaction: int) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError, IndexError, struct.error, RecursionError):
+        message, _ = unpack(data)
+        if isinstance(message, dict) and (message.get("y"), message.get("t")) == ("r", transaction):
+            reply = message.get("r")
+            if isinstance(reply, dict) and isinstance(reply.get("id"), bytes):
+                return reply
+    return None
+
+
+# --- the relay ----------------------------------------------------------------------------------
+
+
+def check_turn(box: str) -> Finding:
+    try:
+        relay(box)
+    except ConnectionRefusedError:
+        return Finding("turn", SKIPPED, "the box serves no relay (docs/turn.md)")
+    except socket.timeout:
+        told = "no answer"
+    except (OSError, ValueError) as error:
+        told = str(error)
+    else:
+        return Finding("turn", WELL, "a relay was given and taken back")
+    return Finding(
+        "turn",
+        FAULT,
+        f"no relay is given ({told}): clients that cannot reach each other cannot call",
+        f"a firewall on the way drops UDP {TURN_PORT}, or the relay is down: on the box, "
+        "`lanjami doctor`",
+    )
+
+
+def relay(box: str) -> None:
+    """Ask for a relay as an unmodified client does, and give it back; the port of the relay that
+    was asked stays the same all the while, as it is what the relay is known by."""
+    family = socket.AF_INET6 if ":" in box else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect((box, TURN_PORT))
+        udp = [(0x0019, bytes([17, 0, 0, 0]))]
+        kind, attributes = _stun(sock, 0x003, udp)
+        if kind != 0x113 or 0x0015 not in attributes:
+            raise ValueError("it asks for no password")
+        realm = attributes.get(0x0014, b"")
+        user = TURN_USER.encode()
+        key = _key(user, realm)
+        known = [(0x0006, user), (0x0014, realm), (0x0015, attributes[0x0015])]
+        kind, attributes = _stun(sock, 0x003, [*udp, *known], key)
+        if kind != 0x103:
+            code = attributes.get(0x0009, b"\0\0\0\0")
+            number = (code[2] & 7) * 100 + code[3]
+            if number in (486, 508):
+                raise ValueError("all relays are given")
+            raise ValueError(f"error {number}")
+        _stun(sock, 0x004, [(0x000D, bytes(4)), *known], key)
+
+
+def _key(user: bytes, realm: bytes) -> bytes:
+    """As the protocol has it (RFC 8489, 9.2.2); the password is the name."""
+    return hashlib.md5(user + b":" + realm + b":" + user, usedforsecurity=False).digest()
+
+
+def _stun(
+    sock: socket.socket, method: int, attributes: list[tuple[int, bytes]], key: bytes = b""
+) -> tuple[int, dict[int, bytes]]:
+    """The type and the attributes of the answer to a request of STUN (RFC 8489, 5)."""
+    transaction = os.urandom(12)
+    body = b"".join(
+        struct.pack("!HH", number, len(content)) + content + bytes(-len(content) % 4)
+        for number, content in attributes
+    )
+    length = len(body) + (24 if key else 0)
+    request = struct.pack("!HHI", method, length, 0x2112A442) + transaction + body
+    if key:
+        request += struct.pack("!HH", 0x0008, 20) + hmac.new(key, request, "sha1").digest()
+    ends_at = time.monotonic() + LISTEN_S
+    while time.monotonic() < ends_at:
+        sock.send(request)
+        sock.settimeout(RESEND_S)
+        with contextlib.suppress(socket.timeout):
+            data = sock.recv(65535)
+            if data[8:20] == transaction:
+                return struct.unpack("!H", data[:2])[0], _attributes(data)
+    raise socket.timeout
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    at = 20
+    while at + 4 <= len(data):
+        number, size = struct.unpack_from("!HH", data, at)
+        found.setdefault(number, data[at + 4 : at + 4 + size])
+        at += 4 + size + -size % 4
+    return found
+
+
+# --- MessagePack, as much as the DHT needs ------------------------------------------------------
+
+
+def pack(value: Any) -> bytes:
+    if isinstance(value, bool):
+        return b"\xc3" if value else b"\xc2"
+    if isinstance(value, int):
+        return bytes([value]) if value < 0x80 else b"\xce" + struct.pack("!I", value)
+    if isinstance(value, bytes):
+        return b"\xc5" + struct.pack("!H", len(value)) + value
+    if isinstance(value, str):
+        return b"\xda" + struct.pack("!H", len(value.encode())) + value.encode()
+    if isinstance(value, list):
+        return b"\xdc" + struct.pack("!H", len(value)) + b"".join(map(pack, value))
+    pairs = b"".join(pack(key) + pack(member) for key, member in value.items())
+    return b"\xde" + struct.pack("!H", len(value)) + pairs
+
+
+_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+_NUMBERS = {0xCA: "!f", 0xCB: "!d", 0xCC: "!B", 0xCD: "!H", 0xCE: "!I", 0xCF: "!Q"}
+_NUMBERS.update({0xD0: "!b", 0xD1: "!h", 0xD2: "!i", 0xD3: "!q"})
+_LENGTHS = {0xC4: "!B", 0xC5: "!H", 0xC6: "!I", 0xD9: "!B", 0xDA: "!H", 0xDB: "!I"}
+_LENGTHS.update({0xDC: "!H", 0xDD: "!I", 0xDE: "!H", 0xDF: "!I"})
+
+
+def unpack(data: bytes, at: int = 0) -> tuple[Any, int]:
+    """The object at a place, and where the next begins; ValueError, IndexError, struct.error."""
+    first = data[at]
+    at += 1
+    if first < 0x80 or first >= 0xE0:
+        return (first if first < 0x80 else first - 0x100), at
+    if first in _CONSTANTS:
+        return _CONSTANTS[first], at
+    if first in _NUMBERS:
+        (number,) = struct.unpack_from(_NUMBERS[first], data, at)
+        return number, at + struct.calcsize(_NUMBERS[first])
+    if first in _LENGTHS:
+        (length,) = struct.unpack_from(_LENGTHS[first], data, at)
+        return _unpack_long(first, data, at + struct.calcsize(_LENGTHS[first]), length)
+    return _unpack_long(first, data, at, first & (0x1F if 0xA0 <= first < 0xC0 else 0x0F))
+
+
+def _unpack_long(first: int, data: bytes, at: int, length: int) -> tuple[Any, int]:
+    if 0x80 <= first < 0x90 or first in (0xDE, 0xDF):
+        return _unpack_map(data, at, length)
+    if 0x90 <= first < 0xA0 or first in (0xDC, 0xDD):
+        return _unpack_array(data, at, length)
+    if first in (0xC4, 0xC5, 0xC6):
+        return _slice(data, at, length), at + length
+    if 0xA0 <= first < 0xC0 or first in (0xD9, 0xDA, 0xDB):
+        return _slice(data, at, length).decode("utf-8", "replace"), at + length
+    raise ValueError("not MessagePack as the DHT has it")
+
+
+def _slice(data: bytes, at: int, length: int) -> bytes:
+    if at + length > len(data):
+        raise ValueError("cut off")
+    return data[at : at + length]
+
+
+def _unpack_array(data: bytes, at: int, length: int) -> tuple[Any, int]:
+    found = []
+    for _ in range(length):
+        value, at = unpack(data, at)
+        found.append(value)
+    return found, at
+
+
+def _unpack_map(data: bytes, at: int, length: int) -> tuple[Any, int]:
+    found = {}
+    for _ in range(length):
+        key, at = unpack(data, at)
+        value, at = unpack(data, at)
+        if isinstance(key, (list, dict)):
+            raise ValueError("a key that is none")
+        found[key] = value
+    return found, at
+
+
+# --- the program --------------------------------------------------------------------------------
+
+
+def local_address(host: str) -> str:
+    """The address of a host, IPv4 where it has one; ValueError where it is not of a local network:
+    nothing is sent anywhere else, and no other name is asked of a DNS server."""
+    if not host.endswith((".local", ".lan")):
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_DGRAM)
+    every = [entry[4][0] for entry in sorted(found, key=lambda e: e[0] != socket.AF_INET)]
+    for text in every:
+        ip = ipaddress.ip_address(str(text).partition("%")[0])
+        if any(ip in network for network in LOCAL_NETWORKS):
+            return str(text)
+    raise ValueError(f"{host} is at {every[0]}, which is outside of the local networks")
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description="Test the way from this machine to a lanjami box.",
+        epilog="Ends with 0 when all is well, 1 when there is a fault, 3 when no box answers.",
+    )
+    parser.add_argument("box", help="its address, such as 10.0.0.5")
+    parser.add_argument("--peer", help="another device of this LAN, to see whether it is reached")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    given = parser.parse_args(words)
+    try:
+        box = local_address(given.box)
+        peer = local_address(given.peer) if given.peer else None
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"doctor: {error}\n")
+        return USAGE
+    found = examine(box, peer)
+    sys.stdout.write(_as_json(found) if given.json else _as_table(found))
+    if _is_silent(found):
+        return NOT_RUNNING
+    return A_FAULT if any(finding.verdict == FAULT for finding in found) else ALL_WELL
+
+
+def _is_silent(found: list[Finding]) -> bool:
+    """Whether nothing of the box answered at all."""
+    its_own = ("reachable", "discovery-", "dht-", "turn")
+    return not any(f.verdict == WELL and f.name.startswith(its_own) for f in found)
+
+
+def _as_json(found: list[Finding]) -> str:
+    return json.dumps({"findings": [finding.as_json() for finding in found]}, indent=2) + "\n"
+
+
+def _as_table(found: list[Finding]) -> str:
+    marks = {WELL: "ok", FAULT: "FAULT", SKIPPED: "-"}
+    width = max(len(finding.name) for finding in found)
+    lines = []
+    for finding in found:
+        meaning = "".join(c if c.isprintable() else repr(c)[1:-1] for c in finding.meaning)
+        lines.append(f"{marks[finding.verdict]:5}  {finding.name:{width}}  {meaning}")
+        if finding.advice:
+            lines.append(f"{'':5}  {'':{width}}  -> {finding.advice}")
+    faults = sum(finding.verdict == FAULT for finding in found)
+    end = "All is well." if not faults else f"{faults} fault{'s' * (faults > 1)}."
+    return "\n".join([*lines, "", end, ""])
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

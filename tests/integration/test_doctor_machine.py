@@ -1,0 +1,72 @@
+"""What is seen of a machine, with folders that stand for what Linux tells of it."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from lanjami.doctor import machine
+from lanjami.firewall.openings import Opening
+from tests.support.ports import free_port
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+
+
+def _file(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_card_tells_of_errors_and_age(tmp_path: Path) -> None:
+    seen = machine.disk(tmp_path, root=tmp_path)
+    assert (seen.errors, seen.worn, seen.is_read_only) == (None, None, False)
+    assert seen.free > 0
+    number = tmp_path.stat().st_dev
+    partition = tmp_path / "sys/devices/mmc0/block/mmcblk0/mmcblk0p2"
+    partition.mkdir(parents=True)
+    link = tmp_path / f"sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(partition)
+    _file(tmp_path / "sys/fs/ext4/mmcblk0p2/errors_count", "7\n")
+    _file(partition.parent / "device/life_time", "0x02 0x0b\n")
+    seen = machine.disk(tmp_path / "not" / "there", root=tmp_path)
+    assert (seen.errors, seen.worn, seen.path) == (7, 11, str(tmp_path))
+
+
+def test_a_raspberry_pi_tells_of_its_power(tmp_path: Path) -> None:
+    assert machine.power(root=tmp_path) == (None, None)
+    _file(tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n")
+    _file(tmp_path / "sys/class/hwmon/hwmon0/name", "cpu_thermal\n")
+    _file(tmp_path / "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+    _file(tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
+    assert machine.power(root=tmp_path) == (0x50005, True)
+
+
+def test_the_newest_file_tells_what_time_has_passed(tmp_path: Path) -> None:
+    before = machine.passed(tmp_path / "nothing")
+    file = tmp_path / "file"
+    file.touch()
+    os.utime(file, (before + 1000, before + 1000))
+    assert machine.passed(tmp_path) == before + 1000
+
+
+def test_a_port_is_ours_where_the_box_or_its_child_has_it() -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    openings = [
+        Opening("dht", "udp", port, port),
+        Opening("relays", "udp", port, port + 5),
+        Opening("mdns", "udp", port, port, groups=("224.0.0.251",)),
+    ]
+    assert machine.held(openings, box=None) == []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", port))
+        (held,) = machine.held(openings, box=os.getpid())
+        assert held.is_ours
+        assert held.owner.endswith(f"(process {os.getpid()})")
+        (held,) = machine.held(openings, box=os.getppid())
+        assert held.is_ours
+        for box in (None, 999_999_999):
+            (held,) = machine.held(openings, box=box)
+            assert not held.is_ours
