@@ -388,6 +388,15 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere(language: str) -> No
             assert attributes["src"]
 
 
+def test_without_scripts_a_starting_box_is_shown_again_soon() -> None:
+    def is_shown_again(node: Service) -> bool:
+        found = _Tags(_page(_now(_snapshot(dhtnode=node))))
+        return ("meta", {"http-equiv": "refresh", "content": "2"}) in found.tags
+
+    assert is_shown_again(STARTING)
+    assert not is_shown_again(UP)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_result_is_written_in_each_language(language: str) -> None:
     text = RENDERER.result(language, Line(5.25, 1.0, 2, 230.0, 0.01, 93.4, 250.6))
