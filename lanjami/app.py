@@ -50,6 +50,7 @@ from lanjami.status import page, quality
 from lanjami.status import snapshot as status
 from lanjami.status.history import Tally
 from lanjami.status.live import Live
+from lanjami.status.metrics_api import MetricsApi
 from lanjami.status.page_api import PageApi
 from lanjami.status.quality_api import QualityApi
 from lanjami.turn.coturn import Relay
@@ -106,6 +107,7 @@ class App:
         self._live = Live(snapshot=self.snapshot, present=self._present, tally=self._tally)
         self._page_api = PageApi(self._live, lan=self._lan, reach=self._reached)
         self._quality_api = QualityApi(self._live)
+        self._metrics_api = MetricsApi(config.metrics, snapshot=self.snapshot, interfaces=self._lan)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy_ports,
@@ -114,6 +116,7 @@ class App:
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),
                 *self._quality_api.routes(),
+                *self._metrics_api.routes(),
                 *doctor_api.routes(),
                 *(
                     route
@@ -191,6 +194,7 @@ class App:
             proxy=self._proxy_status(),
             http=status.Http(self._http.malformed),
             turn=self._turn_status(),
+            metrics=self._metrics_api.counts(),
         )
 
     @contextlib.contextmanager

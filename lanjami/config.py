@@ -5,13 +5,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from ipaddress import IPv4Interface, ip_address
+from ipaddress import IPv4Interface, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from lanjami import lan
 from lanjami.errors import ConfigError
 from lanjami.nameserver.names import RESERVED
 
@@ -19,6 +20,8 @@ LAST_PORT = 65535
 Port = Annotated[int, Meta(ge=1, le=LAST_PORT)]
 Engine = Literal["opendht", "python"]
 Served = Literal["dns", "dhcp", "ra", "ntp"]
+
+LOCAL = "local"  # stands for every local network
 
 _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"  # IFNAMSIZ, Linux include/uapi/linux/if.h
 InterfaceName = Annotated[str, Meta(pattern=rf"^{_INTERFACE}\Z")]
@@ -198,6 +201,29 @@ class Status(Section, frozen=True):
     people: bool = True
 
 
+class Metrics(Section, frozen=True):
+    networks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for text in self.networks:
+            if text == LOCAL:
+                continue
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(
+                    f"`networks` has {text!r}, which is neither {LOCAL!r} nor a network such as "
+                    f"10.0.0.0/24: {error}"
+                ) from None
+
+    def may_ask(self, ip: lan.Ip, addresses: Iterable[lan.Address]) -> bool:
+        """Whether the metrics are for who asks from `ip`; `addresses` are the box's own."""
+        return any(
+            lan.is_local(ip, addresses) if text == LOCAL else ip in ip_network(text)
+            for text in self.networks
+        )
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -211,6 +237,7 @@ class Config(Section, frozen=True):
     wifi: Wifi = Wifi()
     turn: Turn = Turn()
     status: Status = Status()
+    metrics: Metrics = Metrics()
 
     def __post_init__(self) -> None:
         for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):

@@ -90,6 +90,7 @@ CORE = frozenset(
         "lanjami.turn.journal",
         "lanjami.turn.stun",
         "lanjami.status.history",
+        "lanjami.status.metrics",
         "lanjami.status.page",
         "lanjami.status.plot",
         "lanjami.status.quality",
@@ -158,6 +159,7 @@ SHELL = frozenset(
         "lanjami.turn.coturn",
         "lanjami.turn.users",
         "lanjami.status.live",
+        "lanjami.status.metrics_api",
         "lanjami.status.page_api",
         "lanjami.status.quality_api",
     }

@@ -113,6 +113,14 @@ class Http(msgspec.Struct, frozen=True):
     malformed: int = 0
 
 
+class Metrics(msgspec.Struct, frozen=True):
+    """Requests for /metrics since the start: `scrapes` were answered, `refused` came from where it
+    is not for."""
+
+    scrapes: int = 0
+    refused: int = 0
+
+
 class Turn(msgspec.Struct, frozen=True):
     """`sessions` are the relays that clients have now; `allocations` those given since the start,
     `refused` what clients were refused, which `refused_by` splits by reason."""
@@ -139,6 +147,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     proxy: Proxy | None = None
     http: Http = Http()
     turn: Turn | None = None
+    metrics: Metrics = Metrics()
 
 
 def table(snapshot: Snapshot) -> str:
