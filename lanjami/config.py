@@ -264,15 +264,21 @@ def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:
     Raises ConfigError with a sentence that names the place.
     """
     try:
+        return msgspec.convert(tables(text, overrides=overrides), Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the configuration is refused: {error}") from error
+
+
+def tables(text: str, *, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The tables that `parse` makes a configuration of, which may yet be refused; what is not in
+    them has its default. Raises ConfigError where `text` is not TOML."""
+    try:
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"the configuration is not TOML: {error}") from error
     for override in overrides:
         _lay_over(tree, override)
-    try:
-        return msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"the configuration is refused: {error}") from error
+    return tree
 
 
 def _lay_over(tree: dict[str, Any], override: str) -> None:

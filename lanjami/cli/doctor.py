@@ -22,9 +22,7 @@ ANSWER_WITHIN_S = 5.0
 @click.command()
 @places.state_option
 @places.config_option
-@click.option(
-    "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="As for `lanjami up`."
-)
+@places.set_option
 @click.option(
     "--from-client",
     "host",

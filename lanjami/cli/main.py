@@ -4,6 +4,7 @@ import click
 
 import lanjami
 from lanjami.cli.backup import backup, restore
+from lanjami.cli.config import config
 from lanjami.cli.doctor import doctor
 from lanjami.cli.firewall import firewall
 from lanjami.cli.names import names
@@ -30,3 +31,4 @@ main.add_command(backup)
 main.add_command(restore)
 main.add_command(turn)
 main.add_command(firewall)
+main.add_command(config)

@@ -33,6 +33,11 @@ config_option = click.option(
 )
 
 
+set_option = click.option(
+    "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="As for `lanjami up`."
+)
+
+
 def read_config(file: Path | None, overrides: tuple[str, ...]) -> tuple[config.Config, str]:
     """The configuration from `file`, else the system's, else the user's, else the defaults; and
     the text of that file."""
@@ -58,6 +63,11 @@ def config_file() -> Path | None:
 def new_config_file(state: Path) -> Path:
     """Where the box with a state folder would look for the configuration file that is not there."""
     return SYSTEM_CONFIG if state == SYSTEM_STATE else _user_config()
+
+
+def config_file_of(user: int) -> Path:
+    """Where the box that a user (a UID) starts looks first; the administrator's is the system's."""
+    return SYSTEM_CONFIG if user == 0 else _user_config()
 
 
 def state_folder(folder: Path | None) -> Path:

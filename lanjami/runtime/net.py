@@ -246,6 +246,11 @@ def hardware_address(interface: str) -> bytes:
     raise HostError(f"{interface} has no hardware address")
 
 
+def names() -> frozenset[str]:
+    """The names of all interfaces, up or not."""
+    return frozenset(name for _, name in socket.if_nameindex())
+
+
 def exists(interface: str) -> bool:
     """Whether there is such an interface, up or not."""
     try:

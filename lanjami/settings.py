@@ -1,0 +1,89 @@
+"""Every setting that is in force, and where it comes from."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, Literal
+
+import msgspec
+
+from lanjami import config
+
+Origin = Literal["default", "file", "--set"]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """The value, as JSON has it, of a key in a table, such as `("network", "eth0")`."""
+
+    table: tuple[str, ...]
+    key: str
+    value: Any
+    origin: Origin
+
+
+def settings(text: str, *, overrides: Iterable[str] = ()) -> list[Setting]:
+    """Those that `config.parse` makes of the same arguments, in the order of the shipped file.
+
+    Raises ConfigError as it does.
+    """
+    overrides = tuple(overrides)
+    in_force = msgspec.to_builtins(config.parse(text, overrides=overrides))
+    in_file, laid_over = config.tables(text), config.tables("", overrides=overrides)
+    return [
+        Setting(table, key, value, _origin(table, key, in_file, laid_over))
+        for table, members in _tables(in_force)
+        for key, value in members.items()
+    ]
+
+
+def as_toml(found: Iterable[Setting], *, file: str) -> str:
+    """A configuration that means the same, each line with where it comes from; `file` is how a
+    person is told of the file."""
+    lines: list[str] = []
+    for table, members in groupby(found, key=lambda setting: setting.table):
+        lines += ["", f"[{'.'.join(map(_key, table))}]"]
+        lines += (_line(setting, file) for setting in members)
+    return "\n".join(lines[1:])
+
+
+def _line(setting: Setting, file: str) -> str:
+    origin = file if setting.origin == "file" else setting.origin
+    return f"{setting.key} = {_as_toml(setting.value)}  # {_legible(origin)}"
+
+
+def _key(name: str) -> str:
+    return f'"{name}"' if "." in name else name
+
+
+def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    for section, members in tree.items():
+        if section == "network":
+            yield from (((section, interface), its) for interface, its in members.items())
+        else:
+            yield (section,), members
+
+
+def _origin(
+    table: tuple[str, ...], key: str, in_file: Mapping[str, Any], laid_over: Mapping[str, Any]
+) -> Origin:
+    if _has(laid_over, table, key):
+        return "--set"
+    return "file" if _has(in_file, table, key) else "default"
+
+
+def _has(tree: Mapping[str, Any], table: tuple[str, ...], key: str) -> bool:
+    for name in table:
+        tree = tree.get(name, {})
+    return key in tree
+
+
+def _as_toml(value: Any) -> str:
+    """Strings, numbers and lists of JSON are TOML, too, but for characters that speak to a
+    terminal."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    return _legible(json.dumps(value, ensure_ascii=False))
+
+
+def _legible(text: str) -> str:
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
