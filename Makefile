@@ -1,9 +1,10 @@
 # make up     set up and run lanjami            make check  set up and run every test
 # make bench  measure and write docs/benchmarks.md
+# make pages  write the manual pages and completions that are installed with the program
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: up check format lint types unit integration e2e bench lock clean
+.PHONY: up check format lint types unit integration e2e bench pages lock clean
 
 up: $(VENV)/run.stamp
 	@$(RUN)/lanjami up $(ARGS)
@@ -32,6 +33,10 @@ e2e: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	@scripts/lab-packages bench
 	@$(RUN)/python -m tests.bench
+
+pages: $(VENV)/dev.stamp
+	@rm -rf packaging/share
+	@$(RUN)/python -m lanjami.cli.manual packaging/share
 
 $(VENV)/run.stamp: scripts/setup requirements/run.txt pyproject.toml
 	@scripts/setup $(VENV) requirements/run.txt

@@ -170,11 +170,13 @@ ROOT = frozenset(
     {
         "lanjami.app",
         "lanjami.cli.main",
+        "lanjami.cli.manual",
         "lanjami.cli.up",
         "lanjami.cli.status",
         "lanjami.cli.places",
         "lanjami.cli.failure",
         "lanjami.cli.control",
+        "lanjami.cli.completion",
         "lanjami.cli.config",
         "lanjami.cli.doctor",
         "lanjami.cli.examining",
