@@ -1,6 +1,7 @@
 """A backup over HTTP, for the box's own user on its Unix socket."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,7 @@ def routes(make: Callable[[Path], object], folder: Path) -> list[web.RouteDef]:
         file = await asyncio.to_thread(made)
         try:
             answer = web.StreamResponse(headers={"Content-Type": "application/zip"})
+            answer.content_length = os.fstat(file.fileno()).st_size
             await answer.prepare(request)
             while chunk := await asyncio.to_thread(file.read, _CHUNK):
                 await answer.write(chunk)

@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 import lanjami
+from lanjami.cli import colour
 
 # What each command is in, by the order in which people are told of them.
 _HOMES = {
@@ -40,5 +41,8 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 @click.version_option(lanjami.__version__, message="lanjami %(version)s")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Jami without the Internet, for everybody on this LAN."""
+    if colour.is_unwanted():
+        context.color = False
