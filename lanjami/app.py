@@ -124,7 +124,7 @@ class App:
             relay=self._relay,
             http=lambda: self._http,
             health=lambda: self._supervisor.health,
-            scrapes=lambda: self._metrics_api.counts(),
+            metrics_api=lambda: self._metrics_api,
             interfaces=self._lan,
             outlook=self._outlook,
         )
