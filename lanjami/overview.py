@@ -32,7 +32,8 @@ from lanjami.turn.coturn import Relay
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Asks the services whenever it is asked. `ports` are those of the DHT nodes; `http`,
-    `health` and `metrics_api` are functions, for what serves an overview has to be made after it."""
+    `health` and `metrics_api` are functions, for what serves an overview has to be made after it.
+    """
 
     config: Config
     nodes: Mapping[Engine, DhtNode | PythonNode]

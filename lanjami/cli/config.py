@@ -72,13 +72,11 @@ def show(*, config_file: Path | None, overrides: tuple[str, ...], as_json: bool)
 def init(*, file: Path | None, force: bool) -> None:
     """Write a file with every setting at its default, explained, to where it will be found, or to
     FILE."""
-    user = os.geteuid()
-    place = (file or places.config_file_of(user)).absolute()
+    user, found = os.geteuid(), places.config_file()
+    place = (file or places.config_file_of(user, found)).absolute()
     is_there = os.path.lexists(place)
     if is_there and not force:
         raise HostError(f"{place} is there already; --force replaces it, and keeps it beside")
-    if file is None and (first := places.config_file()) not in (place, None):
-        click.echo(f"lanjami: {first} is there, too, and is read in place of it", err=True)
     mode = 0o644 if user == 0 else 0o600  # the system's box runs as another user
     place.parent.mkdir(parents=True, exist_ok=True)
     if user == 0 and place == places.SYSTEM_CONFIG:
@@ -90,6 +88,8 @@ def init(*, file: Path | None, force: bool) -> None:
     shipped = files("lanjami") / layout.CONFIG
     disk.write_atomically(place, shipped.read_bytes(), mode=mode)
     click.echo(f"{place} has every setting at its default")
+    if file is None and found not in (place, None):
+        click.echo(f"lanjami: {found} is not read any longer", err=True)
 
 
 def _look_around(found: Config) -> config_checks.Machine:

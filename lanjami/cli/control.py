@@ -66,6 +66,8 @@ class RunningBox:
                 into.write(chunk)
                 done += len(chunk)
                 progress(done, total)
+            if done < total:  # which the library tells only of who reads all at once
+                raise http.client.IncompleteRead(b"", total - done)
 
     def lines(self, method: str, path: str, body: bytes) -> Iterator[bytes]:
         """The answer, a line at a time; HostError also where the box gives up in the middle."""

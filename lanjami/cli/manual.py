@@ -46,7 +46,7 @@ The configuration is wrong.
 .SH ENVIRONMENT
 .TP
 .B NO_COLOR
-If it is set to anything, nothing is coloured.
+If it is set, and not empty, nothing is coloured.
 .SH FILES
 .TP
 .I {places.SYSTEM_CONFIG}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lanjami import config, layout
-from lanjami.errors import ConfigError
+from lanjami.errors import ConfigError, HostError
 from lanjami.runtime import disk
 
 SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
@@ -65,9 +65,14 @@ def new_config_file(state: Path) -> Path:
     return SYSTEM_CONFIG if state == SYSTEM_STATE else _user_config()
 
 
-def config_file_of(user: int) -> Path:
-    """Where the box that a user (a UID) starts looks first; the administrator's is the system's."""
-    return SYSTEM_CONFIG if user == 0 else _user_config()
+def config_file_of(user: int, found: Path | None) -> Path:
+    """Where a user (a UID) who has `found` a configuration file, or none, may put one that is read:
+    the administrator for the system. HostError where none of theirs would be."""
+    if user == 0:
+        return SYSTEM_CONFIG
+    if found == SYSTEM_CONFIG:
+        raise HostError(f"{found} is there, and is read in place of {_user_config()}")
+    return _user_config()
 
 
 def state_folder(folder: Path | None) -> Path:

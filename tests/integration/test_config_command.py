@@ -11,6 +11,7 @@ import pytest
 
 from lanjami.cli import places
 from lanjami.config import Config, parse
+from lanjami.errors import HostError
 from tests.support.appliance import LANJAMI
 
 SHIPPED = (files("lanjami") / "lanjami.toml").read_text("utf-8")
@@ -131,9 +132,14 @@ def test_a_file_is_written_to_where_it_is_found(tmp_path: Path) -> None:
     assert _config("check", folder=tmp_path)[1] == f"{file} is right\n"
 
 
-def test_the_administrator_writes_for_the_system() -> None:
-    assert places.config_file_of(0) == places.SYSTEM_CONFIG
-    assert places.config_file_of(1000) != places.SYSTEM_CONFIG
+def test_the_administrator_writes_for_the_system_and_nobody_what_is_not_read() -> None:
+    own = places.config_file_of(1000, None)
+    assert own != places.SYSTEM_CONFIG
+    assert places.config_file_of(1000, own) == own
+    for found in (None, own, places.SYSTEM_CONFIG):
+        assert places.config_file_of(0, found) == places.SYSTEM_CONFIG
+    with pytest.raises(HostError, match=f"{places.SYSTEM_CONFIG} is there, and is read in place"):
+        places.config_file_of(1000, places.SYSTEM_CONFIG)
 
 
 def test_what_the_administrator_writes_the_system_s_box_may_read(tmp_path: Path) -> None:
