@@ -1,7 +1,6 @@
 """The metrics over HTTP, for who is let to read them."""
 
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, ip_address
 
 from aiohttp import web
 
@@ -53,8 +52,6 @@ class MetricsApi:
 
 
 def _source(request: web.Request) -> lan.Ip:
-    """Where the client is, IPv4 also where the socket is for both families."""
     if request.remote is None:
         raise RequestError(400, "the client is gone")
-    ip = ip_address(request.remote.partition("%")[0])
-    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+    return lan.of_socket(request.remote)

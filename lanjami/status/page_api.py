@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from ipaddress import IPv6Address, ip_address
 
 import msgspec
 from aiohttp import web
@@ -122,14 +121,11 @@ def language(request: web.Request) -> str:
 
 
 def _visited(request: web.Request) -> tuple[Ip, int]:
-    """The address and port that a visitor came to, IPv4 also where the socket is for both."""
+    """The address and port that a visitor came to."""
     if request.transport is None:
         raise RequestError(400, "the client is gone")
     host, port, *_ = request.transport.get_extra_info("sockname")
-    ip = ip_address(host.partition("%")[0])
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return ip, port
+    return lan.of_socket(host), port
 
 
 def _static(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
