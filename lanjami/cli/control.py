@@ -69,8 +69,9 @@ class RunningBox:
             if done < total:  # which the library tells only of who reads all at once
                 raise http.client.IncompleteRead(b"", total - done)
 
-    def lines(self, method: str, path: str, body: bytes) -> Iterator[bytes]:
-        """The answer, a line at a time; HostError also where the box gives up in the middle."""
+    def lines(self, method: str, path: str, body: bytes | BinaryIO) -> Iterator[bytes]:
+        """The answer, a line at a time; HostError also where the box gives up in the middle. A
+        file is sent as `ask` does."""
         with self._answer(method, path, body) as answer:
             rest = b""
             while chunk := answer.read1(_CHUNK):

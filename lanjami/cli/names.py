@@ -228,12 +228,26 @@ def _take(state: Path | None, file: BinaryIO, bar: progress.Bar) -> int:
     folders = places.state_folders_to_look_in(state)
     box = control.find(folders, within_s=ANSWER_WITHIN_S)
     if box is not None:
-        told = box.ask("POST", "/names/import", bar.reading(file, then="Checking"))
-        return msgspec.json.decode(told, type=int)
+        return _taken(box.lines("POST", "/names/import", bar.reading(file)), bar)
     with _stopped(folders) as kept, disk.spool(kept.path.parent) as spool:
         shutil.copyfileobj(file, spool)
         bar.begin("Checking", 2 * spool.tell())  # who takes them reads them twice
         return admin.take(bar.reading(spool), lambda question: question(kept))
+
+
+def _taken(lines: Iterable[bytes], bar: progress.Bar) -> int:
+    """How many names were new, which a box says after how far it is."""
+    label, read = "Checking", 0
+    for line in lines:
+        match msgspec.json.decode(line, type=int | admin.Reading):
+            case admin.Reading() as reading:
+                label = "Writing" if reading.read < read else label
+                read = reading.read
+                bar.begin(label, reading.size)
+                bar.reach(read)
+            case new:
+                return new
+    raise HostError("the box did not say how many names were new")
 
 
 def _size(file: BinaryIO) -> int:

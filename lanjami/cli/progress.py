@@ -56,9 +56,9 @@ class Bar:
             yield thing
             self.advance()
 
-    def reading(self, file: BinaryIO, *, then: str = "") -> BinaryIO:
-        """A file that is as far as it was read; at its end begins what comes `then`."""
-        return cast("BinaryIO", _Read(file, self, then))
+    def reading(self, file: BinaryIO) -> BinaryIO:
+        """A file that is as far as it was read."""
+        return cast("BinaryIO", _Read(file, self))
 
     def _draw(self) -> None:
         self._drawn_at = time.monotonic()
@@ -87,10 +87,9 @@ def shown(label: str, total: int = 0, *, is_wanted: bool = True) -> Iterator[Bar
 class _Read:
     """What of a file those need who read it; read twice, it is twice as far."""
 
-    def __init__(self, file: BinaryIO, bar: Bar, then: str) -> None:
+    def __init__(self, file: BinaryIO, bar: Bar) -> None:
         self._file = file
         self._bar = bar
-        self._then = then
 
     def read(self, size: int = -1) -> bytes:
         return self._counted(self._file.read(size))
@@ -103,6 +102,4 @@ class _Read:
 
     def _counted(self, data: bytes) -> bytes:
         self._bar.advance(len(data))
-        if self._then and not data:
-            self._bar.begin(self._then)
         return data

@@ -93,7 +93,6 @@ def test_a_person_sees_how_far_the_names_are(named: Box, tmp_path: Path) -> None
     exit_status, shown = _shown(["names", *state, "import", str(file)])
     assert exit_status == 0
     assert "\rReading  [" in shown
-    assert "\rChecking" in shown
     assert shown.endswith("0 names were new\r\n")
     exit_status, shown = _shown(["names", *state, "audit"])
     assert exit_status == 0

@@ -4,8 +4,9 @@ import io
 
 import pytest
 
-from lanjami.cli import progress
+from lanjami.cli import names, progress
 from lanjami.cli.progress import Bar
+from lanjami.errors import HostError
 
 
 class _Terminal(io.StringIO):
@@ -67,13 +68,11 @@ def test_a_shorter_line_leaves_nothing_of_a_longer_one() -> None:
 def test_a_file_is_as_far_as_it_was_read() -> None:
     stream = _Terminal()
     bar = _bar(stream, 4)
-    file = bar.reading(io.BytesIO(b"ab\nc"), then="Checking")
+    file = bar.reading(io.BytesIO(b"ab\nc"))
     assert file.readline() == b"ab\n"
     bar._drawn_at -= 1  # noqa: SLF001 - as a while ago
     assert file.read(1) == b"c"
     assert _screen(stream.getvalue()).endswith("100 %")
-    assert file.read() == b""
-    assert _screen(stream.getvalue()) == "Checking …"
     assert file.seek(0) == 0
     assert file.read(2) == b"ab"
 
@@ -98,3 +97,13 @@ def test_a_pipe_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         bar.advance()
         bar.begin("Checking")
     assert pipe.getvalue() == ""
+
+
+def test_a_running_box_reads_an_import_to_check_and_then_to_take_it() -> None:
+    stream = _Terminal()
+    bar = _bar(stream)
+    far = [b'{"read":5,"size":9}', b'{"read":2,"size":9}']
+    assert names._taken([*far, b"4"], bar) == 4  # noqa: SLF001 - what the box says
+    assert stream.getvalue().index("\rChecking  [") < stream.getvalue().index("\rWriting  [")
+    with pytest.raises(HostError, match="did not say"):
+        names._taken(far, bar)  # noqa: SLF001
