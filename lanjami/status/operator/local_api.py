@@ -1,0 +1,34 @@
+"""What the operator's commands ask of the gate, on the box's Unix socket.
+
+`POST /operator/link` makes a link's token, `PUT /operator/password` sets a password, and
+`DELETE /operator/password` forgets it.
+"""
+
+from aiohttp import web
+
+from lanjami.errors import RequestError
+from lanjami.runtime.httpd import json_answer
+from lanjami.status.operator import rules
+from lanjami.status.operator.gate_api import Gate
+
+
+def routes(gate: Gate) -> list[web.RouteDef]:
+    async def link(_: web.Request) -> web.Response:
+        return json_answer(gate.make_link())
+
+    async def keep(request: web.Request) -> web.Response:
+        password = (await request.read()).decode("utf-8", "replace")
+        if fault := rules.fault_of(password, password):
+            raise RequestError(400, rules.REFUSALS[fault])
+        await gate.keep_password(password)
+        return json_answer(None)
+
+    async def forget(_: web.Request) -> web.Response:
+        await gate.forget_password()
+        return json_answer(None)
+
+    return [
+        web.post("/operator/link", link),
+        web.put("/operator/password", keep),
+        web.delete("/operator/password", forget),
+    ]
