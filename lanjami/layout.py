@@ -12,6 +12,6 @@ BACKUPS = "backups"
 NETWORK = "network"  # leases and IPv6 networks, and what the programs that serve them are told
 TURN = "turn"  # users of the relay, and what its program is told; not in backups
 PAGE_SETTINGS = "page-settings.toml"  # laid over the configuration file
-PASSWORD = "operator-password"  # its hash; not in backups
+OPERATOR = "operator-password"  # its hash; not in backups
 
 CONFIG = "lanjami.toml"  # in a backup

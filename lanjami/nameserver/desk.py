@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -22,8 +21,8 @@ class Desk:
         """The first of the names that match a shell-style pattern; at most a page of them."""
 
         def first_page() -> list[Record]:
-            with closing(self._registry.survey(admin.List(pattern))) as pages:
-                lines = next(pages, b"").splitlines()[:at_most]
+            pages = self._registry.survey(admin.List(pattern))
+            lines = next(pages, b"").splitlines()[:at_most]
             return [msgspec.json.decode(line, type=Record) for line in lines if line]
 
         return await asyncio.to_thread(first_page)

@@ -159,6 +159,4 @@ def versions() -> dict[str, str]:
 
 def load() -> Renderer:
     """Read what pages are made of. Blocks."""
-    return Renderer(
-        templates=read_templates(), catalogues=read_catalogues(), versions=versions()
-    )
+    return Renderer(templates=read_templates(), catalogues=read_catalogues(), versions=versions())

@@ -19,13 +19,15 @@ class End(StrEnum):
     POWER_OFF = "power-off"  # with the machine
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Protocol):
     """A line of the log: seconds since 1970, a level such as "WARNING", and what it says."""
 
-    at: float
-    level: str
-    text: str
+    @property
+    def at(self) -> float: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def text(self) -> str: ...
 
 
 class Names(Protocol):

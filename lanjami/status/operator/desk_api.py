@@ -16,6 +16,7 @@ from lanjami.status import page
 from lanjami.status.operator import settings
 from lanjami.status.operator.box import Box, End, Line
 from lanjami.status.operator.gate_api import ROOT, Gate, Visit, say
+from lanjami.status.operator.sessions import Said
 from lanjami.status.operator.settings import FormError
 
 _log = log.get(__name__)
@@ -98,7 +99,7 @@ class DeskApi:
         try:
             record, fault = await self._box.names.show(visit.request.query.get("name", ""))
         except RequestError:
-            return say(visit, _NAMES, "operator.names.fault.404", is_fault=True, name="")
+            return say(visit, _NAMES, Said("operator.names.fault.404", is_fault=True))
         return await self._gate.show(
             visit, "name", here=_NAMES, record=record, fault=fault, day=_day(record)
         )
@@ -128,10 +129,12 @@ class DeskApi:
         try:
             await change
         except RequestError as error:
-            key = f"operator.names.fault.{error.status}"
-            return say(visit, _NAMES, key, is_fault=True, name=values.get("new", values["name"]))
+            told = {"name": values.get("new", values["name"])}
+            return say(
+                visit, _NAMES, Said(f"operator.names.fault.{error.status}", told, is_fault=True)
+            )
         _log.info("the operator changed the names", change=done, source=visit.request.remote)
-        return say(visit, _NAMES, f"operator.said.{done}", **values)
+        return say(visit, _NAMES, Said(f"operator.said.{done}", values))
 
     # --- backup and log --------------------------------------------------------------------
 
@@ -166,7 +169,9 @@ class DeskApi:
             visit,
             "network",
             places=settings.places(config, await asyncio.to_thread(self._box.interfaces)),
-            radios=sorted({*await asyncio.to_thread(self._box.radios), config.wifi.interface} - {""}),
+            radios=sorted(
+                {*await asyncio.to_thread(self._box.radios), config.wifi.interface} - {""}
+            ),
             wifi=config.wifi,
             is_pending=kept != self._box.sources.page,
             is_kept=bool(kept),
@@ -183,22 +188,18 @@ class DeskApi:
                 await asyncio.to_thread(self._box.interfaces),
             )
         except FormError as error:
+            told = {"interface": error.interface, "detail": error.detail}
             return say(
-                visit,
-                _NETWORK,
-                f"operator.network.fault.{error.key}",
-                is_fault=True,
-                interface=error.interface,
-                detail=error.detail,
+                visit, _NETWORK, Said(f"operator.network.fault.{error.key}", told, is_fault=True)
             )
         await asyncio.to_thread(self._box.keep_settings, text)
         _log.info("the operator set the network", source=visit.request.remote)
-        return say(visit, _NETWORK, "operator.said.network")
+        return say(visit, _NETWORK, Said("operator.said.network"))
 
     async def _forget_network(self, visit: Visit) -> web.StreamResponse:
         await asyncio.to_thread(self._box.keep_settings, "")
         _log.info("the operator forgot what was set on the page", source=visit.request.remote)
-        return say(visit, _NETWORK, "operator.said.forgotten")
+        return say(visit, _NETWORK, Said("operator.said.forgotten"))
 
     # --- the box ---------------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class DeskApi:
         if wanted not in self._box.ends:
             raise RequestError(400, "this box cannot end so")
         if wanted != End.AGAIN and "sure" not in visit.form:
-            return say(visit, _BOX, "operator.box.unsure", is_fault=True)
+            return say(visit, _BOX, Said("operator.box.unsure", is_fault=True))
         _log.warning("the operator ends lanjami", how=wanted, source=visit.request.remote)
         asyncio.get_running_loop().call_later(RESTART_IN_S, self._box.end, End(wanted))
         return await self._wait(visit, wanted, f"{ROOT}/login")

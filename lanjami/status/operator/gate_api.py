@@ -129,7 +129,9 @@ class Gate:
             headers={**_HEADERS, "Content-Language": spoken},
         )
 
-    async def show(self, visit: Visit, name: str, *, status: int = 200, **values: Any) -> web.Response:
+    async def show(
+        self, visit: Visit, name: str, *, status: int = 200, **values: Any
+    ) -> web.Response:
         """A page for who signed in, with what is to be said to them first."""
         said, visit.session.said = visit.session.said, None
         return await self.draw(
@@ -194,7 +196,9 @@ class Gate:
             _log.warning("passwords are tried", source=request.remote, limit=over)
             return await again("many_here" if over == "source limit" else "many", 429)
         try:
-            is_right = await self._passwords.check(form.get("password", "")[: 4 * rules.LONGEST_PASSWORD])
+            is_right = await self._passwords.check(
+                form.get("password", "")[: 4 * rules.LONGEST_PASSWORD]
+            )
         except HostError as error:
             _log.warning("a password cannot be checked", reason=error)
             return await again("busy", 503)
@@ -255,12 +259,12 @@ class Gate:
             else:
                 self._tries.forgive(source)
         if fault is not None:
-            return say(visit, back, f"operator.password.fault.{fault}", is_fault=True)
+            return say(visit, back, Said(f"operator.password.fault.{fault}", is_fault=True))
         await self._passwords.keep(form["new"])
         self._sessions.end_all(but=visit.request.cookies.get(COOKIE, ""))
         self._links.forget()
         _log.info("the operator set a password", source=visit.request.remote)
-        return say(visit, back, "operator.said.password")
+        return say(visit, back, Said("operator.said.password"))
 
     def _session(self, request: web.Request) -> Session | None:
         return self._sessions.find(request.cookies.get(COOKIE, ""), now=_now())
@@ -303,11 +307,9 @@ def redirect(request: web.Request, path: str) -> web.Response:
     return web.Response(status=HTTPStatus.SEE_OTHER, headers={**_HEADERS, "Location": where})
 
 
-def say(
-    visit: Visit, path: str, key: str, *, is_fault: bool = False, **values: object
-) -> web.Response:
+def say(visit: Visit, path: str, said: Said) -> web.Response:
     """Go and see there, where this is said first."""
-    visit.session.said = Said(key, values, is_fault)
+    visit.session.said = said
     return redirect(visit.request, path)
 
 

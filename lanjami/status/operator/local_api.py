@@ -1,8 +1,10 @@
 """What the operator's commands ask of the gate, on the box's Unix socket.
 
-`POST /operator/link` makes a link's token, `PUT /operator/password` sets a password, and
-`DELETE /operator/password` forgets it.
+`POST /operator/link` makes a link, at each of the box's addresses; `PUT /operator/password` sets a
+password, and `DELETE` forgets it.
 """
+
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -12,9 +14,12 @@ from lanjami.status.operator import rules
 from lanjami.status.operator.gate_api import Gate
 
 
-def routes(gate: Gate) -> list[web.RouteDef]:
+def routes(gate: Gate, urls: Callable[[], Sequence[str]]) -> list[web.RouteDef]:
+    """`urls` are those of the page."""
+
     async def link(_: web.Request) -> web.Response:
-        return json_answer(gate.make_link())
+        token = gate.make_link()
+        return json_answer([f"{url}/operator/link?token={token}" for url in urls()])
 
     async def keep(request: web.Request) -> web.Response:
         password = (await request.read()).decode("utf-8", "replace")

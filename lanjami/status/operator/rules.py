@@ -28,7 +28,9 @@ REFUSALS = {
 _LOOPBACK_NAME = "localhost"
 
 
-def is_own_host(field: str, *, visited: Ip, names: Collection[str], addresses: Collection[Ip]) -> bool:
+def is_own_host(
+    field: str, *, visited: Ip, names: Collection[str], addresses: Collection[Ip]
+) -> bool:
     """Whether the header Host of a request that came to the address `visited` is one of the box's
     own `names` or `addresses`.
 
