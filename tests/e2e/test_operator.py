@@ -32,7 +32,8 @@ for name, body in json.loads(sys.argv[1]).items():
 _FOREIGN_PAGE = """
 import http.server
 page = b'''<form method=post action=http://10.77.0.1/operator/names/remove>
-<input name=name value=ann><input name=csrf value=guess></form><p>foreign</p><script>document.forms[0].submit()</script>'''
+<input name=name value=ann><input name=csrf value=guess></form>
+<p>foreign</p><script>document.forms[0].submit()</script>'''
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)

@@ -1,6 +1,8 @@
 """The operator's part over HTTP: nothing of it without a session, and nothing by a foreign page."""
 
+import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,6 +15,7 @@ from lanjami.status.operator import passwords, rules
 from lanjami.status.operator.gate_api import LARGEST_FORM
 from tests.support.operator_stage import PASSWORD, Browser, Stage, served
 
+HASHER = passwords._HASHER  # noqa: SLF001 - as it is without these tests
 WITHOUT_SESSION = {"/operator/login", "/operator/link"}
 FORMS = {
     "/operator/restart": {"part": "names"},
@@ -494,3 +497,45 @@ async def test_every_page_is_there_in_each_language(operator: Browser, language:
         assert f'<html lang="{language}">'.encode() in answer.body
     answer = await operator.post(f"/operator/restart?lang={language}", {"part": "names"})
     assert f'<html lang="{language}">'.encode() in answer.body
+
+
+class _SlowHasher:
+    """Takes as long for a password as the test likes."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.at_once = 0
+        self.most_at_once = 0
+
+    def verify(self, kept: str, given: str) -> bool:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.may_end.wait(10)
+        self.at_once -= 1
+        return given == PASSWORD
+
+
+async def test_few_passwords_are_computed_at_once_and_nobody_else_waits_for_them(
+    stage: Stage, visitor: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = _SlowHasher()
+    monkeypatch.setattr(passwords, "_HASHER", slow)
+    async with asyncio.TaskGroup() as tasks:
+        signing_in = [
+            tasks.create_task(Browser(stage).sign_in()) for _ in range(passwords.MOST_WAITING + 1)
+        ]
+        await asyncio.wait(signing_in, return_when=asyncio.FIRST_COMPLETED)
+        (refused,) = [task.result() for task in signing_in if task.done()]
+        assert refused.status == 503
+        assert b"busy checking passwords" in refused.body
+        assert (await visitor.get("/operator/login")).status == 200
+        slow.may_end.set()
+    assert sorted(task.result().status for task in signing_in) == [303] * 4 + [503]
+    assert slow.most_at_once == 1
+
+
+def test_a_password_takes_memory_and_time_to_try() -> None:
+    used = argon2.extract_parameters(HASHER.hash("x"))
+    assert used.type is argon2.Type.ID
+    assert used.memory_cost >= 19456, "OWASP's least"
+    assert used.time_cost >= 2
