@@ -214,7 +214,7 @@ def welcome(
     return "\n".join(
         [
             *_welcome(snapshot, port, http_port, answers_names=answers_names),
-            f"{command} status shows how it is doing, admin-link lets you look after it; "
+            f"{command} status shows how it is doing, admin-link lets you in to look after it.",
             "Ctrl+C stops it.",
         ]
     )

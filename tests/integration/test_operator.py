@@ -12,7 +12,8 @@ import pytest
 
 from lanjami.runtime.log import Line
 from lanjami.status.operator import passwords, rules
-from lanjami.status.operator.gate_api import LARGEST_FORM
+from lanjami.status.operator.gate_api import COOKIE, LARGEST_FORM
+from tests.support.http_client import connected
 from tests.support.operator_stage import PASSWORD, Browser, Stage, served
 
 HASHER = passwords._HASHER  # noqa: SLF001 - as it is without these tests
@@ -201,6 +202,12 @@ async def test_a_name_that_is_made_to_lead_here_leads_nowhere(
         assert answer.status in (400, 421), path
         assert operator.csrf.encode() not in answer.body
     assert stage.done == []
+
+
+async def test_who_names_no_host_is_shown_nothing(stage: Stage, operator: Browser) -> None:
+    request = f"GET /operator HTTP/1.0\r\nCookie: {COOKIE}={operator.cookie}\r\n\r\n"
+    async with connected(stage.port) as client:
+        assert (await client.ask(request.encode())).status == 421
 
 
 async def test_the_boxs_name_leads_here(operator: Browser) -> None:

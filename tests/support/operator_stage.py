@@ -107,7 +107,11 @@ async def served(folder: Path) -> AsyncIterator[Stage]:
     stage.gate = Gate(box, stage.passwords)
     stage.routes = [*stage.gate.routes(), *DeskApi(box, stage.gate, backup=backup).routes()]
     server = HttpServer(
-        ports=[stage.port], routes=lambda: stage.routes, quick=lambda _: None, probe="/operator"
+        ports=[stage.port],
+        routes=lambda: stage.routes,
+        quick=lambda _: None,
+        probe="/operator",
+        largest_body=64 << 10,  # as others of the box's interfaces need it
     )
     async with running(server):
         yield stage
