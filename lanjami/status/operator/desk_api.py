@@ -208,7 +208,6 @@ class DeskApi:
             visit,
             "box",
             by_link=visit.session.by_link,
-            is_service=self._box.is_service,
             ends=[str(end) for end in self._box.ends],
         )
 
