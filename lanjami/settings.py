@@ -9,7 +9,7 @@ import msgspec
 
 from lanjami import config
 
-Origin = Literal["default", "file", "--set"]
+Origin = Literal["default", "file", "page", "--set"]
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -21,16 +21,25 @@ class Setting(msgspec.Struct, frozen=True):
     origin: Origin
 
 
-def settings(text: str, *, overrides: Iterable[str] = ()) -> list[Setting]:
-    """Those that `config.parse` makes of the same arguments, in the order of the shipped file.
+def settings(sources: config.Sources) -> list[Setting]:
+    """Those of the configuration that is made of `sources`, in the order of the shipped file.
 
-    Raises ConfigError as it does.
+    Raises ConfigError as `Sources.parse` does.
     """
-    overrides = tuple(overrides)
-    in_force = msgspec.to_builtins(config.parse(text, overrides=overrides))
-    in_file, laid_over = config.tables(text), config.tables("", overrides=overrides)
+    in_force = msgspec.to_builtins(sources.parse())
+    on_page = config.tables(sources.page)
+    in_file = {
+        section: members
+        for section, members in config.tables(sources.file).items()
+        if section not in on_page  # which takes the place of the whole table
+    }
+    origins: Mapping[Origin, Mapping[str, Any]] = {
+        "--set": config.tables("", overrides=sources.overrides),
+        "page": on_page,
+        "file": in_file,
+    }
     return [
-        Setting(table, key, value, _origin(table, key, in_file, laid_over))
+        Setting(table, key, value, _origin(table, key, origins))
         for table, members in _tables(in_force)
         for key, value in members.items()
     ]
@@ -47,7 +56,7 @@ def as_toml(found: Iterable[Setting], *, file: str) -> str:
 
 
 def _line(setting: Setting, file: str) -> str:
-    origin = file if setting.origin == "file" else setting.origin
+    origin = {"file": file, "page": "the page for the operator"}.get(setting.origin, setting.origin)
     return f"{setting.key} = {_as_toml(setting.value)}  # {_legible(origin)}"
 
 
@@ -64,11 +73,9 @@ def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[
 
 
 def _origin(
-    table: tuple[str, ...], key: str, in_file: Mapping[str, Any], laid_over: Mapping[str, Any]
+    table: tuple[str, ...], key: str, origins: Mapping[Origin, Mapping[str, Any]]
 ) -> Origin:
-    if _has(laid_over, table, key):
-        return "--set"
-    return "file" if _has(in_file, table, key) else "default"
+    return next((one for one, tree in origins.items() if _has(tree, table, key)), "default")
 
 
 def _has(tree: Mapping[str, Any], table: tuple[str, ...], key: str) -> bool:

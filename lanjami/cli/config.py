@@ -37,8 +37,9 @@ def check(*, file: Path | None, overrides: tuple[str, ...]) -> None:
 
     Ends with 78 where it is wrong and `lanjami up` would refuse it.
     """
+    states = [] if file else places.state_folders_to_look_in(None)
     file = file or places.config_file()
-    found, _ = places.read_config(file, overrides)
+    found, _ = places.read_config(file, overrides, states)
     for doubt in config_checks.doubts(found, _look_around(found)):
         click.echo(f"lanjami: {doubt}", err=True)
     click.echo(f"{file} is right" if file else "there is no file; the settings are right")
@@ -46,18 +47,21 @@ def check(*, file: Path | None, overrides: tuple[str, ...]) -> None:
 
 @config.command()
 @places.config_option
+@places.state_option
 @places.set_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @sentences
-def show(*, config_file: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print every setting that is in force, secrets too, and where it comes from: the file, --set
-    or the defaults.
+def show(
+    *, config_file: Path | None, state: Path | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Print every setting that is in force, secrets too, and where it comes from: the file, the
+    page for the operator, --set or the defaults.
 
     What is printed is a configuration that means the same.
     """
     file = config_file or places.config_file()
-    _, text = places.read_config(file, overrides)
-    found = settings(text, overrides=overrides)
+    _, sources = places.read_config(file, overrides, places.state_folders_to_look_in(state))
+    found = settings(sources)
     if as_json:
         body = {"file": None if file is None else str(file), "settings": found}
         click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
@@ -95,7 +99,7 @@ def init(*, file: Path | None, force: bool) -> None:
 def _look_around(found: Config) -> config_checks.Machine:
     paths = filter(None, (found.turn.certificate, found.turn.key))
     return config_checks.Machine(
-        interfaces=net.names(),
+        interfaces=frozenset(net.names()),
         programs=frozenset(filter(_is_installed, config_checks.PROGRAMS)),
         unreadable={path: why for path in paths if (why := _why_unreadable(path))},
         addresses=frozenset(str(address.ip) for address in net.addresses()),

@@ -18,6 +18,8 @@ _HOMES = {
     "backup": "backup",
     "restore": "backup",
     "config": "config",
+    "admin-link": "admin",
+    "admin-password": "admin",
     "turn": "turn",
     "firewall": "firewall",
     "completion": "completion",
@@ -34,7 +36,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _HOMES:
             return None
-        command = getattr(import_module(f"lanjami.cli.{_HOMES[cmd_name]}"), cmd_name)
+        command = getattr(
+            import_module(f"lanjami.cli.{_HOMES[cmd_name]}"), cmd_name.replace("-", "_")
+        )
         assert isinstance(command, click.Command)
         return command
 

@@ -246,9 +246,14 @@ def hardware_address(interface: str) -> bytes:
     raise HostError(f"{interface} has no hardware address")
 
 
-def names() -> frozenset[str]:
-    """The names of all interfaces, up or not."""
-    return frozenset(name for _, name in socket.if_nameindex())
+def names() -> list[str]:
+    """All interfaces, up or not."""
+    return [name for _, name in socket.if_nameindex()]
+
+
+def radios() -> list[str]:
+    """Those of the interfaces that are Wi-Fi (Linux)."""
+    return [name for name in names() if Path("/sys/class/net", name, "phy80211").exists()]
 
 
 def exists(interface: str) -> bool:
