@@ -179,6 +179,7 @@ SHELL = frozenset(
 ROOT = frozenset(
     {
         "lanjami.app",
+        "lanjami.overview",
         "lanjami.cli.main",
         "lanjami.cli.up",
         "lanjami.cli.status",
@@ -400,7 +401,7 @@ def nothing_imports_the_root(module: Module) -> Iterator[str]:
     if layer_of(module.name) == "root":
         return
     for name in sorted(module.imports):
-        if within(name, "lanjami.app", "lanjami.cli", "lanjami.__main__"):
+        if within(name, "lanjami.app", "lanjami.overview", "lanjami.cli", "lanjami.__main__"):
             yield f"{module.name} imports {name}: what wires everything is at the top"
 
 
