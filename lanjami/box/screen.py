@@ -49,6 +49,8 @@ def render(
 def _verdict(snapshot: Snapshot | None) -> str:
     if snapshot is None:
         return NOT_RUNNING
+    if not snapshot.addresses:
+        return _BROKEN[Why.NO_NETWORK]
     verdict = page.verdict(snapshot)
     return _BROKEN[verdict.why] if verdict.why is not None else _WORDS[verdict.level]
 

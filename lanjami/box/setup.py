@@ -1,12 +1,14 @@
 """What is made anew at every start of the box: its settings in memory, from those that it keeps.
 
+What needs more rights (the machine's name, the clock) is found out here and done by
+`image/rootfs/usr/lib/lanjami/name-and-clock`.
+
 The root is read-only below a layer in memory, so nothing here needs to be undone, and a power cut
 leaves nothing half done. `root` stands for "/", so that tests can have a box of their own.
 """
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -128,11 +130,8 @@ def keep_settings(box: Box, text: str) -> None:
 
 
 def write_config(box: Box, text: str) -> None:
-    """The configuration for the program, which is not root."""
-    file = box.path(places.CONFIG)
-    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    disk.write_atomically(file, text.encode(), mode=0o640)
-    shutil.chown(file, group=file.parent.group() if box.root != Path("/") else "lanjami")
+    """The configuration for the program, which is not root: the folder gives files its group."""
+    disk.write_atomically(box.path(places.CONFIG), text.encode(), mode=0o640)
 
 
 def _text(file: Path) -> str:
@@ -176,7 +175,7 @@ def _set_clock(box: Box) -> None:
     passed = clock.newest(made_at=Path(lanjami.__file__).stat().st_mtime, seen=seen)
     to = clock.correction(time.time(), passed)
     if to is not None:
-        box.run(["date", "--utc", "--set", f"@{to:.0f}"])
+        disk.write_atomically(box.path(places.RUN) / "clock", f"@{to:.0f}\n".encode())
 
 
 def _name(box: Box, name: str) -> None:
@@ -184,7 +183,6 @@ def _name(box: Box, name: str) -> None:
     box.path("/etc/hosts").write_text(
         f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n", "ascii"
     )
-    box.run(["hostname", name])
 
 
 def _write_network(box: Box, config: Config) -> None:
