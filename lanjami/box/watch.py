@@ -53,11 +53,13 @@ class Watch:
         self._tried = world.running.tried
         self._kept = world.box.path(places.KEPT)
         self._reboots = _read_count(self._kept)
-        self._gave_up = False
+        self._gave_up = self._leaving = False
         self._reported = self._reboots > 0
 
     def tick(self, now: float) -> None:
-        """Look, and do what is to be done."""
+        """Look, and do what is to be done; nothing any longer where the machine goes down."""
+        if self._leaving:
+            return
         self._follow_cables(now)
         if now >= self._ask_at:
             self._ask_at = now + ASK_EVERY_S
@@ -118,6 +120,7 @@ class Watch:
 
     def _reboot(self) -> None:
         self._world.box.run(["systemctl", "--no-block", "reboot"])
+        self._leaving = True
 
     def _count(self, reboots: int) -> None:
         with suppress(
