@@ -18,10 +18,12 @@ from lanjami import lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
+from lanjami.box import places as box_places
+from lanjami.box.notices import Notices
 from lanjami.config import Config, Engine
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.node import DhtNode, Statistics, is_installed
+from lanjami.dhtnode.node import DhtNode, is_installed
 from lanjami.dhtnode.proxy_service import Proxy
 from lanjami.dhtnode.push import Pusher
 from lanjami.dhtnode.python_node import PythonNode
@@ -30,10 +32,10 @@ from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
 from lanjami.doctor import page_api as doctor_api
+from lanjami.doctor.watch import MachineWatch
 from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
-from lanjami.nameserver.names import JamiId
 from lanjami.nameserver.registry import Registry
 from lanjami.network import connectivity_api
 from lanjami.network.access_point import AccessPoint
@@ -41,14 +43,14 @@ from lanjami.network.lan_server import LanServer
 from lanjami.network.outlook import Outlook
 from lanjami.network.outlook_watch import OutlookWatch
 from lanjami.network.time_server import TimeServer
+from lanjami.overview import Overview
 from lanjami.runtime import disk, httpd, log, net, privileges
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
 from lanjami.runtime.service import Service
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status import api as status_api
-from lanjami.status import page, quality
+from lanjami.status import quality
 from lanjami.status import snapshot as status
-from lanjami.status.history import Tally
 from lanjami.status.live import Live
 from lanjami.status.page_api import PageApi
 from lanjami.status.quality_api import QualityApi
@@ -102,9 +104,37 @@ class App:
             spare=partial(self._keeper.unpack_newest, layout.NAMES),
         )
         self._names_api = Api(self._registry)
-        self._outlook: Callable[[], Outlook | None] = Outlook
-        self._live = Live(snapshot=self.snapshot, present=self._present, tally=self._tally)
-        self._page_api = PageApi(self._live, lan=self._lan, reach=self._reached)
+        self._watch = (
+            OutlookWatch(upstream=config.dns.upstream, policy=config.dns.jami)
+            if config.serving("dns") and config.dns.upstream
+            else None
+        )
+        self._outlook = self._watch.outlook if self._watch else Outlook
+        self._relay = Relay(
+            config.turn, folder=state / layout.TURN, lan=self._lan, everywhere=net.addresses
+        )
+        self._overview = Overview(
+            config=config,
+            nodes=self._nodes,
+            ports=self._ports,
+            proxies=self._proxies,
+            pusher=self._pusher,
+            announcer=self._announcer,
+            mdns=self._mdns,
+            registry=self._registry,
+            names_api=self._names_api,
+            relay=self._relay,
+            http=lambda: self._http,
+            health=lambda: self._supervisor.health,
+            interfaces=self._lan,
+            outlook=self._outlook,
+        )
+        self._live = Live(
+            snapshot=self._overview.snapshot,
+            present=self._overview.present,
+            tally=self._overview.tally,
+        )
+        self._page_api = PageApi(self._live, lan=self._lan, reach=self._overview.reached)
         self._quality_api = QualityApi(self._live)
         self._http = httpd.HttpServer(
             ports=config.http.ports,
@@ -125,13 +155,10 @@ class App:
             quick=self._names_api.quick,
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
-        self._relay = Relay(
-            config.turn, folder=state / layout.TURN, lan=self._lan, everywhere=net.addresses
-        )
         local = httpd.LocalServer(
             paths=control,
             routes=lambda: [
-                *status_api.routes(self.snapshot),
+                *status_api.routes(self._overview.snapshot),
                 *admin_api.routes(self._registry, state),
                 *backup_api.routes(self._keeper.make, state / layout.BACKUPS),
             ],
@@ -145,6 +172,7 @@ class App:
                 *(self._keeper, self._http, self._live, local),
                 *self._network(),
                 *([self._relay] if config.turn.serve else []),
+                *self._machine(),
             ]
         )
 
@@ -161,37 +189,6 @@ class App:
                     tasks.create_task(self._tell(started))
             finally:
                 notify("STOPPING=1")
-
-    def snapshot(self) -> status.Snapshot:
-        """How everything is, now."""
-        health = self._supervisor.health
-        now = asyncio.get_running_loop().time()
-        addresses = lan.shown(self._lan())
-        return status.Snapshot(
-            version=lanjami.__version__,
-            healthy=all(h.is_well for h in health.values()),
-            services={
-                name: status.Service(
-                    *(h.state, h.detail, h.reason, h.failures),
-                    proved_s=None if h.proved_at is None else round(now - h.proved_at),
-                )
-                for name, h in health.items()
-            },
-            dht=self._dht(),
-            discovery=self._discovery(),
-            addresses=addresses,
-            host=self._mdns.host() or "",
-            name_server=self._name_server(addresses),
-            names=self._registry.known(),
-            registrations=status.Registrations(
-                accepted=self._names_api.registered,
-                refused=self._names_api.refused.total(),
-                refused_by=dict(self._names_api.refused),
-            ),
-            proxy=self._proxy_status(),
-            http=status.Http(self._http.malformed),
-            turn=self._turn_status(),
-        )
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
@@ -227,16 +224,16 @@ class App:
         with _only_said():
             started(self._welcome())
         with _only_said():
-            notify("READY=1", f"STATUS={_summary(self.snapshot())}")
+            notify("READY=1", f"STATUS={_summary(self._overview.snapshot())}")
         while systemd_listens():
             with _only_said():
-                notify("WATCHDOG=1", f"STATUS={_summary(self.snapshot())}")
+                notify("WATCHDOG=1", f"STATUS={_summary(self._overview.snapshot())}")
             await asyncio.sleep(min(NOTIFY_EVERY_S, watchdog_interval_s() or NOTIFY_EVERY_S))
 
     def _welcome(self) -> str:
         beacons = self._beacons()
         return status.welcome(
-            self.snapshot(),
+            self._overview.snapshot(),
             port=beacons[0].port if beacons else self._config.dht.port,
             http_port=self._http.port(),
             answers_names=bool(self._config.serving("dns")),
@@ -286,10 +283,8 @@ class App:
         lan = partial(net.interfaces, ignored=())
         if config.wifi.interface:
             yield AccessPoint(config.wifi, state=state)
-        if config.serving("dns") and config.dns.upstream:
-            watch = OutlookWatch(upstream=config.dns.upstream, policy=config.dns.jami)
-            self._outlook = watch.outlook
-            yield watch
+        if self._watch:
+            yield self._watch
         for name, network in config.network.items():
             if set(network.serve) - {"ntp"}:
                 yield LanServer(
@@ -304,6 +299,12 @@ class App:
             yield TimeServer(
                 interfaces=interfaces, servers=config.ntp.servers, state=self._state, lan=lan
             )
+
+    def _machine(self) -> Iterator[Service]:
+        """On a box that started from our image, the machine is ours to look after, too."""
+        if Path(box_places.RUN).is_dir():
+            yield Notices()
+            yield MachineWatch(self._state)
 
     def _answers_connectivity_checks(self) -> bool:
         return self._config.dns.connectivity_checks and bool(self._config.serving("dns"))
@@ -332,142 +333,6 @@ class App:
             version=lanjami.__version__,
             dht_port=beacons[0].port if beacons else None,
             http_port=self._http.port(),
-        )
-
-    def _name_server(self, addresses: list[str]) -> str:
-        port = self._http.port()
-        return "" if port is None or not addresses else lan.http_url(addresses[0], port)
-
-    def _proxy_status(self) -> status.Proxy | None:
-        for proxy in self._proxies:
-            return status.Proxy(
-                listens=len(proxy.streams),
-                values=proxy.orders.permanent,
-                subscriptions=proxy.orders.subscriptions,
-                unreachable=proxy.orders.undeliverable,
-                pushes=self._pusher.counts(),
-                clients=proxy.streams.sources,
-            )
-        return None
-
-    def _turn_status(self) -> status.Turn | None:
-        counts = self._relay.counts()
-        if counts is None:
-            return None
-        return status.Turn(
-            sessions=counts.sessions,
-            allocations=counts.allocations,
-            refused=sum(counts.refused.values()),
-            refused_by=counts.refused,
-        )
-
-    def _reached(self, address: str, port: int) -> page.Reached:
-        """The box as a visitor of the page reaches it."""
-        return page.Reached(
-            address=address,
-            port=port,
-            dht_port=self._config.dht.port,
-            has_proxy=bool(self._proxies),
-            host=self._mdns.host() or "",
-            needs_nothing=self._is_found_at(address),
-        )
-
-    def _is_found_at(self, address: str) -> bool:
-        """Whether clients on the LAN of an address of the box find it under Jami's own names."""
-        outlook = self._outlook()
-        if outlook is None or not outlook.jami_is_ours:
-            return False
-        answering = self._config.serving("dns")
-        return any(
-            str(own.ip) == address
-            for interface in net.interfaces(ignored=())
-            if interface.name in answering
-            for own in interface.addresses
-        )
-
-    def _present(self) -> page.Present | None:
-        """Who lets themselves be seen, where the operator lets the page show it."""
-        if not self._config.status.people:
-            return None
-        now = asyncio.get_running_loop().time()
-        return page.Present(
-            heard=[
-                page.Heard(heard.name, self._name_of(heard.id), round(now - heard.since))
-                for heard in self._announcer.neighbours()
-                if heard.kind == "jami"
-            ],
-            newest=self._registry.newest(page.MOST_NAMES),
-            names=self._registry.known(),
-        )
-
-    def _name_of(self, account_id: bytes) -> str:
-        with contextlib.suppress(HostError):
-            return self._registry.name_of(JamiId(account_id.hex())) or ""
-        return ""
-
-    def _tally(self) -> Tally:
-        """How the box is used, for the plots."""
-        nodes = [self._dht_node(engine) for engine in self._nodes]
-        own = sum(bool(node.node_id) for node in nodes)
-        others = max(0, max(node.good for node in nodes) - max(0, own - 1))
-        phones = sum(proxy.streams.sources for proxy in self._proxies)
-        return Tally(
-            clients=others + phones,
-            messages={node.engine: node.messages for node in nodes},
-            answers={"discovery": self._announcer.counts().answers},
-        )
-
-    def _dht(self) -> status.Dht:
-        nodes = [self._dht_node(engine) for engine in self._nodes]
-        first = nodes[0]
-        return status.Dht(
-            node_id=first.node_id,
-            port=first.port,
-            good=first.good,
-            dubious=first.dubious,
-            values=first.values,
-            messages=first.messages,
-            dropped=first.dropped,
-            dropped_by=first.dropped_by,
-            nodes=nodes,
-        )
-
-    def _dht_node(self, engine: Engine) -> status.DhtNode:
-        node = self._nodes[engine].node()
-        counts = Statistics() if node is None else node.statistics
-        return status.DhtNode(
-            engine=engine,
-            node_id="" if node is None else node.node_id.hex(),
-            port=self._ports[engine],
-            good=counts.good,
-            dubious=counts.dubious,
-            values=counts.values,
-            messages=counts.messages,
-            dropped=sum(counts.dropped.values()),
-            dropped_by=counts.dropped,
-        )
-
-    def _discovery(self) -> status.Discovery:
-        counts = self._announcer.counts()
-        now = asyncio.get_running_loop().time()
-        return status.Discovery(
-            interfaces=self._announcer.interfaces(),
-            queries=counts.queries,
-            answers=counts.answers,
-            announcements=counts.announcements,
-            dropped=sum(counts.dropped.values()),
-            dropped_by=counts.dropped,
-            neighbours=[
-                status.Neighbour(
-                    kind=heard.kind,
-                    id=heard.id.hex(),
-                    address=str(heard.ip),
-                    name=heard.name,
-                    since_s=round(now - heard.since),
-                    heard_s=round(now - heard.heard_at),
-                )
-                for heard in self._announcer.neighbours()
-            ],
         )
 
 

@@ -22,6 +22,13 @@ CORE = frozenset(
         "lanjami.backoff",
         "lanjami.lan",
         "lanjami.backup.manifest",
+        "lanjami.box.card",
+        "lanjami.box.health",
+        "lanjami.box.networkd",
+        "lanjami.box.places",
+        "lanjami.box.roles",
+        "lanjami.box.screen",
+        "lanjami.box.slots",
         "lanjami.discovery.wire",
         "lanjami.doctor.finding",
         "lanjami.doctor.lan_checks",
@@ -122,6 +129,12 @@ SHELL = frozenset(
         "lanjami.backup.api",
         "lanjami.backup.archive",
         "lanjami.backup.keeper",
+        "lanjami.box.disks",
+        "lanjami.box.notices",
+        "lanjami.box.setup",
+        "lanjami.box.spare",
+        "lanjami.box.updating",
+        "lanjami.box.watch",
         "lanjami.discovery.announcer",
         "lanjami.discovery.mdns",
         "lanjami.doctor.asking",
@@ -129,6 +142,7 @@ SHELL = frozenset(
         "lanjami.doctor.hearing",
         "lanjami.doctor.machine",
         "lanjami.doctor.page_api",
+        "lanjami.doctor.watch",
         "lanjami.dhtnode.beat",
         "lanjami.dhtnode.identity",
         "lanjami.dhtnode.node",
@@ -165,6 +179,7 @@ SHELL = frozenset(
 ROOT = frozenset(
     {
         "lanjami.app",
+        "lanjami.overview",
         "lanjami.cli.main",
         "lanjami.cli.up",
         "lanjami.cli.status",
@@ -178,8 +193,10 @@ ROOT = frozenset(
         "lanjami.cli.measuring",
         "lanjami.cli.quality",
         "lanjami.cli.backup",
+        "lanjami.cli.box",
         "lanjami.cli.firewall",
         "lanjami.cli.turn",
+        "lanjami.cli.update",
         "lanjami.__main__",
     }
 )
@@ -384,7 +401,7 @@ def nothing_imports_the_root(module: Module) -> Iterator[str]:
     if layer_of(module.name) == "root":
         return
     for name in sorted(module.imports):
-        if within(name, "lanjami.app", "lanjami.cli", "lanjami.__main__"):
+        if within(name, "lanjami.app", "lanjami.overview", "lanjami.cli", "lanjami.__main__"):
             yield f"{module.name} imports {name}: what wires everything is at the top"
 
 

@@ -12,6 +12,7 @@ from lanjami.cli.report import report
 from lanjami.cli.status import status
 from lanjami.cli.turn import turn
 from lanjami.cli.up import up
+from lanjami.cli.update import update
 
 
 @click.group()
@@ -30,3 +31,4 @@ main.add_command(backup)
 main.add_command(restore)
 main.add_command(turn)
 main.add_command(firewall)
+main.add_command(update)

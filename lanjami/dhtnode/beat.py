@@ -15,6 +15,35 @@ OVERLOADED_S = 30.0  # for which a node that beat before may miss beats, in a fl
 RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
 
 
+class Pulse:
+    """The beats of the node `node_id`, which `sock` is connected to; `who` it is in sentences."""
+
+    def __init__(
+        self, sock: socket.socket, heartbeat: Heartbeat, node_id: bytes, *, who: str
+    ) -> None:
+        self._sock = sock
+        self._heartbeat = heartbeat
+        self._node_id = node_id
+        self._who = who
+        self._beaten_at: float | None = None
+
+    async def beat(self) -> str:
+        """Beat once; "", or what is worse off where a node is late that beat before.
+
+        Raises HostError where the first beat is late, or all have been for `OVERLOADED_S`.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            await beat(self._sock, self._heartbeat, self._node_id)
+        except TimeoutError:
+            late = f"no value came back within {WITHIN_S:g} s"
+            if self._beaten_at is None or loop.time() - self._beaten_at > OVERLOADED_S:
+                raise HostError(f"{self._who} hangs: {late}") from None
+            return f"{self._who} is overloaded: {late}"
+        self._beaten_at = loop.time()
+        return ""
+
+
 async def beat(sock: socket.socket, heartbeat: Heartbeat, node_id: bytes) -> None:
     """Put a value and get it back; TimeoutError where that does not succeed in time."""
     async with asyncio.timeout(WITHIN_S):

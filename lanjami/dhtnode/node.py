@@ -108,26 +108,18 @@ class DhtNode:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             beat.connect(sock, self._port)
+            pulse = beat.Pulse(sock, heartbeat, node_id, who="the OpenDHT node")
             statistics = Statistics()
             beats = 0
-            beaten_at = loop.time()
             while True:
                 started_at = loop.time()
-                late = ""
-                try:
-                    await beat.beat(sock, heartbeat, node_id)
-                    beaten_at = loop.time()
-                except TimeoutError:
-                    late = f"no value came back within {beat.WITHIN_S:g} s"
-                    if self._node is None or loop.time() - beaten_at > beat.OVERLOADED_S:
-                        raise HostError(f"the OpenDHT node hangs: {late}") from None
-                if late or beats % STATISTICS_EVERY_BEATS == 0:
-                    within_s = HANGS_WITHIN_S if late else STATISTICS_WITHIN_S
+                overloaded = await pulse.beat()
+                if overloaded or beats % STATISTICS_EVERY_BEATS == 0:
+                    within_s = HANGS_WITHIN_S if overloaded else STATISTICS_WITHIN_S
                     statistics = await _statistics(child, within_s)
                 beats += 1
                 self._tell(Node(node_id, self._port, statistics))
-                reason = f"the OpenDHT node is overloaded: {late}" if late else ""
-                ready(f"UDP {self._port}, a value put and got back", reason=reason)
+                ready(f"UDP {self._port}, a value put and got back", reason=overloaded)
                 await asyncio.sleep(max(0.0, started_at + BEAT_EVERY_S - loop.time()))
 
     def _tell(self, node: Node | None) -> None:

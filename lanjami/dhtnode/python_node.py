@@ -203,21 +203,13 @@ class PythonNode:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             beat.connect(sock, self._port)
-            loop = asyncio.get_running_loop()
-            beaten_at = loop.time()
+            pulse = beat.Pulse(sock, heartbeat, core.own_id, who="our DHT node")
             while True:
-                try:
-                    await beat.beat(sock, heartbeat, core.own_id)
-                    beaten_at, late = loop.time(), ""
-                except TimeoutError:
-                    late = f"no value came back within {beat.WITHIN_S:g} s"
-                    if not self._serves or loop.time() - beaten_at > beat.OVERLOADED_S:
-                        raise HostError(f"our DHT node does not work: {late}") from None
+                overloaded = await pulse.beat()
                 if not self._serves:
                     self._serves = True
                     self._changed()
-                reason = f"our DHT node is overloaded: {late}" if late else ""
-                ready(f"UDP {self._port}, a value put and got back", reason=reason)
+                ready(f"UDP {self._port}, a value put and got back", reason=overloaded)
                 await asyncio.sleep(BEAT_EVERY_S)
 
     @contextmanager
