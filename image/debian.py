@@ -43,20 +43,21 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What makes a tree: all of it is in its key, so a changed list makes another tree."""
+    """What is in a tree."""
 
     name: str
     packages: tuple[str, ...]
     archive: Archive
     architecture: str = ""  # empty: this machine's
     components: str = "main"
-    dpkg_conf: str = ""
+    dpkg_conf: tuple[str, ...] = ()
     setup: str = ""  # a script of sh that gets the tree as $1, before packages are set up
     finish: str = ""  # another, when all is there
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        """Of everything that makes the tree, so that whatever changes makes another."""
+        return hashlib.sha256(repr(_command(self, Path(), Path())).encode()).hexdigest()[:16]
 
 
 def listed(path: Path) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ def tools(archive: Archive) -> Tree:
         name="tools",
         packages=listed(FOLDER / "tools/packages"),
         archive=archive,
-        dpkg_conf="path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/locale/*\n",
+        dpkg_conf=("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/locale/*"),
     )
 
 
@@ -83,7 +84,7 @@ def base(archive: Archive, *, kernel: str) -> Tree:
         archive=archive,
         architecture="arm64",
         components="main non-free-firmware",
-        dpkg_conf=(FOLDER / "base/dpkg.conf").read_text(),
+        dpkg_conf=listed(FOLDER / "base/dpkg.conf"),
         setup=(FOLDER / "base/setup").read_text(),
         finish=(FOLDER / "base/finish").read_text(),
     )
@@ -97,36 +98,36 @@ def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
         return made
     packages = cache / "packages" / tree.name
     packages.mkdir(parents=True, exist_ok=True)
-    conf = cache / f"{tree.name}.dpkg.conf"
-    conf.write_text(tree.dpkg_conf)
     unfinished = made.with_suffix(".new.tar")
-    step.run(
-        [
-            "mmdebstrap",
-            f"--mode={mode()}",
-            "--variant=apt",
-            *([f"--architectures={tree.architecture}"] if tree.architecture else []),
-            f"--include={','.join(tree.packages)}",
-            "--aptopt=APT::Install-Recommends false",
-            "--aptopt=Acquire::Retries 3",
-            *(["--aptopt=Acquire::Check-Valid-Until false"] if tree.archive.snapshot else []),
-            "--dpkgopt=force-confold",
-            *[f"--dpkgopt={line}" for line in listed(conf)],
-            "--skip=essential/unlink,download/empty,cleanup/apt,output/dev",
-            '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-            f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
-            *([f"--essential-hook={tree.setup}"] if tree.setup else []),
-            f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
-            *([f"--customize-hook={tree.finish}"] if tree.finish else []),
-            '--customize-hook=rm -rf "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
-            SUITE,
-            unfinished,
-            *tree.archive.sources(tree.components),
-        ],
-        environment=environment(EPOCH_S),
-    )
+    step.run(_command(tree, packages, unfinished), environment=environment(EPOCH_S))
     unfinished.rename(made)
     return made
+
+
+def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
+    """What makes the tree; `packages` is where fetched ones are kept."""
+    return [
+        "mmdebstrap",
+        f"--mode={mode()}",
+        "--variant=apt",
+        *([f"--architectures={tree.architecture}"] if tree.architecture else []),
+        f"--include={','.join(tree.packages)}",
+        "--aptopt=APT::Install-Recommends false",
+        "--aptopt=Acquire::Retries 3",
+        *(["--aptopt=Acquire::Check-Valid-Until false"] if tree.archive.snapshot else []),
+        "--dpkgopt=force-confold",
+        *[f"--dpkgopt={line}" for line in tree.dpkg_conf],
+        "--skip=essential/unlink,download/empty,cleanup/apt,output/dev",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+        *([f"--essential-hook={tree.setup}"] if tree.setup else []),
+        f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+        *([f"--customize-hook={tree.finish}"] if tree.finish else []),
+        '--customize-hook=rm -rf "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
+        SUITE,
+        target,
+        *tree.archive.sources(tree.components),
+    ]
 
 
 def mode() -> str:
