@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lanjami.box import places, setup, slots, spare, updating
 from lanjami.box.disks import Card
@@ -220,6 +221,19 @@ def test_an_update_comes_whole_into_the_other_slot_with_the_kernels_modules(card
         assert (folder / "usr/lib/modules" / own.name).exists() == own.is_dir()
         free = loops.run("stat", "-f", "-c", "%b %S", folder).split()
         assert int(free[0]) * int(free[1]) > 17 * MIB  # it has the whole slot
+
+
+def test_what_the_maker_of_bundles_makes_is_taken(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    key, bundle = cards.folder / "key.pem", cards.folder / "made.tar"
+    key.write_bytes(
+        KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    loops.run(LIBRARY.parents[3] / "bundle", cards.root, "0.2.0", key, bundle)
+    cards.install(bundle)
+    assert cards.is_tried()
 
 
 @pytest.mark.parametrize("changed", ["root", "longer", "torn", "manifest"])
