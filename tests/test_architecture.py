@@ -174,6 +174,7 @@ SHELL = frozenset(
         "lanjami.status.live",
         "lanjami.status.page_api",
         "lanjami.status.quality_api",
+        "lanjami.status.update_api",
     }
 )
 ROOT = frozenset(

@@ -25,6 +25,7 @@ LANGUAGES = ("en", "de")
 STATIC = {
     "page.css": "text/css",
     "page.js": "text/javascript",
+    "update.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 
