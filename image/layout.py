@@ -21,7 +21,7 @@ class Partition:
 FIRMWARE = Partition(1, "LANJAMI", "c", 4, 384, "6c616e6a")
 ROOT_A = Partition(2, "root-a", "83", 388, 768, "6c616e6a-0000-4000-8000-00000000000a")
 ROOT_B = Partition(3, "root-b", "83", 1156, 768, "6c616e6a-0000-4000-8000-00000000000b")
-DATA = Partition(4, "lanjami-data", "83", 1924, 64, "6c616e6a-0000-4000-8000-00000000000d")
+DATA = Partition(4, "lanjami-data", "83", 1924, 256, "6c616e6a-0000-4000-8000-00000000000d")
 PARTITIONS = (FIRMWARE, ROOT_A, ROOT_B, DATA)
 SIZE_MIB = DATA.start_mib + DATA.size_mib
 
