@@ -87,7 +87,7 @@ def _options() -> argparse.Namespace:
     add("--kernel", choices=KERNELS, default="backports", help="stable: no Raspberry Pi 5")
     add("--update-key", type=_path, help="PEM: the public key that updates have to be signed with")
     add("--url", default="", help="where the image will be, for the entry of Raspberry Pi Imager")
-    add("--xz", type=int, default=6, choices=range(10), help="level; default: %(default)s")
+    add("--xz", type=int, default=1, choices=range(10), help="level; default: %(default)s")
     add("--python", type=Path, default=Path(sys.executable), help="with pip and hatchling")
     options = parser.parse_args()
     key = debian.FOLDER / "update-key.pem"
