@@ -18,8 +18,8 @@ from lanjami import lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
-from lanjami.box import notices
 from lanjami.box import places as box_places
+from lanjami.box.notices import Notices
 from lanjami.config import Config, Engine
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
@@ -54,7 +54,6 @@ from lanjami.status import snapshot as status
 from lanjami.status.live import Live
 from lanjami.status.page_api import PageApi
 from lanjami.status.quality_api import QualityApi
-from lanjami.status.update_api import UpdateApi
 from lanjami.turn.coturn import Relay
 
 _log = log.get(__name__)
@@ -137,13 +136,6 @@ class App:
         )
         self._page_api = PageApi(self._live, lan=self._lan, reach=self._overview.reached)
         self._quality_api = QualityApi(self._live)
-        self._is_box = Path(box_places.RUN).is_dir()
-        self._update_api = UpdateApi(
-            self._live,
-            folder=state / layout.UPDATE,
-            secret=_update_secret,
-            told=partial(notices.read, source="page"),
-        )
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy_ports,
@@ -153,7 +145,6 @@ class App:
                 *self._page_api.routes(with_root=not self._proxies),
                 *self._quality_api.routes(),
                 *doctor_api.routes(),
-                *(self._update_api.routes() if self._is_box else []),
                 *(
                     route
                     for proxy in self._proxies
@@ -311,8 +302,8 @@ class App:
 
     def _machine(self) -> Iterator[Service]:
         """On a box that started from our image, the machine is ours to look after, too."""
-        if self._is_box:
-            yield notices.Notices()
+        if Path(box_places.RUN).is_dir():
+            yield Notices()
             yield MachineWatch(self._state)
 
     def _answers_connectivity_checks(self) -> bool:
@@ -343,13 +334,6 @@ class App:
             dht_port=beacons[0].port if beacons else None,
             http_port=self._http.port(),
         )
-
-
-def _update_secret() -> str:
-    try:
-        return Path(box_places.UPDATE_WORD).read_text("ascii").strip()
-    except OSError:  # made at the start of the machine
-        return ""
 
 
 @contextlib.contextmanager

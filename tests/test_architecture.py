@@ -174,7 +174,6 @@ SHELL = frozenset(
         "lanjami.status.live",
         "lanjami.status.page_api",
         "lanjami.status.quality_api",
-        "lanjami.status.update_api",
     }
 )
 ROOT = frozenset(

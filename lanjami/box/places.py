@@ -16,5 +16,4 @@ ROLES = "/run/lanjami-box/roles"
 SLOT = "/run/lanjami-box/slot"  # by the initramfs: the slot, and "tried" where it is tried once
 
 CONFIG = "/etc/lanjami/lanjami.toml"  # in memory, written at every start
-UPDATE_WORD = "/etc/lanjami/update-secret"  # what the page asks for; the screen shows it
 UPDATE_KEY = "/usr/share/lanjami/update-key.pem"

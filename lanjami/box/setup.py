@@ -9,7 +9,6 @@ leaves nothing half done. `root` stands for "/", so that tests can have a box of
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -74,7 +73,6 @@ def set_up(box: Box) -> list[str]:
         lambda: write_config(box, text),
         lambda: _open_to_keys(box, config.box.ssh_keys),
         lambda: _keep_machine_id(box),
-        lambda: _make_secret(box),
     ]
     for step in steps:  # what one lacks is no reason to go without the others
         try:
@@ -219,13 +217,3 @@ def _keep_machine_id(box: Box) -> None:
     kept = box.path(places.KEPT) / "machine-id"
     if not kept.exists():
         disk.write_atomically(kept, box.path("/etc/machine-id").read_bytes(), mode=0o644)
-
-
-def _make_secret(box: Box) -> None:
-    """What a browser has to know to bring an update: made once, in letters that nobody mixes up."""
-    kept = box.path(places.KEPT) / "update-secret"
-    if not kept.exists():
-        letters = "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz") for _ in range(16))
-        words = "-".join(letters[at : at + 4] for at in range(0, len(letters), 4))
-        disk.write_atomically(kept, words.encode() + b"\n")
-    disk.write_atomically(box.path(places.UPDATE_WORD), kept.read_bytes(), mode=0o640)

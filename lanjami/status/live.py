@@ -25,7 +25,6 @@ LANGUAGES = ("en", "de")
 STATIC = {
     "page.css": "text/css",
     "page.js": "text/javascript",
-    "update.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 

@@ -78,10 +78,6 @@ class Renderer:
             verdicts=quality.verdicts(line),
         )
 
-    def update(self, language: str) -> str:
-        """The page that takes an update."""
-        return self._write("update.html", t=self._catalogues[language])
-
     def _live(self, language: str, now: Now) -> dict[str, Any]:
         t = self._catalogues[language]
 

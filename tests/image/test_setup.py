@@ -153,12 +153,3 @@ def test_damaged_settings_are_left_aside(machine: Machine) -> None:
     machine.box.settings().write_bytes(b"\0" * 100)
     assert machine.start() == []
     assert machine.text("/etc/hostname") == "lanjami\n"
-
-
-def test_the_word_for_updates_is_made_once_and_hard_to_guess(machine: Machine) -> None:
-    machine.start()
-    word = machine.text(places.UPDATE_WORD)
-    assert len(set(word)) > 5
-    assert len(word.strip()) == 19
-    machine.start()
-    assert machine.text(places.UPDATE_WORD) == word
