@@ -225,6 +225,7 @@ class Box(Section, frozen=True):
     address: str = ""
     router: str = ""
     fallback: bool = True
+    password: Annotated[str, Meta(pattern=r"^([ -~]{10,128})?\Z")] = ""
     wifi: JoinedWifi = JoinedWifi()
 
     def __post_init__(self) -> None:
