@@ -5,7 +5,6 @@ Services never see each other; each is handed functions that tell what it needs 
 
 import asyncio
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +13,13 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import lanjami
-from lanjami import lan, layout
+from lanjami import ending, lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
-from lanjami.box import notices
 from lanjami.box import places as box_places
-from lanjami.config import Config, Engine
+from lanjami.box.notices import Notices
+from lanjami.config import Config, Engine, Sources
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.node import DhtNode, is_installed
@@ -43,6 +42,7 @@ from lanjami.network.lan_server import LanServer
 from lanjami.network.outlook import Outlook
 from lanjami.network.outlook_watch import OutlookWatch
 from lanjami.network.time_server import TimeServer
+from lanjami.operating import Operating
 from lanjami.overview import Overview
 from lanjami.runtime import disk, httpd, log, net, privileges
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
@@ -52,9 +52,9 @@ from lanjami.status import api as status_api
 from lanjami.status import quality
 from lanjami.status import snapshot as status
 from lanjami.status.live import Live
+from lanjami.status.operator.box import End
 from lanjami.status.page_api import PageApi
 from lanjami.status.quality_api import QualityApi
-from lanjami.status.update_api import UpdateApi
 from lanjami.turn.coturn import Relay
 
 _log = log.get(__name__)
@@ -68,8 +68,8 @@ class App:
     """The appliance, with its configuration and its state folder.
 
     `control` are the places for the socket that `lanjami` asks; the first that can be had is
-    taken. `config_text` is the file that the configuration came from, for backups; `command` is
-    how the person who waits calls this program.
+    taken. `sources` are what the configuration was made of; `command` is how the person who waits
+    calls this program.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class App:
         state: Path,
         *,
         control: Sequence[Path],
-        config_text: str = "",
+        sources: Sources,
         command: str,
     ) -> None:
         self._config = config
-        self._config_text = config_text
+        self._sources = sources
         self._command = command
         self._state = state
         self._announcer = Announcer(
@@ -137,12 +137,17 @@ class App:
         )
         self._page_api = PageApi(self._live, lan=self._lan, reach=self._overview.reached)
         self._quality_api = QualityApi(self._live)
-        self._is_box = Path(box_places.RUN).is_dir()
-        self._update_api = UpdateApi(
-            self._live,
-            folder=state / layout.UPDATE,
-            secret=_update_secret,
-            told=partial(notices.read, source="page"),
+        send_backup = backup_api.sender(self._keeper.make, state / layout.BACKUPS)
+        self._operating = Operating(
+            config=config,
+            sources=sources,
+            state=state,
+            registry=self._registry,
+            snapshot=self._overview.snapshot,
+            host=self._mdns.host,
+            http=lambda: self._http,
+            supervisor=lambda: self._supervisor,
+            backup=send_backup,
         )
         self._http = httpd.HttpServer(
             ports=config.http.ports,
@@ -152,8 +157,8 @@ class App:
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),
                 *self._quality_api.routes(),
+                *self._operating.routes(),
                 *doctor_api.routes(),
-                *(self._update_api.routes() if self._is_box else []),
                 *(
                     route
                     for proxy in self._proxies
@@ -169,7 +174,8 @@ class App:
             routes=lambda: [
                 *status_api.routes(self._overview.snapshot),
                 *admin_api.routes(self._registry, state),
-                *backup_api.routes(self._keeper.make, state / layout.BACKUPS),
+                *backup_api.routes(send_backup),
+                *self._operating.local_routes(),
             ],
         )
         self._supervisor = Supervisor(
@@ -190,7 +196,7 @@ class App:
 
         Raises HostError, before anything runs, where the state folder or a port is taken.
         """
-        with self._reserved():
+        with self._reserved(), self._operating.memory.listening():
             _log.info("starting", version=lanjami.__version__, state=self._state)
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -198,6 +204,11 @@ class App:
                     tasks.create_task(self._tell(started))
             finally:
                 notify("STOPPING=1")
+
+    @property
+    def end(self) -> End | None:
+        """How the operator wants lanjami to end; None where they do not."""
+        return self._operating.end
 
     @contextlib.contextmanager
     def _reserved(self) -> Iterator[None]:
@@ -255,7 +266,7 @@ class App:
             folder,
             copy_names=self._registry.copy_to,
             state=self._state,
-            config=self._config_text,
+            config=self._sources.file,
         )
 
     def _lan(self) -> tuple[lan.Interface, ...]:
@@ -311,8 +322,8 @@ class App:
 
     def _machine(self) -> Iterator[Service]:
         """On a box that started from our image, the machine is ours to look after, too."""
-        if self._is_box:
-            yield notices.Notices()
+        if Path(box_places.RUN).is_dir():
+            yield Notices()
             yield MachineWatch(self._state)
 
     def _answers_connectivity_checks(self) -> bool:
@@ -345,13 +356,6 @@ class App:
         )
 
 
-def _update_secret() -> str:
-    try:
-        return Path(box_places.UPDATE_WORD).read_text("ascii").strip()
-    except OSError:  # made at the start of the machine
-        return ""
-
-
 @contextlib.contextmanager
 def _only_said() -> Iterator[None]:
     """Nothing that is only said may end what is done."""
@@ -361,10 +365,11 @@ def _only_said() -> Iterator[None]:
         _log.exception("cannot say how it is")
 
 
-def serve(app: App, started: Callable[[str], None]) -> None:
-    """Run the appliance until SIGINT or SIGTERM; see `App.run`."""
+def serve(app: App, started: Callable[[str], None]) -> End | None:
+    """Run the appliance until SIGINT or SIGTERM, or until its operator ends it; see `App.run`."""
     privileges.lay_down(keep="CAP_NET_BIND_SERVICE")
     asyncio.run(_until_signalled(app, started))
+    return app.end
 
 
 async def _until_signalled(app: App, started: Callable[[str], None]) -> None:
@@ -375,7 +380,7 @@ async def _until_signalled(app: App, started: Callable[[str], None]) -> None:
     def stop() -> None:
         serving.cancel()
         # Whatever does not end in time, such as a thread that waits for a dying disk, is left.
-        deadline = threading.Timer(STOP_S, os._exit, (0,))
+        deadline = threading.Timer(STOP_S, lambda: ending.leave(app.end, at_once=True))
         deadline.daemon = True
         deadline.start()
 

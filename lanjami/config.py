@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, ip_address
 from typing import Annotated, Any, Literal
 
@@ -224,6 +225,7 @@ class Box(Section, frozen=True):
     address: str = ""
     router: str = ""
     fallback: bool = True
+    password: Annotated[str, Meta(pattern=r"^([ -~]{10,128})?\Z")] = ""
     wifi: JoinedWifi = JoinedWifi()
 
     def __post_init__(self) -> None:
@@ -279,22 +281,42 @@ class Config(Section, frozen=True):
         return proxy.ports
 
 
-def parse(text: str, *, overrides: Iterable[str] = ()) -> Config:
-    """The configuration in `text` (TOML), with `section.key=value` overrides laid over it.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a configuration is made of: the text of its `file`, the tables that were set on the
+    status `page`, each in the place of the file's, and `section.key=value` overrides."""
+
+    file: str = ""
+    page: str = ""
+    overrides: Sequence[str] = ()
+
+    def parse(self) -> Config:
+        """Raises ConfigError with a sentence that names the place."""
+        return parse(self.file, page=self.page, overrides=self.overrides)
+
+
+def parse(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> Config:
+    """The configuration in `text` (TOML), with the tables of `page` (TOML, too) in the place of
+    its own, and `section.key=value` overrides laid over both.
 
     The value of an override is written as in TOML; what is not TOML is taken as a string.
     Raises ConfigError with a sentence that names the place.
     """
-    try:
-        tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"the configuration is not TOML: {error}") from error
+    tree = _tree(text)
+    tree.update(_tree(page))
     for override in overrides:
         _lay_over(tree, override)
     try:
         return msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the configuration is refused: {error}") from error
+
+
+def _tree(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the configuration is not TOML: {error}") from error
 
 
 def _lay_over(tree: dict[str, Any], override: str) -> None:

@@ -10,7 +10,8 @@ PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in back
 NODE_IDS = (NODE_ID, PYTHON_NODE_ID)
 BACKUPS = "backups"
 NETWORK = "network"  # leases and IPv6 networks, and what the programs that serve them are told
-UPDATE = "update"  # a file that a browser sent; not in backups
 TURN = "turn"  # users of the relay, and what its program is told; not in backups
+PAGE_SETTINGS = "page-settings.toml"  # laid over the configuration file
+OPERATOR = "operator-password"  # its hash; not in backups
 
 CONFIG = "lanjami.toml"  # in a backup

@@ -70,3 +70,7 @@ class Limits:
         if not bucket.take(now=now):
             return "source limit"
         return None if self._total.take(now=now) else "total limit"
+
+    def forgive(self, source: Hashable) -> None:
+        """Forget what was counted for a source."""
+        self._by_source.pop(source, None)

@@ -102,6 +102,11 @@ CORE = frozenset(
         "lanjami.status.quality",
         "lanjami.status.render",
         "lanjami.status.texts",
+        "lanjami.status.operator.box",
+        "lanjami.status.operator.pages",
+        "lanjami.status.operator.rules",
+        "lanjami.status.operator.sessions",
+        "lanjami.status.operator.settings",
         "lanjami.status.turns",
     }
 )
@@ -156,6 +161,7 @@ SHELL = frozenset(
         "lanjami.nameserver.admin",
         "lanjami.nameserver.admin_api",
         "lanjami.nameserver.database",
+        "lanjami.nameserver.desk",
         "lanjami.nameserver.opening",
         "lanjami.nameserver.registry",
         "lanjami.nameserver.api",
@@ -174,13 +180,19 @@ SHELL = frozenset(
         "lanjami.status.live",
         "lanjami.status.page_api",
         "lanjami.status.quality_api",
-        "lanjami.status.update_api",
+        "lanjami.status.operator.desk_api",
+        "lanjami.status.operator.gate_api",
+        "lanjami.status.operator.local_api",
+        "lanjami.status.operator.passwords",
     }
 )
 ROOT = frozenset(
     {
         "lanjami.app",
         "lanjami.overview",
+        "lanjami.ending",
+        "lanjami.operating",
+        "lanjami.cli.admin",
         "lanjami.cli.main",
         "lanjami.cli.up",
         "lanjami.cli.status",

@@ -1,7 +1,7 @@
-"""A backup over HTTP, for the box's own user on its Unix socket."""
+"""A backup over HTTP: for the box's own user on its Unix socket, and for the operator."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,8 +12,18 @@ from lanjami.runtime import disk
 _CHUNK = 1 << 20  # bytes
 
 
-def routes(make: Callable[[Path], object], folder: Path) -> list[web.RouteDef]:
-    """`make` writes a backup to a path, which is in `folder`."""
+_HEADERS = {
+    "Content-Type": "application/zip",
+    "Content-Disposition": 'attachment; filename="lanjami-backup.zip"',
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def sender(make: Callable[[Path], object], folder: Path) -> Answer:
+    """Sends a backup that is made for it; `make` writes one to a path, which is in `folder`."""
 
     def made() -> BinaryIO:
         with disk.scratch(folder) as scratch:
@@ -24,7 +34,7 @@ def routes(make: Callable[[Path], object], folder: Path) -> list[web.RouteDef]:
     async def backup(request: web.Request) -> web.StreamResponse:
         file = await asyncio.to_thread(made)
         try:
-            answer = web.StreamResponse(headers={"Content-Type": "application/zip"})
+            answer = web.StreamResponse(headers=_HEADERS)
             await answer.prepare(request)
             while chunk := await asyncio.to_thread(file.read, _CHUNK):
                 await answer.write(chunk)
@@ -33,4 +43,8 @@ def routes(make: Callable[[Path], object], folder: Path) -> list[web.RouteDef]:
             file.close()
         return answer
 
-    return [web.get("/backup", backup)]
+    return backup
+
+
+def routes(send: Answer) -> list[web.RouteDef]:
+    return [web.get("/backup", send)]

@@ -23,13 +23,13 @@ _CHUNK = 1 << 20  # bytes
 
 
 def collect(folder: Path, *, copy_names: Callable[[Path], None], state: Path, config: str) -> None:
-    """Put what belongs into a backup into `folder`: the names, the ids in the `state` folder and
-    the configuration; raises HostError."""
+    """Put what belongs into a backup into `folder`: the names, the ids and the page's settings in
+    the `state` folder, and the configuration; raises HostError."""
     copy_names(folder / layout.NAMES)
     try:
         if config:
             (folder / layout.CONFIG).write_text(config, "utf-8")
-        for name in layout.NODE_IDS:
+        for name in (*layout.NODE_IDS, layout.PAGE_SETTINGS):
             if (state / name).exists():  # a new box may have none yet
                 shutil.copyfile(state / name, folder / name)
     except OSError as error:

@@ -16,17 +16,19 @@ from lanjami.errors import ConfigError
 KEPT = "(kept in the box)"
 
 Place = tuple[str, ...]
-SECRETS: tuple[Place, ...] = (("wifi", "passphrase"), ("box", "wifi", "passphrase"))
+PASSWORD: Place = ("box", "password")  # of which the box itself keeps only a hash, elsewhere
+SECRETS: tuple[Place, ...] = (("wifi", "passphrase"), ("box", "wifi", "passphrase"), PASSWORD)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was read: the configuration, its `text` with all secrets for the box, and `visible`,
-    the text for the card without any."""
+    """What was read: the configuration, its `text` with the secrets for the box, and `visible`,
+    the text for the card without any. `password` is a new one to set; it is in neither."""
 
     config: Config
     text: str
     visible: str
+    password: str = ""
 
 
 def take(content: bytes, *, kept: str) -> Taken:
@@ -37,7 +39,8 @@ def take(content: bytes, *, kept: str) -> Taken:
     text = _decoded(content)
     parse(text)
     found = secrets(text)
-    known = secrets(kept)
+    password = found.get(PASSWORD, "")
+    known = secrets(kept) | {PASSWORD: KEPT}
     missing = [place for place, value in found.items() if value == KEPT and place not in known]
     if missing:
         raise ConfigError(
@@ -45,9 +48,11 @@ def take(content: bytes, *, kept: str) -> Taken:
             "write it again"
         )
     whole = {place: known[place] if value == KEPT else value for place, value in found.items()}
+    if password:
+        whole[PASSWORD] = KEPT
     complete = _with_secrets(text, whole)
     visible = _with_secrets(text, dict.fromkeys(found, KEPT))
-    return Taken(parse(complete), complete, visible)
+    return Taken(parse(complete), complete, visible, "" if password == KEPT else password)
 
 
 def secrets(text: str) -> dict[Place, str]:
@@ -96,8 +101,8 @@ def _with_secrets(text: str, values: Mapping[Place, str]) -> str:
     if secrets(changed) != dict(values):
         names = " and ".join(".".join(place) for place in values)
         raise ConfigError(
-            f'{names} cannot be taken over: write `passphrase = "…"` on a line of its own, below '
-            "the name of its table in brackets"
+            f'{names} cannot be taken over: write `name = "…"` on a line of its own, below the '
+            "name of its table in brackets"
         )
     return changed
 

@@ -52,20 +52,14 @@ def running(*, root: Path = Path("/")) -> Running | None:
     return None
 
 
-def find() -> Card:
-    """The card by its data partition, else by what is mounted from it; HostError."""
-    for label in ("LANJAMI", "lanjami-data"):
-        link = Path("/dev/disk/by-label", label)
-        if link.exists():
-            return card_of(link.resolve().name)
-    raise HostError("this machine did not start from a card of lanjami")
-
-
-def card_of(partition: str, *, sys: Path = Path("/sys")) -> Card:
-    """The card that a partition such as mmcblk0p1 is of."""
-    device = Path(sys, "class/block", partition).resolve().parent.name
-    number = (sys / "class/block" / partition / "partition").read_text("ascii").strip()
-    return Card(Path("/dev", device), f"/dev/{partition.removesuffix(number)}")
+def find(*, root: Path = Path("/")) -> Card:
+    """The card that the initramfs started from; HostError."""
+    try:
+        device = (root / places.DISK[1:]).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise HostError("this machine did not start from a card of lanjami") from None
+    # as Linux calls partitions: the names of disks that end in a digit have a p before the number
+    return Card(Path(device), f"{device}p" if device[-1:].isdigit() else device)
 
 
 def write_good(card: Card, slot: Slot) -> None:

@@ -23,10 +23,10 @@ def write(source: str, sentences: list[str], *, folder: Path = FOLDER) -> None:
         disk.write_atomically(file, text.encode(), mode=0o644)
 
 
-def read(*, folder: Path = FOLDER, source: str = "*") -> list[str]:
-    """What all of them say, or one of them does."""
+def read(*, folder: Path = FOLDER) -> list[str]:
+    """What all of them say."""
     try:
-        files = sorted(file for file in folder.glob(source) if not file.name.startswith("."))
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
         return [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
     except OSError:  # nobody has said anything yet, or is saying it now
         return []

@@ -13,8 +13,9 @@ RUN = "/run/lanjami-box"  # gone at every start
 NOTICES = "/run/lanjami-box/notices"
 SCREEN = "/run/lanjami-box/screen"
 ROLES = "/run/lanjami-box/roles"
+DISK = "/run/lanjami-box/disk"  # by the initramfs: the whole card
 SLOT = "/run/lanjami-box/slot"  # by the initramfs: the slot, and "tried" where it is tried once
 
 CONFIG = "/etc/lanjami/lanjami.toml"  # in memory, written at every start
-UPDATE_WORD = "/etc/lanjami/update-secret"  # what the page asks for; the screen shows it
+NETWORK_RIGHTS = "/usr/share/lanjami/network.conf"  # packaging/lanjami-network.conf
 UPDATE_KEY = "/usr/share/lanjami/update-key.pem"

@@ -28,13 +28,12 @@ def render(
     networks: Sequence[str],
     notices: Sequence[str],
     clock: str,
-    secret: str = "",
 ) -> str:
     """The whole screen. `networks` are the interfaces on which the box is the network because
-    nobody else was, `clock` is the time to show, `secret` what the page for updates asks for."""
+    nobody else was, `clock` is the time to show."""
     lines = [f"lanjami {version}{clock:>{WIDTH - 8 - len(version)}}", "", _verdict(snapshot), ""]
     if snapshot is not None:
-        lines += _found_at(snapshot, secret)
+        lines += _found_at(snapshot)
     lines += [f"{name}: nobody gives addresses here, so this box does." for name in networks]
     lines += [f"! {notice}" for notice in notices]
     if snapshot is not None:
@@ -56,15 +55,13 @@ def _verdict(snapshot: Snapshot | None) -> str:
     return _BROKEN[verdict.why] if verdict.why is not None else _WORDS[verdict.level]
 
 
-def _found_at(snapshot: Snapshot, secret: str) -> list[str]:
+def _found_at(snapshot: Snapshot) -> list[str]:
     if not snapshot.addresses:
         return []
     lines = []
     if snapshot.name_server:
         other = f"  or  http://{snapshot.host}/" if snapshot.host else ""
         lines.append(f"In a browser:  {snapshot.name_server}/{other}")
-        if secret:
-            lines.append(f"To update it:  {snapshot.name_server}/update  with the word  {secret}")
     return [*lines, f"Addresses:     {', '.join(snapshot.addresses)}", ""]
 
 

@@ -9,7 +9,6 @@ leaves nothing half done. `root` stands for "/", so that tests can have a box of
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -51,6 +50,7 @@ class Box:
     root: Path = Path("/")
     run: Run = disks.run
     writable: Writable = card_writable
+    set_password: Callable[[str], None] = lambda _: None
 
     def path(self, place: str) -> Path:
         return self.root / place.removeprefix("/")
@@ -74,7 +74,6 @@ def set_up(box: Box) -> list[str]:
         lambda: write_config(box, text),
         lambda: _open_to_keys(box, config.box.ssh_keys),
         lambda: _keep_machine_id(box),
-        lambda: _make_secret(box),
     ]
     for step in steps:  # what one lacks is no reason to go without the others
         try:
@@ -104,6 +103,8 @@ def take_card(box: Box) -> list[str]:
     try:
         if _text(box.settings()) != taken.text:
             keep_settings(box, taken.text)
+        if taken.password:
+            box.set_password(taken.password)
         has_secrets = set(card.secrets(content.decode("utf-8-sig")).values()) - {card.KEPT}
         if has_secrets or complaint.exists():
             with box.writable():
@@ -111,7 +112,7 @@ def take_card(box: Box) -> list[str]:
                     _exchange_and_wipe(file, visible)
                 complaint.unlink(missing_ok=True)
     except (HostError, OSError) as error:
-        return [f"the settings on the card are used, but the card takes nothing: {error}"]
+        return [f"the settings on the card are used, but not all could be written: {error}"]
     return []
 
 
@@ -181,17 +182,22 @@ def _set_clock(box: Box) -> None:
 
 
 def _name(box: Box, name: str) -> None:
-    box.path("/etc/hostname").write_text(f"{name}\n", "ascii")
-    box.path("/etc/hosts").write_text(
-        f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n", "ascii"
-    )
+    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {name}\n"
+    for place, text in (("/etc/hostname", f"{name}\n"), ("/etc/hosts", hosts)):
+        disk.write_atomically(box.path(place), text.encode(), mode=0o644)
 
 
 def _write_network(box: Box, config: Config) -> None:
     folder = box.path("/run/systemd/network")
     folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # whatever our umask is: others read it
     for name, text in networkd.render(config).items():
-        (folder / name).write_text(text, "utf-8")
+        disk.write_atomically(folder / name, text.encode(), mode=0o644)
+    if config.ntp.servers:
+        rights = box.path("/run/systemd/system/lanjami.service.d")
+        rights.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            (rights / "network.conf").symlink_to(places.NETWORK_RIGHTS)
     supplicant = networkd.supplicant(config)
     if supplicant:
         disk.write_atomically(box.path(places.RUN) / "wpa_supplicant.conf", supplicant.encode())
@@ -219,13 +225,3 @@ def _keep_machine_id(box: Box) -> None:
     kept = box.path(places.KEPT) / "machine-id"
     if not kept.exists():
         disk.write_atomically(kept, box.path("/etc/machine-id").read_bytes(), mode=0o644)
-
-
-def _make_secret(box: Box) -> None:
-    """What a browser has to know to bring an update: made once, in letters that nobody mixes up."""
-    kept = box.path(places.KEPT) / "update-secret"
-    if not kept.exists():
-        letters = "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz") for _ in range(16))
-        words = "-".join(letters[at : at + 4] for at in range(0, len(letters), 4))
-        disk.write_atomically(kept, words.encode() + b"\n")
-    disk.write_atomically(box.path(places.UPDATE_WORD), kept.read_bytes(), mode=0o640)

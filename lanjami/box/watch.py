@@ -139,17 +139,10 @@ class Watch:
             networks=sorted(self._networks),
             notices=notices.read(folder=box.path(places.NOTICES)),
             clock=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            secret=self._secret(),
         )
         file = box.path(places.SCREEN)
         if not file.exists() or file.read_text("utf-8") != text:
             disk.write_atomically(file, text.encode(), mode=0o644)
-
-    def _secret(self) -> str:
-        try:
-            return (self._kept / "update-secret").read_text("ascii").strip()
-        except OSError:
-            return ""
 
     def _sentences(self) -> list[str]:
         told: list[str] = []

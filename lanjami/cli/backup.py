@@ -63,10 +63,12 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
         disk.finish_exchange(folder)
         aside = disk.unused(folder, "before-restore")
         with disk.exchanging(folder, aside=aside.name) as incoming:
-            wanted = (layout.NAMES, *layout.NODE_IDS, layout.CONFIG)
+            wanted = (layout.NAMES, *layout.NODE_IDS, layout.PAGE_SETTINGS, layout.CONFIG)
             manifest = archive.unpack(file, wanted, incoming)
             known = _count_names(file, incoming / layout.NAMES)
-            content = _checked_config(incoming / layout.CONFIG, file)
+            if layout.PAGE_SETTINGS not in manifest.files:
+                (incoming / layout.PAGE_SETTINGS).touch(mode=0o600)  # nothing, instead of ours
+            content = _checked_config(incoming, file)
         told = _restore_config(content, folder, config_file)
     click.echo(f"{_told(manifest)}, is restored, with {known} names")
     for sentence in (*told, f"what was in {folder} before is in {aside}"):
@@ -77,7 +79,7 @@ def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) 
     folder = places.folder_with_names(folders)
     if folder is None:
         raise HostError(f"there is nothing to back up in {' or '.join(map(str, folders))}")
-    _, text = places.read_config(config_file, ())
+    _, sources = places.read_config(config_file, (), [folder])
     with disk.locked(folder / layout.LOCK):
         disk.finish_exchange(folder)
         disk.remove_scratch(folder)
@@ -86,7 +88,7 @@ def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) 
                 collected,
                 copy_names=partial(copy, folder / layout.NAMES),
                 state=folder,
-                config=text,
+                config=sources.file,
             )
             archive.write(file.absolute(), collected, created=timestamp(time.time()))
 
@@ -112,14 +114,14 @@ def _require_shape(kept: Record | None, file: Path) -> None:
         raise HostError(f"the names in {file} cannot be used: {kept.name!r} has capitals")
 
 
-def _checked_config(unpacked: Path, file: Path) -> bytes:
+def _checked_config(incoming: Path, file: Path) -> bytes:
     """The configuration that was unpacked, which is taken away; b"" where there is none."""
-    if not unpacked.exists():
-        return b""
-    content = unpacked.read_bytes()
-    unpacked.unlink()
+    unpacked = incoming / layout.CONFIG
+    content = unpacked.read_bytes() if unpacked.exists() else b""
+    unpacked.unlink(missing_ok=True)
+    page = (incoming / layout.PAGE_SETTINGS).read_bytes()
     try:
-        config.parse(content.decode())
+        config.parse(content.decode(), page=page.decode())
     except (ConfigError, UnicodeDecodeError) as error:
         raise HostError(f"the configuration in {file} cannot be used: {error}") from error
     return content

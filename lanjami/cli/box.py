@@ -40,7 +40,13 @@ def set_up() -> None:
     if running is not None:
         watch.settle_update(running, kept=Path(places.KEPT))
         _restore(slots.other(running.slot))
-    notices.write("card", setup.set_up(Box()))
+    notices.write("card", setup.set_up(Box(set_password=_set_password)))
+
+
+def _set_password(password: str) -> None:
+    from lanjami.status.operator import passwords  # noqa: PLC0415 - seldom needed
+
+    passwords.keep(SYSTEM_STATE / layout.OPERATOR, password)
 
 
 def _restore(idle: slots.Slot) -> None:

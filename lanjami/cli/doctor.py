@@ -55,7 +55,7 @@ def doctor(
     if host is not None:
         words = [host, *(["--peer", peer] if peer else []), *(["--json"] if as_json else [])]
         sys.exit(from_client.main(words))
-    config, _ = places.read_config(config_file, overrides)
+    config, _ = places.read_config(config_file, overrides, places.state_folders_to_look_in(state))
     patient = find_patient(config, state)
     findings = asyncio.run(examine(patient))
     click.echo(as_text(findings) if as_json else table(findings))

@@ -64,7 +64,7 @@ def show(
 
     --apply ends with 1 where a firewall still refuses what comes in and says which.
     """
-    config, _ = places.read_config(config_file, overrides)
+    config, _ = places.read_config(config_file, overrides, places.state_folders_to_look_in(None))
     interfaces = net.interfaces(ignored=config.discovery.ignored_interfaces)
     names = named or tuple(interface.name for interface in interfaces)
     opened = openings(config)

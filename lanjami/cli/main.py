@@ -3,6 +3,7 @@
 import click
 
 import lanjami
+from lanjami.cli.admin import admin_link, admin_password
 from lanjami.cli.backup import backup, restore
 from lanjami.cli.doctor import doctor
 from lanjami.cli.firewall import firewall
@@ -29,6 +30,8 @@ main.add_command(quality)
 main.add_command(names)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(admin_link)
+main.add_command(admin_password)
 main.add_command(turn)
 main.add_command(firewall)
 main.add_command(update)

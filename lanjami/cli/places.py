@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -33,21 +34,34 @@ config_option = click.option(
 )
 
 
-def read_config(file: Path | None, overrides: tuple[str, ...]) -> tuple[config.Config, str]:
-    """The configuration from `file`, else the system's, else the user's, else the defaults; and
-    the text of that file."""
+def read_config(
+    file: Path | None, overrides: tuple[str, ...], states: Sequence[Path]
+) -> tuple[config.Config, config.Sources]:
+    """The configuration from `file`, else the system's, else the user's, else the defaults, and
+    from what was set on the page of the box with the first of the `states` folders that has that;
+    and what it was made of."""
     if file is None:
         file = config_file()
-    if file is None:
-        return config.parse("", overrides=overrides), ""
+    text = "" if file is None else _text_of(file)
     try:
-        text = file.read_text("utf-8")
+        parsed = config.parse(text, overrides=overrides)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}" if file else str(error)) from error
+    kept = next((path for s in states if is_there(path := s / layout.PAGE_SETTINGS)), None)
+    if kept is None:
+        return parsed, config.Sources(text, "", overrides)
+    sources = config.Sources(text, _text_of(kept), overrides)
+    try:
+        return sources.parse(), sources
+    except ConfigError as error:
+        raise ConfigError(f"{kept}, which was set on the page: {error}") from error
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the configuration {file} cannot be read: {error}") from error
-    try:
-        return config.parse(text, overrides=overrides), text
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from error
 
 
 def config_file() -> Path | None:

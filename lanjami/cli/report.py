@@ -61,7 +61,7 @@ def report(
 
     Names, IDs, passphrases, keys and passwords are left out or hidden.
     """
-    config, _ = places.read_config(config_file, overrides)
+    config, _ = places.read_config(config_file, overrides, places.state_folders_to_look_in(state))
     patient = find_patient(config, state)
     findings = asyncio.run(examine(patient))
     secrets = [*redaction.secrets_of(config), socket.gethostname()]

@@ -21,7 +21,7 @@ def turn(context: click.Context, config_file: Path | None, state: Path | None) -
 
     Unmodified clients are the user "ring" with the password "ring".
     """
-    config, _ = places.read_config(config_file, ())
+    config, _ = places.read_config(config_file, (), places.state_folders_to_look_in(state))
     kept = next(
         (f for f in places.state_folders_to_look_in(state) if places.is_there(f / layout.LOCK)),
         places.state_folder(state),

@@ -27,18 +27,18 @@ def up(
     config_file: Path | None, state: Path | None, overrides: tuple[str, ...], verbose: int
 ) -> None:
     """Let everybody on this LAN use Jami, until Ctrl+C."""
-    from lanjami import app  # noqa: PLC0415 - `lanjami status` need not load what only this needs
+    from lanjami import app, ending  # noqa: PLC0415 - `lanjami status` need not load what only this needs
 
-    config, text = places.read_config(config_file, overrides)
+    folder = places.state_folder(state)
+    config, sources = places.read_config(config_file, overrides, [folder])
     journal = "JOURNAL_STREAM" in os.environ
     quiet = logging.INFO if journal or verbose else logging.WARNING
     log.to_stderr(level=logging.DEBUG if verbose > 1 else quiet, journal=journal)
-    folder = places.state_folder(state)
     box = app.App(
         config,
         folder,
         control=places.control_sockets(folder),
-        config_text=text,
+        sources=sources,
         command=places.own_command(),
     )
-    app.serve(box, started=click.echo)
+    ending.leave(app.serve(box, started=click.echo))

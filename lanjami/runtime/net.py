@@ -246,6 +246,16 @@ def hardware_address(interface: str) -> bytes:
     raise HostError(f"{interface} has no hardware address")
 
 
+def names() -> list[str]:
+    """All interfaces but loopback, up or not."""
+    return [name for _, name in socket.if_nameindex() if name != "lo"]
+
+
+def radios() -> list[str]:
+    """Those of the interfaces that are Wi-Fi (Linux)."""
+    return [name for name in names() if Path("/sys/class/net", name, "phy80211").exists()]
+
+
 def exists(interface: str) -> bool:
     """Whether there is such an interface, up or not."""
     try:

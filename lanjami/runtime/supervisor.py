@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -43,6 +44,8 @@ class Supervisor:
         self._services = services
         self._health = {service.name: Health() for service in services}
         self._settled = asyncio.Event()
+        self._running: dict[str, asyncio.Task[str]] = {}
+        self._wanted = {service.name: asyncio.Event() for service in services}
 
     @property
     def health(self) -> Mapping[str, Health]:
@@ -58,17 +61,33 @@ class Supervisor:
         """Wait until every service either serves or has failed once."""
         await self._settled.wait()
 
+    def restart(self, name: str) -> None:
+        """Stop a service, where it runs, and start it at once. KeyError where there is none."""
+        self._wanted[name].set()
+        if name in self._running:
+            self._running[name].cancel()
+
     async def _keep(self, service: Service, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         backoff = Backoff()
+        wanted = self._wanted[service.name]
         while True:
             started_at = loop.time()
             # In a task of its own, a service that cancels itself is told from one that is stopped.
             running = tasks.create_task(self._once(service), name=service.name)
+            self._running[service.name] = running
             await asyncio.wait([running])
-            cancelled = running.cancelled()
-            self._failed(service.name, "was cancelled" if cancelled else running.result())
-            await asyncio.sleep(backoff.failed(after_s=loop.time() - started_at))
+            del self._running[service.name]
+            if not wanted.is_set():
+                cancelled = running.cancelled()
+                self._failed(service.name, "was cancelled" if cancelled else running.result())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(backoff.failed(after_s=loop.time() - started_at)):
+                        await wanted.wait()
+            if wanted.is_set():
+                wanted.clear()
+                backoff = Backoff()
+                _log.info("starting again, as was asked", service=service.name)
             self._set(service.name, replace(self._health[service.name], state="starting"))
 
     async def _once(self, service: Service) -> str:

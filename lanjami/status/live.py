@@ -25,8 +25,9 @@ LANGUAGES = ("en", "de")
 STATIC = {
     "page.css": "text/css",
     "page.js": "text/javascript",
-    "update.js": "text/javascript",
     "icon.svg": "image/svg+xml",
+    "operator.css": "text/css",
+    "operator.js": "text/javascript",
 }
 
 
@@ -143,14 +144,19 @@ def read_catalogues() -> dict[str, texts.Catalogue]:
     }
 
 
+def read_templates() -> dict[str, str]:
+    """The templates of the public page. Blocks."""
+    folder = importlib.resources.files(__package__) / "templates"
+    return {file.name: file.read_text("utf-8") for file in folder.iterdir()}
+
+
+def versions() -> dict[str, str]:
+    """The versions of the files that pages load, by name. Blocks."""
+    return {
+        name: hashlib.sha256(content).hexdigest()[:10] for name, content in read_static().items()
+    }
+
+
 def load() -> Renderer:
     """Read what pages are made of. Blocks."""
-    templates = importlib.resources.files(__package__) / "templates"
-    return Renderer(
-        templates={file.name: file.read_text("utf-8") for file in templates.iterdir()},
-        catalogues=read_catalogues(),
-        versions={
-            name: hashlib.sha256(content).hexdigest()[:10]
-            for name, content in read_static().items()
-        },
-    )
+    return Renderer(templates=read_templates(), catalogues=read_catalogues(), versions=versions())

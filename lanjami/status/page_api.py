@@ -66,7 +66,7 @@ class PageApi:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page, for a browser that asks `/`."""
-        address, port = _visited(request)
+        address, port = visited(request)
         text = self._live.page(
             language(request),
             self._reach(address_for(address, self._lan()), port),
@@ -121,7 +121,7 @@ def language(request: web.Request) -> str:
     )
 
 
-def _visited(request: web.Request) -> tuple[Ip, int]:
+def visited(request: web.Request) -> tuple[Ip, int]:
     """The address and port that a visitor came to, IPv4 also where the socket is for both."""
     if request.transport is None:
         raise RequestError(400, "the client is gone")

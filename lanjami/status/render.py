@@ -4,6 +4,7 @@ What comes from the network is escaped where it is put into a template, without 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -38,19 +39,7 @@ class Renderer:
         versions: Mapping[str, str],
     ) -> None:
         self._catalogues = catalogues
-        self._templates = jinja2.Environment(
-            loader=jinja2.DictLoader(dict(templates)),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.globals |= {
-            "languages": list(catalogues.values()),
-            "version_of": versions,
-            "width": plot.WIDTH,
-            "height": plot.HEIGHT,
-        }
+        self._templates = environment(templates, catalogues, versions)
 
     def page(self, language: str, now: Now, reached: Reached, device: str) -> str:
         """The whole page for a visitor who came to `reached` with a `device`."""
@@ -78,31 +67,16 @@ class Renderer:
             verdicts=quality.verdicts(line),
         )
 
-    def update(self, language: str) -> str:
-        """The page that takes an update."""
-        return self._write("update.html", t=self._catalogues[language])
-
     def _live(self, language: str, now: Now) -> dict[str, Any]:
         t = self._catalogues[language]
-
-        def part(name: str) -> str:
-            # one for each interface where the box is the network
-            known = "part.network" if name.startswith(_NETWORK) else f"part.{name}"
-            return known if f"{known}.title" in t else "part.other"
-
-        def title(name: str) -> str:
-            known = f"{part(name)}.title"
-            host = now.snapshot.host or "lanjami.local"
-            interface = name.removeprefix(_NETWORK)
-            return t(known, host=host, interface=interface) if known in t else name
 
         return {
             "t": t,
             "snapshot": now.snapshot,
             "verdict": page.verdict(now.snapshot),
             "parts": page.parts(now.snapshot),
-            "part": part,
-            "title": title,
+            "part": partial(part_key, t),
+            "title": partial(part_title, t, host=now.snapshot.host),
             "here": None if now.present is None else page.here(now.present),
             "hours": now.course.hours,
             "minutes": now.course.minutes,
@@ -111,6 +85,41 @@ class Renderer:
 
     def _write(self, template: str, **values: Any) -> str:
         return self._templates.get_template(template).render(values)
+
+
+def environment(
+    templates: Mapping[str, str], catalogues: Mapping[str, Catalogue], versions: Mapping[str, str]
+) -> jinja2.Environment:
+    """What draws `templates`, and escapes all that is put into them."""
+    made = jinja2.Environment(
+        loader=jinja2.DictLoader(dict(templates)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals |= {
+        "languages": list(catalogues.values()),
+        "version_of": versions,
+        "width": plot.WIDTH,
+        "height": plot.HEIGHT,
+    }
+    return made
+
+
+def part_key(t: Catalogue, name: str) -> str:
+    """Where the catalogue speaks of a service."""
+    # one for each interface where the box is the network
+    known = "part.network" if name.startswith(_NETWORK) else f"part.{name}"
+    return known if f"{known}.title" in t else "part.other"
+
+
+def part_title(t: Catalogue, name: str, host: str) -> str:
+    """What a service is called to people; by its own name where nobody described it."""
+    known = f"{part_key(t, name)}.title"
+    if known not in t:
+        return name
+    return t(known, host=host or "lanjami.local", interface=name.removeprefix(_NETWORK))
 
 
 def qr(text: str) -> Markup:

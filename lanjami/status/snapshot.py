@@ -214,7 +214,10 @@ def welcome(
     return "\n".join(
         [
             *_welcome(snapshot, port, http_port, answers_names=answers_names),
-            f"{command} status shows how it is doing; Ctrl+C stops it.",
+            (
+                f"{command} status shows how it is doing, {command} admin-link lets you look "
+                "after it in a browser; Ctrl+C stops it."
+            ),
         ]
     )
 

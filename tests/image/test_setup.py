@@ -1,6 +1,7 @@
 """A start of the box, in a folder that stands for its root."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +29,8 @@ class Machine:
         self.ran: list[list[str]] = []
         self.card_writes = 0
         self.card_is_dying = False
-        self.box = Box(root, self._run, self._writable)
+        self.passwords: list[str] = []
+        self.box = Box(root, self._run, self._writable, self.passwords.append)
         for place in (places.CARD, "/etc/lanjami", "/run"):
             self.box.path(place).mkdir(parents=True)
         self.box.path("/etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
@@ -127,7 +129,7 @@ def test_a_card_that_takes_nothing_is_heeded_and_named(machine: Machine) -> None
     machine.card.write_text(JOIN)
     machine.card_is_dying = True
     (sentence,) = machine.start()
-    assert "takes nothing" in sentence
+    assert "not all could be written" in sentence
     assert machine.text("/etc/hostname") == "hall\n"
 
 
@@ -155,10 +157,32 @@ def test_damaged_settings_are_left_aside(machine: Machine) -> None:
     assert machine.text("/etc/hostname") == "lanjami\n"
 
 
-def test_the_word_for_updates_is_made_once_and_hard_to_guess(machine: Machine) -> None:
+def test_a_password_is_set_once_and_kept_nowhere(machine: Machine) -> None:
+    machine.card.write_text('[box]\npassword = "horse staple battery"\n')
+    assert machine.start() == []
+    assert machine.start() == []
+    assert machine.passwords == ["horse staple battery"]
+    for text in (machine.card.read_text(), machine.text(places.CONFIG)):
+        assert "horse" not in text
+    assert "horse" not in machine.box.settings().read_text()
+
+
+def test_what_others_read_has_the_rights_for_that(machine: Machine) -> None:
+    before = os.umask(0o077)
+    try:
+        machine.start()
+    finally:
+        os.umask(before)
+    folder = machine.box.path("/run/systemd/network")
+    assert folder.stat().st_mode & 0o777 == 0o755
+    for file in (*folder.iterdir(), machine.box.path("/etc/hostname")):
+        assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_clock_that_follows_servers_wants_the_right_to_it(machine: Machine) -> None:
+    link = machine.box.path("/run/systemd/system/lanjami.service.d/network.conf")
     machine.start()
-    word = machine.text(places.UPDATE_WORD)
-    assert len(set(word)) > 5
-    assert len(word.strip()) == 19
-    machine.start()
-    assert machine.text(places.UPDATE_WORD) == word
+    assert not link.is_symlink()
+    machine.card.write_text('[ntp]\nservers = ["192.168.1.1"]\n')
+    assert machine.start() == machine.start() == []
+    assert str(link.readlink()) == places.NETWORK_RIGHTS

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lanjami.box import disks, slots
+from lanjami.box import disks, places, slots
 from lanjami.box.disks import Card
 from lanjami.box.slots import Slot
+from lanjami.errors import HostError
 
 ROOTFS = Path(__file__).resolve().parents[2] / "image/rootfs"
 SCRIPT = ROOTFS / "usr/lib/lanjami/slots.sh"
@@ -103,13 +104,17 @@ def test_partitions_are_called_as_linux_calls_them(disk: str, found: str) -> Non
     assert _sh("slot_partition", disk, "b") == found
 
 
-@pytest.mark.parametrize("name", ["mmcblk0", "sda"])
-def test_the_card_is_found_by_a_partition(tmp_path: Path, name: str) -> None:
-    prefix = f"{name}p" if name[-1].isdigit() else name
-    folder = tmp_path / "devices/block" / name / f"{prefix}1"
-    folder.mkdir(parents=True)
-    (folder / "partition").write_text("1\n")
-    (tmp_path / "class/block").mkdir(parents=True)
-    (tmp_path / "class/block" / folder.name).symlink_to(folder)
-    card = disks.card_of(folder.name, sys=tmp_path)
-    assert (str(card.device), str(card.slot("b"))) == (f"/dev/{name}", f"/dev/{prefix}3")
+@pytest.mark.parametrize("disk", ["/dev/mmcblk0", "/dev/sda", "/dev/nvme0n1"])
+def test_the_program_calls_them_as_the_scripts_do(tmp_path: Path, disk: str) -> None:
+    file = tmp_path / places.DISK[1:]
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{disk}\n")
+    card = disks.find(root=tmp_path)
+    assert card.device == Path(disk)
+    for slot in slots.PARTITIONS:
+        assert str(card.slot(slot)) == _sh("slot_partition", disk, slot)
+
+
+def test_other_machines_have_no_card(tmp_path: Path) -> None:
+    with pytest.raises(HostError):
+        disks.find(root=tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.ending import POWER_OFF
 from lanjami.network import access_point, lan_server
 
 UNIT = Path("packaging/lanjami.service")
@@ -62,6 +63,29 @@ def test_systemd_understands_every_line(tmp_path: Path, network: str | None) -> 
     checked = _verified(tmp_path, network=network)
     assert "lanjami" not in checked.stderr, checked.stderr
     assert checked.returncode == 0
+
+
+@needs_systemd
+def test_systemd_understands_how_the_machine_is_shut_down(tmp_path: Path) -> None:
+    for name in ("lanjami-power-off.path", "lanjami-power-off.service"):
+        (tmp_path / name).write_text((UNIT.parent / name).read_text())
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "power-off" not in checked.stderr, checked.stderr
+    assert checked.returncode == 0
+
+
+def test_what_the_box_writes_is_what_shuts_the_machine_down() -> None:
+    settings = (UNIT.parent / "lanjami-power-off.conf").read_text()
+    told = re.search(rf"^Environment={POWER_OFF}=(.*)$", settings, re.MULTILINE)
+    waits = (UNIT.parent / "lanjami-power-off.path").read_text()
+    assert told is not None
+    assert f"\nPathExists={told[1]}\n" in waits
+    assert told[1].startswith("/run/lanjami/"), "where nobody else writes"
 
 
 @needs_systemd

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from lanjami.errors import HostError
 from lanjami.runtime.service import Ready, together
 from tests.support.running import supervised
@@ -112,3 +114,45 @@ async def test_parts_of_a_service_fail_with_the_first_error_itself() -> None:
         assert str(error) == "no more"  # noqa: PT017 - it must not be a group of errors
     else:
         raise AssertionError
+
+
+class Counted:
+    """Counts how often it was begun, and ended in order."""
+
+    name = "counted"
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ended = 0
+
+    async def run(self, ready: Ready) -> None:
+        self.begun += 1
+        try:
+            ready(f"for the {self.begun}. time")
+            await asyncio.Event().wait()
+        finally:
+            self.ended += 1
+
+
+async def test_a_service_is_started_again_where_somebody_wants_it() -> None:
+    counted = Counted()
+    async with supervised(counted, Steady()) as supervisor:
+        for time in (2, 3):
+            supervisor.restart("counted")
+            async with asyncio.timeout(1):  # a failure would wait for longer before it is back
+                while counted.begun < time or not supervisor.health["counted"].is_well:
+                    await asyncio.sleep(0.01)
+            assert counted.ended == time - 1
+        assert supervisor.health["counted"].failures == 0
+        assert supervisor.health["steady"].detail == "steady as a rock"
+        with pytest.raises(KeyError):
+            supervisor.restart("no such service")
+
+
+async def test_a_service_that_waits_to_be_tried_again_is_tried_at_once() -> None:
+    errors = [HostError("no"), HostError("no"), HostError("no")]  # 1 + 2 + 4 s by itself
+    async with supervised(Shaky(*errors)) as supervisor:
+        async with asyncio.timeout(1):
+            while not supervisor.health["shaky"].is_well:
+                supervisor.restart("shaky")
+                await asyncio.sleep(0.01)

@@ -100,25 +100,13 @@ def test_serving_means_that_people_can_meet_and_find_names(
 
 def _shown(snapshot: Snapshot | None, *notices: str) -> str:
     return screen.render(
-        snapshot,
-        version="0.1.0",
-        networks=["eth0"],
-        notices=notices,
-        clock="12:00",
-        secret="abcd-efgh",
+        snapshot, version="0.1.0", networks=["eth0"], notices=notices, clock="12:00"
     )
 
 
 def test_the_screen_says_where_the_box_is_and_how() -> None:
     shown = _shown(_snapshot())
-    for words in (
-        "Jami works here.",
-        "http://10.77.0.1/",
-        "abcd-efgh",
-        "lanjami.local",
-        "eth0",
-        "12:00",
-    ):
+    for words in ("Jami works here.", "http://10.77.0.1/", "lanjami.local", "eth0", "12:00"):
         assert words in shown
     assert "it is broken" in _shown(_snapshot(http=DOWN))
     assert screen.NOT_RUNNING in _shown(None)

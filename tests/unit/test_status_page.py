@@ -380,7 +380,9 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere(language: str) -> No
         for name in ("src", "href"):
             target = attributes.get(name) or ""
             own = (
-                target.startswith(("/status/", "/doctor.py", "#", "?lang=", f"{REACHED.url}/"))
+                target.startswith(
+                    ("/status/", "/doctor.py", "/operator?", "#", "?lang=", f"{REACHED.url}/")
+                )
                 or not target
             )
             assert own, (tag, target)

@@ -1,0 +1,37 @@
+"""The operator's pages as HTML. What is put into a template is escaped, without exception."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lanjami.status.render import environment, part_key, part_title
+from lanjami.status.texts import Catalogue
+
+
+class Pages:
+    """Draws pages from `templates` and, by language, `catalogues`."""
+
+    def __init__(
+        self,
+        *,
+        templates: Mapping[str, str],
+        catalogues: Mapping[str, Catalogue],
+        versions: Mapping[str, str],
+    ) -> None:
+        self._catalogues = catalogues
+        self._templates = environment(templates, catalogues, versions)
+
+    def draw(self, name: str, language: str, *, here: str, **values: Any) -> str:
+        """A page; `here` is the path at which it can be asked for in another language."""
+        t = self._catalogues[language]
+        return self._templates.get_template(f"{name}.html").render(
+            {
+                "t": t,
+                "here": here,
+                "to": lambda path: f"{path}?lang={language}",
+                "part_key": lambda name: part_key(t, name),
+                "part_title": lambda name, host="": part_title(t, name, host),
+                "csrf": "",
+                "said": None,
+                **values,
+            }
+        )
