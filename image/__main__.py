@@ -29,7 +29,7 @@ NEEDED = {
 def main() -> int:
     options = _options()
     began = time.monotonic()
-    steps = Steps(options.out / "logs", count=6)
+    steps = Steps(options.out / "logs", count=7)
     try:
         release = _release()
         _require_programs()
@@ -47,7 +47,9 @@ def main() -> int:
 
 
 def _build(options: argparse.Namespace, steps: Steps, release: payload.Release) -> Path:
-    options.cache.mkdir(parents=True, exist_ok=True)
+    work = options.out / "work"
+    for folder in (work, options.cache):
+        folder.mkdir(parents=True, exist_ok=True)
     archive = debian.Archive(
         mirror=options.mirror, security_mirror=options.security_mirror, snapshot=options.snapshot
     )
@@ -56,15 +58,17 @@ def _build(options: argparse.Namespace, steps: Steps, release: payload.Release) 
     with steps.step("Debian for the box") as step:
         tree = debian.base(archive, kernel=KERNELS[options.kernel])
         base = debian.make(step, tree, options.cache, fresh=options.fresh)
-    work = options.out / "work"
-    work.mkdir(parents=True, exist_ok=True)
+    with steps.step("initramfs") as step:
+        ours = work / "initramfs.tar"
+        payload.pack_for_initramfs(ours)
+        initramfs = debian.initramfs(step, base, ours, options.cache)
     with steps.step("lanjami and its wheels") as step:
         site = payload.install_wheels(step, options.python, work, epoch_s=release.epoch_s)
     with steps.step("files for the box"):
         packed = work / "payload.tar"
         payload.pack(packed, site=site, release=release, update_key=options.update_key)
     with steps.step("image") as step:
-        inputs = assembly.Inputs(tools=tools, base=base, payload=packed, level=options.xz)
+        inputs = assembly.Inputs(tools, base, initramfs, packed, level=options.xz)
         assembly.assemble(step, inputs, options.out, release)
     with steps.step("sums and lists"):
         return published.describe(options.out, release, site=site, url=options.url)

@@ -13,10 +13,11 @@ HOSTNAME = "lanjami"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Tars of the tools, of the box's Debian and of what is ours; and the level for xz."""
+    """Tars of the tools, of the box's Debian and of what is ours; and how hard xz tries."""
 
     tools: Path
     base: Path
+    initramfs: Path
     payload: Path
     level: int
 
@@ -46,6 +47,7 @@ def assemble(step: Step, inputs: Inputs, out: Path, release: Release) -> None:
             '--customize-hook=mkdir "$1/target" "$1/payload"',
             f"--customize-hook=tar-in {inputs.base} /target",
             f"--customize-hook=tar-in {inputs.payload} /payload",
+            f"--customize-hook=upload {inputs.initramfs} /payload/initrd.img",
             f"--customize-hook={inside}/install",
             f"--customize-hook={inside}/assemble",
             f"--customize-hook=download /out.tar {packed}",

@@ -104,6 +104,34 @@ def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
     return made
 
 
+def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
+    """The initramfs of a base with the files of the tar `ours`, made unless it is in the cache.
+
+    It takes minutes under emulation and seldom changes. Raises BuildError.
+    """
+    key = hashlib.sha256(base.name.encode() + ours.read_bytes()).hexdigest()[:16]
+    made = cache / f"initrd-{key}.img"
+    if made.exists() and made.stat().st_mtime >= base.stat().st_mtime:
+        step.note = f"kept: {made.name}"
+        return made
+    unfinished = made.with_suffix(".new.img")
+    inside = 'chroot "$1" mkinitramfs -o /initrd.img "$(ls "$1/usr/lib/modules")"'
+    step.run(
+        [
+            *["mmdebstrap", f"--mode={mode()}", "--variant=custom", "--format=null"],
+            *["--architectures=arm64", "--skip=setup,update,cleanup"],
+            f"--setup-hook=tar-in {base} /",
+            f"--customize-hook=tar-in {ours} /",
+            f"--customize-hook={inside}",
+            f"--customize-hook=download /initrd.img {unfinished}",
+            *[SUITE, "-", f"deb {MIRROR} {SUITE} main"],
+        ],
+        environment=environment(EPOCH_S),
+    )
+    unfinished.rename(made)
+    return made
+
+
 def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
     """What makes the tree; `packages` is where fetched ones are kept."""
     return [

@@ -36,7 +36,11 @@ version = {PYTHON}
 UNITS = "usr/lib/systemd/system"
 PLACES = {
     "packaging/lanjami.service": f"{UNITS}/lanjami.service",
-    "packaging/lanjami-network.conf": f"{UNITS}/lanjami.service.d/network.conf",
+    # linked from there where a box needs its rights
+    "packaging/lanjami-network.conf": "usr/share/lanjami/network.conf",
+    "packaging/lanjami-power-off.service": f"{UNITS}/lanjami-power-off.service",
+    "packaging/lanjami-power-off.path": f"{UNITS}/lanjami-power-off.path",
+    "packaging/lanjami-power-off.conf": f"{UNITS}/lanjami.service.d/power-off.conf",
     "packaging/lanjami.sysusers": "usr/lib/sysusers.d/lanjami.conf",
     "LICENSE": "usr/share/doc/lanjami/copyright",
 }
@@ -111,12 +115,20 @@ def pack(path: Path, *, site: Path, release: Release, update_key: Path | None) -
         packer.text(f"root/{VENV}/pyvenv.cfg", PYVENV)
         for source, place in PLACES.items():
             packer.file(f"root/{place}", CHECKOUT / source)
-        packer.text("root/etc/initramfs-tools/conf.d/lanjami-build", INITRAMFS)
         about = {"version": release.version, "commit": release.commit, "built": release.epoch_s}
         packer.text("root/usr/share/lanjami/image.json", json.dumps(about) + "\n")
         if update_key is not None:
             packer.file("root/usr/share/lanjami/update-key.pem", update_key)
         packer.tree("root", debian.FOLDER / "rootfs")
+
+
+def pack_for_initramfs(path: Path) -> None:
+    """Writes what an initramfs is made with besides Debian: the same tar for many commits."""
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        packer = _Packer(tar, debian.EPOCH_S)
+        packer.text("etc/initramfs-tools/conf.d/lanjami-build", INITRAMFS)
+        for folder in ("etc/initramfs-tools", "usr/lib/lanjami"):
+            packer.tree(folder, debian.FOLDER / "rootfs" / folder)
 
 
 class _Packer:
