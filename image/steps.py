@@ -63,16 +63,18 @@ class Step:
 
     def run(self, command: Sequence[str | Path], *, environment: Mapping[str, str]) -> None:
         """Runs a program to its end, its output in the log. Raises BuildError where it fails."""
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert process.stdout is not None
         part, began = "", time.monotonic()
-        with open(self._log_descriptor, "wb", closefd=False) as log:
+        with (
+            subprocess.Popen(
+                [str(word) for word in command],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            ) as process,
+            open(self._log_descriptor, "wb", closefd=False) as log,
+        ):
+            assert process.stdout is not None
             for line in process.stdout:
                 log.write(line)
                 log.flush()
@@ -80,7 +82,7 @@ class Step:
                     self._tell(part, began)
                     part, began = line.decode().removeprefix(PART).strip(), time.monotonic()
         self._tell(part, began)
-        if process.wait():
+        if process.returncode:
             raise BuildError(f"{command[0]} failed (exit {process.returncode})", log=self._log)
 
     def _tell(self, part: str, began: float) -> None:

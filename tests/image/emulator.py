@@ -102,8 +102,8 @@ class Emulated:
 
     def switch_off(self) -> None:
         self._popen.kill()
-        self._popen.wait()
         self._reader.join()
+        self._popen.communicate()
 
     def _type(self, text: str) -> None:
         assert self._popen.stdin is not None
