@@ -121,6 +121,7 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
             *["mmdebstrap", f"--mode={mode()}", "--variant=custom", "--format=null"],
             *["--architectures=arm64", "--skip=setup,update,cleanup"],
             f"--setup-hook=tar-in {base} /",
+            '--setup-hook=mkdir -p "$1/dev" "$1/proc" "$1/sys"',  # for mmdebstrap to mount on
             f"--customize-hook=tar-in {ours} /",
             f"--customize-hook={inside}",
             f"--customize-hook=download /initrd.img {unfinished}",
