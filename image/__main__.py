@@ -131,6 +131,8 @@ def _require_programs() -> None:
     arm64 = ["arch-test", "arm64"]
     if not missing and subprocess.run(arm64, capture_output=True, check=False).returncode:
         missing = ["qemu-user-static", "binfmt-support"]
+    if not debian.KEYRING.exists():
+        missing.append("debian-archive-keyring")
     if missing:
         raise BuildError(
             f"missing on this machine: {' '.join(missing)} "

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).resolve().parent
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
 SECURITY_MIRROR = "http://deb.debian.org/debian-security"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SNAPSHOTS = "http://snapshot.debian.org/archive"
 
 # Times of files that packages make while they are set up. Not the commit's, so that a tree serves
