@@ -26,6 +26,7 @@ LOOK_EVERY_S = 1.0
 ASK_EVERY_S = 5.0
 NOTE_TIME_EVERY_S = 900.0  # seldom enough for a memory card
 
+LEFT_ALONE = (78, 100)
 _ETHERNET = "1"  # ARPHRD_ETHER, Linux include/uapi/linux/if_arp.h
 
 
@@ -45,8 +46,9 @@ class Watch:
 
     def __init__(self, world: World, *, began: float) -> None:
         self._world = world
-        self._lines: dict[str, Line] = {}
-        self._networks: dict[str, IPv4Interface] = {}
+        self._networks = _read_roles(world.box.path(places.ROLES))
+        self._lines = {name: Line(is_network=True) for name in self._networks}
+        self._config, self._text = setup.kept_settings(world.box)
         self._course = Course(began)
         self._snapshot: Snapshot | None = None
         self._ask_at = self._note_at = began
@@ -64,8 +66,7 @@ class Watch:
         if now >= self._ask_at:
             self._ask_at = now + ASK_EVERY_S
             self._snapshot = self._world.ask()
-            is_well = self._snapshot is not None and health.serves(self._snapshot)
-            self._course = self._course.after(is_well=is_well, now=now)
+            self._course = self._course.after(is_well=self._is_well(), now=now)
             self._act(now)
             self._tell()
         if now >= self._note_at:
@@ -73,10 +74,24 @@ class Watch:
             with suppress(HostError):
                 disk.write_atomically(self._kept / "time", b"")
 
+    def _is_well(self) -> bool:
+        """Whether there is nothing that a new start could mend."""
+        if self._snapshot is not None:
+            return health.serves(self._snapshot)
+        return not self._tried and self._is_left_alone()
+
+    def _is_left_alone(self) -> bool:
+        """Whether systemd leaves the program stopped: its operator stopped it, or its configuration
+        is wrong (RestartPreventExitStatus= of the unit)."""
+        shown = ["systemctl", "show", "-p", "ActiveState", "-p", "ExecMainStatus"]
+        told = set(self._world.box.run([*shown, "lanjami.service"]).split())
+        return bool({"ActiveState=inactive", "ActiveState=failed"} & told) and bool(
+            {f"ExecMainStatus={status}" for status in LEFT_ALONE} & told
+        )
+
     def _follow_cables(self, now: float) -> None:
-        config, text = setup.kept_settings(self._world.box)
         seen = self._world.seen()
-        names = roles.may_fall_back(config, list(seen))
+        names = roles.may_fall_back(self._config, list(seen))
         self._lines = {
             name: roles.step(self._lines.get(name, Line()), seen[name], now=now) for name in names
         }
@@ -89,11 +104,13 @@ class Watch:
             return
         _log.info("the box is the network", on=", ".join(networks) or "no cable")
         run = self._world.box.run
-        setup.write_config(self._world.box, roles.with_roles(text, networks))
+        setup.write_config(self._world.box, roles.with_roles(self._text, networks))
         for name in self._networks.keys() - networks.keys():
             with suppress(HostError):  # it went with its interface
                 run(["ip", "address", "del", str(self._networks[name]), "dev", name])
         run(["systemctl", "--no-block", "restart", "lanjami.service"])
+        kept = "".join(f"{name} {at}\n" for name, at in networks.items())
+        disk.write_atomically(self._world.box.path(places.ROLES), kept.encode())
         self._networks = networks
 
     def _act(self, now: float) -> None:
@@ -123,9 +140,7 @@ class Watch:
         self._leaving = True
 
     def _count(self, reboots: int) -> None:
-        with suppress(
-            HostError
-        ):  # a card that takes nothing: the hardware watchdog is bound anyway
+        with suppress(HostError):  # a card that takes nothing ends all counting
             disk.write_atomically(self._kept / "reboots", f"{reboots}\n".encode())
         self._reboots = reboots
 
@@ -205,6 +220,15 @@ def _read(file: Path) -> str:
         return file.read_text("ascii").strip()
     except OSError:  # an interface that is down has no carrier to read
         return ""
+
+
+def _read_roles(file: Path) -> dict[str, IPv4Interface]:
+    """What a watch before this one, of the same start, had decided."""
+    try:
+        lines = file.read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: IPv4Interface(at) for name, _, at in (line.partition(" ") for line in lines)}
 
 
 def _read_count(kept: Path) -> int:

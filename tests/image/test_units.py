@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.box import watch
+
 ROOTFS = Path(__file__).resolve().parents[2] / "image/rootfs"
 UNITS = ROOTFS / "usr/lib/systemd/system"
 SERVICES = sorted(UNITS.glob("*.service"))
@@ -76,6 +78,12 @@ def test_every_service_is_enabled_or_started_by_another_unit() -> None:
     for name in enabled:
         unit = UNITS / name
         assert not unit.exists() or "WantedBy=" in unit.read_text(), name
+
+
+def test_the_watch_knows_what_systemd_leaves_alone() -> None:
+    unit = (ROOTFS.parents[1] / "packaging/lanjami.service").read_text()
+    (line,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, flags=re.MULTILINE)
+    assert tuple(map(int, line.split())) == watch.LEFT_ALONE
 
 
 def test_nothing_else_is_enabled() -> None:

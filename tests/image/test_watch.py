@@ -43,6 +43,7 @@ class Scene:
         self.card.device.write_bytes(b"\0" * (2 << 20))
         self.kept = self.box.path(places.KEPT)
         self.now = 1000.0
+        self.unit = "ActiveState=activating\nExecMainStatus=0\n"
 
     def watch(self, slot: Slot = "a", *, tried: bool = False) -> Watch:
         world = World(
@@ -66,6 +67,8 @@ class Scene:
         return "\n".join(notices.read(folder=self.box.path(places.NOTICES)))
 
     def _run(self, command: Sequence[str | Path]) -> str:
+        if command[1] == "show":
+            return self.unit
         self.ran.append([str(word) for word in command])
         return ""
 
@@ -99,6 +102,32 @@ def test_a_switch_without_a_router_makes_the_box_the_network_and_a_router_takes_
     assert scene.did("restart", "lanjami.service") == 2
     assert scene.did("del", "10.77.0.1/24", "eth0") == 1
     assert config.read_text() == ""
+
+
+def test_a_new_watch_knows_the_role_of_the_one_before(scene: Scene) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    scene.pass_s(30, scene.watch())
+    watching = scene.watch()
+    scene.pass_s(30, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.pass_s(1, watching)
+    assert scene.did("restart", "lanjami.service") == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "reboots"),
+    [
+        ("ActiveState=failed\nExecMainStatus=100\n", 0),  # stopped by its operator
+        ("ActiveState=failed\nExecMainStatus=78\n", 0),
+        ("ActiveState=failed\nExecMainStatus=1\n", 1),
+        ("ActiveState=activating\nExecMainStatus=100\n", 1),
+    ],
+)
+def test_what_a_start_would_not_mend_causes_none(scene: Scene, unit: str, reboots: int) -> None:
+    scene.snapshot, scene.unit = None, unit
+    scene.pass_s(400, scene.watch())
+    assert scene.did("reboot") == reboots
 
 
 def test_services_that_stay_down_start_the_machine_again_so_often_and_it_says_so(
