@@ -12,10 +12,6 @@ from pathlib import Path
 from image import assembly, debian, payload, published
 from image.steps import BuildError, Steps, say, tail
 
-KERNELS = {
-    "backports": f"linux-image-arm64/{debian.SUITE}-backports",
-    "stable": "linux-image-arm64",
-}
 # Program, and the package of Debian and Ubuntu that has it.
 NEEDED = {
     "mmdebstrap": "mmdebstrap",
@@ -56,8 +52,7 @@ def _build(options: argparse.Namespace, steps: Steps, release: payload.Release) 
     with steps.step("tools of Debian") as step:
         tools = debian.make(step, debian.tools(archive), options.cache, fresh=options.fresh)
     with steps.step("Debian for the box") as step:
-        tree = debian.base(archive, kernel=KERNELS[options.kernel])
-        base = debian.make(step, tree, options.cache, fresh=options.fresh)
+        base = debian.make(step, debian.base(archive), options.cache, fresh=options.fresh)
     with steps.step("initramfs") as step:
         ours = work / "initramfs.tar"
         payload.pack_for_initramfs(ours)
@@ -88,7 +83,6 @@ def _options() -> argparse.Namespace:
     add("--mirror", default=debian.MIRROR, help="of Debian; default: %(default)s")
     add("--security-mirror", default=debian.SECURITY_MIRROR, help="default: %(default)s")
     add("--snapshot", default="", metavar="TIME", help="packages as they were: 20261120T000000Z")
-    add("--kernel", choices=KERNELS, default="backports", help="stable: no Raspberry Pi 5")
     add("--update-key", type=_path, help="PEM: the public key that updates have to be signed with")
     add("--url", default="", help="where the image will be, for the entry of Raspberry Pi Imager")
     add("--xz", type=int, default=1, choices=range(10), help="level; default: %(default)s")

@@ -77,11 +77,11 @@ def tools(archive: Archive) -> Tree:
     )
 
 
-def base(archive: Archive, *, kernel: str) -> Tree:
-    """The box's Debian, without lanjami; `kernel` is the package, with its suite."""
+def base(archive: Archive) -> Tree:
+    """The box's Debian, without lanjami."""
     return Tree(
         name="base",
-        packages=(*listed(FOLDER / "base/packages"), kernel),
+        packages=listed(FOLDER / "base/packages"),
         archive=archive,
         architecture="arm64",
         components="main non-free-firmware",
