@@ -17,6 +17,8 @@ from lanjami import ending, lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
+from lanjami.box import places as box_places
+from lanjami.box.notices import Notices
 from lanjami.config import Config, Engine, Sources
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
@@ -29,6 +31,7 @@ from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
 from lanjami.doctor import page_api as doctor_api
+from lanjami.doctor.watch import MachineWatch
 from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
@@ -190,6 +193,7 @@ class App:
                 *(self._keeper, self._http, self._live, local),
                 *self._network(),
                 *([self._relay] if config.turn.serve else []),
+                *self._machine(),
             ]
         )
 
@@ -321,6 +325,12 @@ class App:
             yield TimeServer(
                 interfaces=interfaces, servers=config.ntp.servers, state=self._state, lan=lan
             )
+
+    def _machine(self) -> Iterator[Service]:
+        """On a box that started from our image, the machine is ours to look after, too."""
+        if Path(box_places.RUN).is_dir():
+            yield Notices()
+            yield MachineWatch(self._state)
 
     def _answers_connectivity_checks(self) -> bool:
         return self._config.dns.connectivity_checks and bool(self._config.serving("dns"))

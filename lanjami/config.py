@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -25,6 +25,8 @@ Served = Literal["dns", "dhcp", "ra", "ntp"]
 LOCAL = "local"  # stands for every local network
 
 _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"  # IFNAMSIZ, Linux include/uapi/linux/if.h
+# Without the options that sshd knows in front of a key: nothing here runs a command.
+_SSH_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}=*( [ -~]*)?")
 InterfaceName = Annotated[str, Meta(pattern=rf"^{_INTERFACE}\Z")]
 
 
@@ -143,6 +145,18 @@ class Ntp(Section, frozen=True):
         _check_ips(self.servers, "servers")
 
 
+def _check_wifi(ssid: str, passphrase: str, country: str) -> None:
+    if not 1 <= len(ssid.encode()) <= 32:
+        raise ValueError("`ssid`, the name of the Wi-Fi network, has 1 to 32 bytes")
+    if not re.fullmatch("([ -~]{8,63})?", passphrase):  # IEEE 802.11, annex J.4
+        raise ValueError("`passphrase` has 8 to 63 characters of ASCII, or none")
+    if not re.fullmatch("[A-Z]{2}", country):
+        raise ValueError(
+            "`country` is needed: two capital letters, such as DE, that say whose law the "
+            "radio keeps"
+        )
+
+
 class Wifi(Section, frozen=True):
     interface: str = ""
     ssid: str = ""
@@ -155,15 +169,7 @@ class Wifi(Section, frozen=True):
             return
         if not re.fullmatch(_INTERFACE, self.interface):
             raise ValueError("`interface` is no name of an interface")
-        if not 1 <= len(self.ssid.encode()) <= 32:
-            raise ValueError("`ssid`, the name of the Wi-Fi network, has 1 to 32 bytes")
-        if not re.fullmatch("([ -~]{8,63})?", self.passphrase):  # IEEE 802.11, annex J.4
-            raise ValueError("`passphrase` has 8 to 63 characters of ASCII, or none")
-        if not re.fullmatch("[A-Z]{2}", self.country):
-            raise ValueError(
-                "`country` is needed: two capital letters, such as DE, that say whose law the "
-                "radio keeps"
-            )
+        _check_wifi(self.ssid, self.passphrase, self.country)
 
 
 class Turn(Section, frozen=True):
@@ -225,6 +231,47 @@ class Metrics(Section, frozen=True):
         )
 
 
+class JoinedWifi(Section, frozen=True):
+    """The Wi-Fi network that the box joins, as any client does."""
+
+    ssid: str = ""
+    passphrase: str = ""
+    country: str = ""
+
+    def __post_init__(self) -> None:
+        if self.ssid:
+            _check_wifi(self.ssid, self.passphrase, self.country)
+
+
+class Box(Section, frozen=True):
+    """What only the Raspberry Pi image heeds: the machine around lanjami."""
+
+    hostname: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?\Z")] = "lanjami"
+    ssh_keys: tuple[str, ...] = ()
+    address: str = ""
+    router: str = ""
+    fallback: bool = True
+    password: Annotated[str, Meta(pattern=r"^([ -~]{10,128})?\Z")] = ""
+    wifi: JoinedWifi = JoinedWifi()
+
+    def __post_init__(self) -> None:
+        for number, key in enumerate(self.ssh_keys, start=1):
+            if not _SSH_KEY.fullmatch(key.strip()):
+                raise ValueError(
+                    f"`ssh_keys`: number {number} is no public key as a file .pub has it, such as "
+                    "ssh-ed25519 AAAA… name"
+                )
+        if self.address:
+            _check_address(self.address)
+        if self.router:
+            _check_ips([self.router], "router")
+            if (
+                not self.address
+                or IPv4Address(self.router) not in IPv4Interface(self.address).network
+            ):
+                raise ValueError("`router` is an address in the network of `address`")
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -239,6 +286,7 @@ class Config(Section, frozen=True):
     turn: Turn = Turn()
     status: Status = Status()
     metrics: Metrics = Metrics()
+    box: Box = Box()
 
     def __post_init__(self) -> None:
         for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):
@@ -246,6 +294,8 @@ class Config(Section, frozen=True):
                 raise ValueError(f"`network.{one}` and `network.{other}` are the same network")
         if self.wifi.interface and self.wifi.interface not in self.network:
             raise ValueError(f"`wifi` needs a table [network.{self.wifi.interface}], too")
+        if self.wifi.interface and self.box.wifi.ssid:
+            raise ValueError("`wifi` and `box.wifi`: one radio is an access point or joins one")
 
     def serving(self, what: Served) -> list[str]:
         """The interfaces on whose LANs the box serves this."""

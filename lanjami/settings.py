@@ -64,12 +64,16 @@ def _key(name: str) -> str:
     return f'"{name}"' if "." in name else name
 
 
-def _tables(tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    for section, members in tree.items():
-        if section == "network":
-            yield from (((section, interface), its) for interface, its in members.items())
-        else:
-            yield (section,), members
+def _tables(
+    tree: Mapping[str, Any], name: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """The tables of a tree, each with its own keys, before those that are in it."""
+    own = {key: value for key, value in tree.items() if not isinstance(value, dict)}
+    if own:
+        yield name, own
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _tables(value, (*name, key))
 
 
 def _origin(

@@ -22,6 +22,7 @@ _HOMES = {
     "admin-password": "admin",
     "turn": "turn",
     "firewall": "firewall",
+    "update": "update",
     "completion": "completion",
 }
 

@@ -29,7 +29,8 @@ def test_the_shipped_file_has_every_setting() -> None:
     for section in sections:
         assert f"[{section}]" in text
         for setting in getattr(Config(), section).__struct_fields__:
-            assert f"\n{setting} = " in text
+            nested = f"\n[{section}.{setting}]\n"
+            assert f"\n{setting} = " in text or nested in text
 
 
 def test_an_empty_file_means_the_defaults() -> None:
