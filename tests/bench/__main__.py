@@ -1,13 +1,14 @@
 """Measures the appliance, mostly on networks of namespaces: `python -m tests.bench [NAME ...]`.
 
-Without names all is measured, and docs/benchmarks.md is written. Needs root on Linux.
+What is measured takes its place in docs/benchmarks.md; without names, all is. Needs root on Linux.
 """
 
 import asyncio
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ from tests.bench.table import Row, markdown
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 INTRODUCTION = f"""\
-Written by `make bench`. All hosts are network namespaces on one machine, joined by virtual
-cables; names are looked up and registered on its loopback interface. Values are medians of
-{scene.ROUNDS} rounds, with the lowest and the highest round in brackets. "Ratio" is that of the
+Written by `make bench`, or a section of it by `python -m tests.bench NAME`. All hosts are network
+namespaces on one machine, joined by virtual cables; names are looked up and registered on its
+loopback interface. Values are medians of {scene.ROUNDS} rounds, with the lowest and the highest
+round in brackets, if nothing else is said. "Ratio" is that of the
 two medians, and an aim that is a ratio means the one in its own row."""
 
 
@@ -70,16 +72,32 @@ def main(names: Sequence[str]) -> None:
         sys.exit(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(known)}")
     if sys.platform != "linux" or os.geteuid() != 0:
         sys.exit("the benchmarks make network namespaces: run them as root on Linux")
-    page = [f"# Benchmarks\n\n{INTRODUCTION}\n\n{_machine()}\n"]
+    sections = _written()
     for name in names or known:
         started_at = time.monotonic()
+        conditions = f"Measured {machine.now()}."
         rows = asyncio.run(known[name].measure())
-        page.append(f"## {known[name].title}\n\n{known[name].how}\n\n{markdown(rows)}\n")
-        sys.stdout.write(f"{page[-1]}\n{name}: {time.monotonic() - started_at:.0f} s\n\n")
+        sections[known[name].title] = f"{known[name].how}\n\n{conditions}\n\n{markdown(rows)}\n"
+        took_s = time.monotonic() - started_at
+        sys.stdout.write(f"{sections[known[name].title]}\n{name}: {took_s:.0f} s\n\n")
         sys.stdout.flush()
-    if not names:
-        PAGE.write_text("\n".join(page), "utf-8")
-        sys.stdout.write(f"written: {PAGE}\n")
+        _write(sections)
+
+
+def _written() -> dict[str, str]:
+    """The sections of the page as it is, by title."""
+    parts = re.split(r"^## (.+)\n\n", PAGE.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _write(sections: Mapping[str, str]) -> None:
+    page = [f"# Benchmarks\n\n{INTRODUCTION}\n\n{_machine()}\n"]
+    page += [
+        f"## {one.title}\n\n{sections[one.title].strip()}\n"
+        for one in MEASUREMENTS
+        if one.title in sections
+    ]
+    PAGE.write_text("\n".join(page), "utf-8")
 
 
 def _machine() -> str:

@@ -11,7 +11,6 @@ import lanjami
 
 def description() -> list[tuple[str, str]]:
     """What a reader needs to know to judge the numbers, as pairs of name and value."""
-    now = dt.datetime.now(dt.UTC)
     return [
         ("Processor", f"{_processor()}, {os.cpu_count()} cores"),
         ("Memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"),
@@ -19,9 +18,13 @@ def description() -> list[tuple[str, str]]:
         ("System", platform.freedesktop_os_release()["PRETTY_NAME"]),
         ("Python", platform.python_version()),
         ("lanjami", lanjami.__version__),
-        ("Date", f"{now:%Y-%m-%d %H:%M} UTC"),
-        ("Load before the first", f"{os.getloadavg()[0]:.2f} (average over a minute)"),
     ]
+
+
+def now() -> str:
+    """When something is measured, and what else the machine does then."""
+    load = os.getloadavg()[0]  # the average over a minute
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, beginning at a load of {load:.2f}"
 
 
 def _processor() -> str:

@@ -168,18 +168,26 @@ def test_a_random_id_is_in_its_bucket() -> None:
         assert drawn >> 160 - bucket.depth == bucket.first >> 160 - bucket.depth
 
 
-def test_a_neighbour_is_asked_where_a_bucket_is_empty() -> None:
+def test_where_a_bucket_is_empty_somebody_of_any_other_is_asked() -> None:
     dice = random.Random(1)
     table = RoutingTable(OWN)
     assert table.neighbour(table.own_bucket(), dice) is None
-    for host in range(1, 60):
-        table.insert(
-            _node(bytes([255, host]) + bytes(18), at(host)), replied=True, heard=True, now=0.0
-        )
+    for first in (1, 3, 9, 250):
+        for host in range(1, 12):
+            node = _node(bytes([first, host]) + bytes(18), at(host, first))
+            table.insert(node, replied=True, heard=True, now=0.0)
     empty = next(bucket for bucket in table.buckets if not bucket.nodes)
-    beside = [table.neighbour(bucket, dice) for bucket in table.buckets if bucket.nodes]
-    assert all(beside)
-    assert table.neighbour(empty, dice) is None or table.neighbour(empty, dice) in table.nodes()
+    asked = {table.neighbour(empty, dice) for _ in range(500)}
+    assert {node.node_id[0] for node in asked if node} == {1, 3, 9, 250}
+    assert None not in asked
+
+
+def test_for_nodes_of_a_bucket_mostly_one_of_its_own_is_asked() -> None:
+    dice = random.Random(1)
+    table = _table([_node(dice.randbytes(20), at(host)) for host in range(1, 500)])
+    for bucket in table.buckets:
+        asked = [table.neighbour(bucket, dice) for _ in range(100)]
+        assert 50 < sum(node in bucket.nodes for node in asked) < 100
 
 
 # --- nodes and endpoints ------------------------------------------------------------------------
