@@ -15,6 +15,7 @@ from lanjami.box import places, slots
 from lanjami.box.slots import Slot
 from lanjami.errors import HostError
 
+MENDED = (0, 1)  # e2fsck(8): no errors, or errors corrected
 _RUN_MOST_S = 600.0  # of a check of a large, slow card
 
 

@@ -17,7 +17,11 @@ def keep(backups: Path, *, card: Card, idle: Slot) -> Path | None:
     newest = max(backups.glob("backup-*.zip"), default=None, key=lambda file: file.name)
     if newest is None:
         return None
-    with disks.mounted(card.slot(idle)) as folder:
+    slot = card.slot(idle)
+    # It may have to start, whenever the power goes: what an image has no need of, this has.
+    disks.run(["e2fsck", "-p", slot], well=disks.MENDED)
+    disks.run(["tune2fs", "-O", "has_journal", slot])
+    with disks.mounted(slot) as folder:
         disk.require_room(folder, newest.stat().st_size)
         with disk.made_whole(folder / places.SPARE) as copy, newest.open("rb") as backup:
             shutil.copyfileobj(backup, copy)

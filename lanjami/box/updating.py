@@ -25,7 +25,6 @@ from lanjami.runtime import disk
 
 _CHUNK = 1 << 20  # bytes
 _LZMA_MOST = 128 << 20  # bytes that unpacking may need: `xz -9` needs 65 MiB
-_MENDED = (0, 1)  # e2fsck(8): no errors, or errors corrected
 
 KEPT = Path(places.KEPT)
 
@@ -160,7 +159,7 @@ def _digest(file: BinaryIO, size: int) -> str:
 def _fit(target: Path, slot: Slot) -> None:
     """Give the new system its place: the slot's name and size, and the modules of the kernel that
     runs, for the kernel stays (docs/raspberry-pi.md)."""
-    disks.run(["e2fsck", "-f", "-y", target], well=_MENDED)
+    disks.run(["e2fsck", "-f", "-y", target], well=disks.MENDED)
     disks.run(["resize2fs", target])
     disks.run(["tune2fs", "-L", f"root-{slot}", target])
     modules = Path("usr/lib/modules", platform.release())

@@ -274,7 +274,9 @@ def test_the_newest_backup_outlives_the_data_partition(cards: Cards) -> None:
     with pytest.raises(HostError, match="left"):  # a small slot keeps some room
         spare.keep(backups, card=cards.card, idle="b")
     loops.file_of(cards.card.slot("b"), 80 * MIB)
-    loops.run("mke2fs", "-q", "-t", "ext4", cards.card.slot("b"))
+    loops.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", cards.card.slot("b"))
+    assert spare.keep(backups, card=cards.card, idle="b") is not None
+    assert "has_journal" in loops.run("dumpe2fs", "-h", cards.card.slot("b"))
     assert spare.keep(backups, card=cards.card, idle="b") is not None
     assert spare.fetch(target, card=cards.card, idle="b")
     assert target.read_bytes() == b"new"
