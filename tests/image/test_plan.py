@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import tarfile
+import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -141,3 +143,14 @@ def test_a_kept_tree_is_not_made_again(tmp_path: Path) -> None:
     with steps.step("tools") as step:
         assert debian.make(step, tree, tmp_path, fresh=False) == kept
     assert "kept" in step.note
+
+
+def test_the_wheels_of_the_box_are_of_the_versions_of_everybody() -> None:
+    locks = {}
+    for name in ("run", "image"):
+        text = (payload.CHECKOUT / f"requirements/{name}.txt").read_text()
+        locks[name] = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+    assert locks["image"].items() <= locks["run"].items()
+    project = tomllib.loads((payload.CHECKOUT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in project["dependencies"]}
+    assert needed <= locks["image"].keys()
