@@ -52,6 +52,7 @@ from lanjami.status import api as status_api
 from lanjami.status import quality
 from lanjami.status import snapshot as status
 from lanjami.status.live import Live
+from lanjami.status.metrics_api import MetricsApi
 from lanjami.status.operator.box import End
 from lanjami.status.page_api import PageApi
 from lanjami.status.quality_api import QualityApi
@@ -127,6 +128,7 @@ class App:
             relay=self._relay,
             http=lambda: self._http,
             health=lambda: self._supervisor.health,
+            metrics_api=lambda: self._metrics_api,
             interfaces=self._lan,
             outlook=self._outlook,
         )
@@ -137,6 +139,9 @@ class App:
         )
         self._page_api = PageApi(self._live, lan=self._lan, reach=self._overview.reached)
         self._quality_api = QualityApi(self._live)
+        self._metrics_api = MetricsApi(
+            config.metrics, snapshot=self._overview.snapshot, interfaces=self._lan
+        )
         send_backup = backup_api.sender(self._keeper.make, state / layout.BACKUPS)
         self._operating = Operating(
             config=config,
@@ -157,6 +162,7 @@ class App:
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),
                 *self._quality_api.routes(),
+                *self._metrics_api.routes(),
                 *self._operating.routes(),
                 *doctor_api.routes(),
                 *(

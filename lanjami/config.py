@@ -6,13 +6,14 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from lanjami import lan
 from lanjami.errors import ConfigError
 from lanjami.nameserver.names import RESERVED
 
@@ -20,6 +21,8 @@ LAST_PORT = 65535
 Port = Annotated[int, Meta(ge=1, le=LAST_PORT)]
 Engine = Literal["opendht", "python"]
 Served = Literal["dns", "dhcp", "ra", "ntp"]
+
+LOCAL = "local"  # stands for every local network
 
 _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"  # IFNAMSIZ, Linux include/uapi/linux/if.h
 # Without the options that sshd knows in front of a key: nothing here runs a command.
@@ -205,6 +208,29 @@ class Status(Section, frozen=True):
     people: bool = True
 
 
+class Metrics(Section, frozen=True):
+    networks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for text in self.networks:
+            if text == LOCAL:
+                continue
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(
+                    f"`networks` has {text!r}, which is neither {LOCAL!r} nor a network such as "
+                    f"10.0.0.0/24: {error}"
+                ) from None
+
+    def may_ask(self, ip: lan.Ip, addresses: Iterable[lan.Address]) -> bool:
+        """Whether the metrics are for who asks from `ip`; `addresses` are the box's own."""
+        return any(
+            lan.is_local(ip, addresses) if text == LOCAL else ip in ip_network(text)
+            for text in self.networks
+        )
+
+
 class JoinedWifi(Section, frozen=True):
     """The Wi-Fi network that the box joins, as any client does."""
 
@@ -259,6 +285,7 @@ class Config(Section, frozen=True):
     wifi: Wifi = Wifi()
     turn: Turn = Turn()
     status: Status = Status()
+    metrics: Metrics = Metrics()
     box: Box = Box()
 
     def __post_init__(self) -> None:
@@ -302,14 +329,20 @@ def parse(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> Config
     The value of an override is written as in TOML; what is not TOML is taken as a string.
     Raises ConfigError with a sentence that names the place.
     """
+    try:
+        return msgspec.convert(tables(text, page=page, overrides=overrides), Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the configuration is refused: {error}") from error
+
+
+def tables(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The tables that `parse` makes a configuration of, which may yet be refused; what is not in
+    them has its default. Raises ConfigError where `text` or `page` is not TOML."""
     tree = _tree(text)
     tree.update(_tree(page))
     for override in overrides:
         _lay_over(tree, override)
-    try:
-        return msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"the configuration is refused: {error}") from error
+    return tree
 
 
 def _tree(text: str) -> dict[str, Any]:

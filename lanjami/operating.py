@@ -13,7 +13,6 @@ from lanjami.lan import Ip
 from lanjami.nameserver.desk import Desk
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net, privileges
-from lanjami.runtime.notify import systemd_listens
 from lanjami.runtime.supervisor import Supervisor
 from lanjami.status.operator import local_api
 from lanjami.status.operator.box import Box, End
@@ -64,7 +63,6 @@ class Operating:
             interfaces=self._interfaces,
             radios=net.radios,
             has_rights=lambda: not privileges.missing(_RIGHTS),
-            is_service=systemd_listens(),
             ends=ending.possible(),
             end=self._end,
         )
@@ -87,7 +85,7 @@ class Operating:
 
     def _interfaces(self) -> list[str]:
         ignored = self._config.discovery.ignored_interfaces
-        return [name for name in net.names() if not lan.is_ignored(name, ignored)]
+        return [name for name in net.names() if name != "lo" and not lan.is_ignored(name, ignored)]
 
     def _end(self, end: End) -> None:
         if end is End.POWER_OFF:

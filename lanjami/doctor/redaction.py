@@ -24,6 +24,7 @@ _SHOWN = {
         *("serve", "port", "tls_port", "relay_ports", "sessions", "session_bytes_per_s", "guarded"),
     ),
     "status": ("people",),
+    "metrics": ("networks",),
     "box": ("address", "router", "fallback"),
 }
 

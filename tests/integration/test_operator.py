@@ -413,8 +413,8 @@ async def test_the_desk_does_what_is_asked(stage: Stage, operator: Browser) -> N
         ("/operator/names/rename", {"name": "ann", "new": "taken"}, 303),
         ("/operator/names/rename", {"name": "ann", "new": "<script>"}, 303),
         ("/operator/names/reserve", {"name": "x" * 9000}, 303),
-        ("/operator/network", {"role.eth0": "network", "address.eth0": "1\r\n2"}, 303),
-        ("/operator/network", {"wifi.interface": "wlan0", "wifi.ssid": '"\n[dht]'}, 303),
+        ("/operator/network", {"role.eth0": "network", "address.eth0": "1\r\n2"}, 400),
+        ("/operator/network", {"wifi.interface": "wlan0", "wifi.ssid": '"\n[dht]'}, 400),
     ],
 )
 async def test_what_cannot_be_is_not_done(
@@ -493,6 +493,29 @@ async def test_a_passphrase_is_never_shown(stage: Stage, operator: Browser) -> N
     page = (await operator.get("/operator/network")).body
     assert b"Haus" in page
     assert b"open sesame" not in page
+
+
+async def test_what_was_typed_is_there_again_where_it_was_not_taken(
+    stage: Stage, operator: Browser
+) -> None:
+    form = {
+        "role.eth0": "dns",
+        "wifi.interface": "wlan0",
+        "wifi.ssid": '<b>"Haus" 7',
+        "wifi.passphrase": "kurz",
+        "wifi.country": "DE",
+        "wifi.channel": "11",
+    }
+    answer = await operator.post("/operator/network", form)
+    assert answer.status == 400
+    page = answer.body.decode()
+    assert "The passphrase has 8 to 63 characters" in page
+    assert 'name="role.eth0" value="dns" checked' in page
+    assert 'value="&lt;b&gt;&#34;Haus&#34; 7"' in page
+    assert '<option value="11" selected>' in page
+    assert "<option selected>wlan0" in page
+    assert "kurz" not in page
+    assert stage.done == []
 
 
 @pytest.mark.parametrize("language", ["en", "de"])

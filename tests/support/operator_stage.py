@@ -100,7 +100,6 @@ async def served(folder: Path) -> AsyncIterator[Stage]:
         interfaces=lambda: ["eth0", "wlan0"],
         radios=lambda: ["wlan0"],
         has_rights=lambda: True,
-        is_service=False,
         ends=list(End),
         end=lambda end: stage.done.append(("end", end)),
     )

@@ -63,6 +63,5 @@ class Box:
     interfaces: Callable[[], Sequence[str]]
     radios: Callable[[], Collection[str]]
     has_rights: Callable[[], bool]
-    is_service: bool
     ends: Collection[End]
     end: Callable[[End], None]

@@ -162,12 +162,16 @@ class DeskApi:
 
     # --- network ---------------------------------------------------------------------------
 
-    async def _network(self, visit: Visit) -> web.StreamResponse:
+    async def _network(self, visit: Visit, *, status: int = 200) -> web.StreamResponse:
+        """The settings as they are kept and, of a form that was not taken, as they were typed."""
         kept = await asyncio.to_thread(self._box.kept_settings)
         config = settings.current(self._box.sources, kept)
         return await self._gate.show(
             visit,
             "network",
+            status=status,
+            here=_NETWORK,
+            typed=visit.form,
             places=settings.places(config, await asyncio.to_thread(self._box.interfaces)),
             radios=sorted(
                 {*await asyncio.to_thread(self._box.radios), config.wifi.interface} - {""}
@@ -189,9 +193,9 @@ class DeskApi:
             )
         except FormError as error:
             told = {"interface": error.interface, "detail": error.detail}
-            return say(
-                visit, _NETWORK, Said(f"operator.network.fault.{error.key}", told, is_fault=True)
-            )
+            key = f"operator.network.fault.{error.key}"
+            visit.session.said = Said(key, told, is_fault=True)
+            return await self._network(visit, status=400)
         await asyncio.to_thread(self._box.keep_settings, text)
         _log.info("the operator set the network", source=visit.request.remote)
         return say(visit, _NETWORK, Said("operator.said.network"))
@@ -208,7 +212,6 @@ class DeskApi:
             visit,
             "box",
             by_link=visit.session.by_link,
-            is_service=self._box.is_service,
             ends=[str(end) for end in self._box.ends],
         )
 

@@ -23,7 +23,7 @@ from lanjami.status.operator import rules
 from lanjami.status.operator.box import Box
 from lanjami.status.operator.pages import Pages
 from lanjami.status.operator.passwords import Passwords
-from lanjami.status.operator.sessions import LONGEST_S, Links, Said, Session, Sessions
+from lanjami.status.operator.sessions import Links, Said, Session, Sessions
 from lanjami.status.page_api import HEADERS, language, visited
 
 _log = log.get(__name__)
@@ -32,6 +32,7 @@ ROOT = "/operator"
 LOGIN = f"{ROOT}/login"
 COOKIE = "lanjami-operator"
 LARGEST_FORM = 16 * 1024  # bytes
+WARN_EVERY_S = 60.0
 _MOST_FIELDS = 256
 
 # Browsers send no Origin with a form where no referrer is allowed at all, but "null".
@@ -75,6 +76,7 @@ class Gate:
             rules.TRIES_OF_ALL_AT_ONCE,
         )
         self._pages: Pages | None = None
+        self._warn_at = 0.0
 
     def routes(self) -> list[web.RouteDef]:
         """Those that are for everybody: signing in."""
@@ -193,20 +195,26 @@ class Gate:
             return await self.draw(request, "login", status=403, is_set=False, fault="")
         source = rules.source_of(request.remote or "")
         if over := self._tries.refuse(source, now=_now()):
-            _log.warning("passwords are tried", source=request.remote, limit=over)
+            self._warn_of_tries(request, over)
             return await again("many_here" if over == "source limit" else "many", 429)
         try:
             is_right = await self._passwords.check(
                 form.get("password", "")[: 4 * rules.LONGEST_PASSWORD]
             )
         except HostError as error:
-            _log.warning("a password cannot be checked", reason=error)
+            self._warn_of_tries(request, str(error))
             return await again("busy", 503)
         if not is_right:
             _log.warning("a wrong password for the operator's part", source=request.remote)
             return await again("wrong", 403)
         self._tries.forgive(source)
         return self._let_in(request, by_link=False, to=ROOT)
+
+    def _warn_of_tries(self, request: web.Request, reason: str) -> None:
+        """Say once in a while that passwords are tried: who does that would fill the log."""
+        if _now() >= self._warn_at:
+            self._warn_at = _now() + WARN_EVERY_S
+            _log.warning("passwords are refused unseen", reason=reason, source=request.remote)
 
     async def _link_page(self, request: web.Request) -> web.StreamResponse:
         """Asks once more, so that no program which looks at links uses this one up."""
@@ -234,9 +242,7 @@ class Gate:
             session.said = Said("operator.said.by_link")
         _log.info("the operator signed in", source=request.remote, by_link=by_link)
         answer = redirect(request, to)
-        answer.set_cookie(
-            COOKIE, token, path=ROOT, httponly=True, samesite="Strict", max_age=round(LONGEST_S)
-        )
+        answer.set_cookie(COOKIE, token, path=ROOT, httponly=True, samesite="Strict")
         return answer
 
     # --- with a session --------------------------------------------------------------------

@@ -8,7 +8,7 @@ from lanjami.status.texts import Catalogue
 
 
 class Pages:
-    """Draws pages from `templates` and, by language, `catalogues`."""
+    """Draws pages from `templates` and, by language, `catalogues`. Slow to make."""
 
     def __init__(
         self,
@@ -19,6 +19,8 @@ class Pages:
     ) -> None:
         self._catalogues = catalogues
         self._templates = environment(templates, catalogues, versions)
+        for name in templates:  # compiled now: the first page is drawn on the event loop
+            self._templates.get_template(name)
 
     def draw(self, name: str, language: str, *, here: str, **values: Any) -> str:
         """A page; `here` is the path at which it can be asked for in another language."""

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, ip_address
 
 from lanjami.lan import Ip
 
-SHORTEST_PASSWORD = 10  # characters; nobody can try many, see `TRIES`
+SHORTEST_PASSWORD = 10  # characters; nobody can try many
 LONGEST_PASSWORD = 128  # characters
 
 # Passwords that may be tried: some at once from one address, then one a minute, and from all
