@@ -1,9 +1,11 @@
 # make up     set up and run lanjami            make check  set up and run every test
 # make bench  measure and write docs/benchmarks.md
+# make pages  write the manual pages and completions that are installed with the program
+# make image  build the image for Raspberry Pi  make image-check  and test it
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: up check format lint types unit integration e2e bench lock clean
+.PHONY: up check format lint types unit integration e2e bench pages image image-check lock clean
 
 up: $(VENV)/run.stamp
 	@$(RUN)/lanjami up $(ARGS)
@@ -33,6 +35,16 @@ bench: $(VENV)/dev.stamp
 	@scripts/lab-packages bench
 	@$(RUN)/python -m tests.bench
 
+pages: $(VENV)/dev.stamp
+	@rm -rf packaging/share
+	@$(RUN)/python -m lanjami.cli.manual packaging/share
+
+image: $(VENV)/run.stamp
+	@PYTHON=$(RUN)/python image/build $(ARGS)
+
+image-check: image $(VENV)/dev.stamp
+	@LANJAMI_IMAGE=$(CURDIR)/dist/image $(RUN)/pytest tests/image
+
 $(VENV)/run.stamp: scripts/setup requirements/run.txt pyproject.toml
 	@scripts/setup $(VENV) requirements/run.txt
 	@touch $@
@@ -47,6 +59,9 @@ lock: $(VENV)/dev.stamp
 		--python-version 3.11 --group build pyproject.toml -o requirements/run.txt
 	@$(RUN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
 		--python-version 3.11 --group dev pyproject.toml -c requirements/run.txt -o requirements/dev.txt
+	@$(RUN)/uv pip compile --quiet --generate-hashes --no-header --upgrade --python-version 3.13 \
+		--python-platform aarch64-manylinux_2_34 -c requirements/run.txt pyproject.toml \
+		-o requirements/image.txt
 
 clean:
 	rm -rf $(VENV)

@@ -17,6 +17,8 @@ from lanjami import ending, lan, layout
 from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
+from lanjami.box import places as box_places
+from lanjami.box.notices import Notices
 from lanjami.config import Config, Engine, Sources
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
@@ -29,6 +31,7 @@ from lanjami.discovery.announcer import Announcer
 from lanjami.discovery.mdns import Mdns
 from lanjami.discovery.records import Facts
 from lanjami.doctor import page_api as doctor_api
+from lanjami.doctor.watch import MachineWatch
 from lanjami.errors import HostError
 from lanjami.nameserver import admin_api
 from lanjami.nameserver.api import Api
@@ -49,6 +52,7 @@ from lanjami.status import api as status_api
 from lanjami.status import quality
 from lanjami.status import snapshot as status
 from lanjami.status.live import Live
+from lanjami.status.metrics_api import MetricsApi
 from lanjami.status.operator.box import End
 from lanjami.status.page_api import PageApi
 from lanjami.status.quality_api import QualityApi
@@ -124,6 +128,7 @@ class App:
             relay=self._relay,
             http=lambda: self._http,
             health=lambda: self._supervisor.health,
+            metrics_api=lambda: self._metrics_api,
             interfaces=self._lan,
             outlook=self._outlook,
         )
@@ -134,6 +139,9 @@ class App:
         )
         self._page_api = PageApi(self._live, lan=self._lan, reach=self._overview.reached)
         self._quality_api = QualityApi(self._live)
+        self._metrics_api = MetricsApi(
+            config.metrics, snapshot=self._overview.snapshot, interfaces=self._lan
+        )
         send_backup = backup_api.sender(self._keeper.make, state / layout.BACKUPS)
         self._operating = Operating(
             config=config,
@@ -154,6 +162,7 @@ class App:
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),
                 *self._quality_api.routes(),
+                *self._metrics_api.routes(),
                 *self._operating.routes(),
                 *doctor_api.routes(),
                 *(
@@ -184,6 +193,7 @@ class App:
                 *(self._keeper, self._http, self._live, local),
                 *self._network(),
                 *([self._relay] if config.turn.serve else []),
+                *self._machine(),
             ]
         )
 
@@ -315,6 +325,12 @@ class App:
             yield TimeServer(
                 interfaces=interfaces, servers=config.ntp.servers, state=self._state, lan=lan
             )
+
+    def _machine(self) -> Iterator[Service]:
+        """On a box that started from our image, the machine is ours to look after, too."""
+        if Path(box_places.RUN).is_dir():
+            yield Notices()
+            yield MachineWatch(self._state)
 
     def _answers_connectivity_checks(self) -> bool:
         return self._config.dns.connectivity_checks and bool(self._config.serving("dns"))

@@ -6,13 +6,14 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_address
+from ipaddress import IPv4Address, IPv4Interface, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from lanjami import lan
 from lanjami.errors import ConfigError
 from lanjami.nameserver.names import RESERVED
 
@@ -21,7 +22,11 @@ Port = Annotated[int, Meta(ge=1, le=LAST_PORT)]
 Engine = Literal["opendht", "python"]
 Served = Literal["dns", "dhcp", "ra", "ntp"]
 
+LOCAL = "local"  # stands for every local network
+
 _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}"  # IFNAMSIZ, Linux include/uapi/linux/if.h
+# Without the options that sshd knows in front of a key: nothing here runs a command.
+_SSH_KEY = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/]{40,}=*( [ -~]*)?")
 InterfaceName = Annotated[str, Meta(pattern=rf"^{_INTERFACE}\Z")]
 
 
@@ -140,6 +145,18 @@ class Ntp(Section, frozen=True):
         _check_ips(self.servers, "servers")
 
 
+def _check_wifi(ssid: str, passphrase: str, country: str) -> None:
+    if not 1 <= len(ssid.encode()) <= 32:
+        raise ValueError("`ssid`, the name of the Wi-Fi network, has 1 to 32 bytes")
+    if not re.fullmatch("([ -~]{8,63})?", passphrase):  # IEEE 802.11, annex J.4
+        raise ValueError("`passphrase` has 8 to 63 characters of ASCII, or none")
+    if not re.fullmatch("[A-Z]{2}", country):
+        raise ValueError(
+            "`country` is needed: two capital letters, such as DE, that say whose law the "
+            "radio keeps"
+        )
+
+
 class Wifi(Section, frozen=True):
     interface: str = ""
     ssid: str = ""
@@ -152,15 +169,7 @@ class Wifi(Section, frozen=True):
             return
         if not re.fullmatch(_INTERFACE, self.interface):
             raise ValueError("`interface` is no name of an interface")
-        if not 1 <= len(self.ssid.encode()) <= 32:
-            raise ValueError("`ssid`, the name of the Wi-Fi network, has 1 to 32 bytes")
-        if not re.fullmatch("([ -~]{8,63})?", self.passphrase):  # IEEE 802.11, annex J.4
-            raise ValueError("`passphrase` has 8 to 63 characters of ASCII, or none")
-        if not re.fullmatch("[A-Z]{2}", self.country):
-            raise ValueError(
-                "`country` is needed: two capital letters, such as DE, that say whose law the "
-                "radio keeps"
-            )
+        _check_wifi(self.ssid, self.passphrase, self.country)
 
 
 class Turn(Section, frozen=True):
@@ -199,6 +208,70 @@ class Status(Section, frozen=True):
     people: bool = True
 
 
+class Metrics(Section, frozen=True):
+    networks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for text in self.networks:
+            if text == LOCAL:
+                continue
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(
+                    f"`networks` has {text!r}, which is neither {LOCAL!r} nor a network such as "
+                    f"10.0.0.0/24: {error}"
+                ) from None
+
+    def may_ask(self, ip: lan.Ip, addresses: Iterable[lan.Address]) -> bool:
+        """Whether the metrics are for who asks from `ip`; `addresses` are the box's own."""
+        return any(
+            lan.is_local(ip, addresses) if text == LOCAL else ip in ip_network(text)
+            for text in self.networks
+        )
+
+
+class JoinedWifi(Section, frozen=True):
+    """The Wi-Fi network that the box joins, as any client does."""
+
+    ssid: str = ""
+    passphrase: str = ""
+    country: str = ""
+
+    def __post_init__(self) -> None:
+        if self.ssid:
+            _check_wifi(self.ssid, self.passphrase, self.country)
+
+
+class Box(Section, frozen=True):
+    """What only the Raspberry Pi image heeds: the machine around lanjami."""
+
+    hostname: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?\Z")] = "lanjami"
+    ssh_keys: tuple[str, ...] = ()
+    address: str = ""
+    router: str = ""
+    fallback: bool = True
+    password: Annotated[str, Meta(pattern=r"^([ -~]{10,128})?\Z")] = ""
+    wifi: JoinedWifi = JoinedWifi()
+
+    def __post_init__(self) -> None:
+        for number, key in enumerate(self.ssh_keys, start=1):
+            if not _SSH_KEY.fullmatch(key.strip()):
+                raise ValueError(
+                    f"`ssh_keys`: number {number} is no public key as a file .pub has it, such as "
+                    "ssh-ed25519 AAAA… name"
+                )
+        if self.address:
+            _check_address(self.address)
+        if self.router:
+            _check_ips([self.router], "router")
+            if (
+                not self.address
+                or IPv4Address(self.router) not in IPv4Interface(self.address).network
+            ):
+                raise ValueError("`router` is an address in the network of `address`")
+
+
 class Config(Section, frozen=True):
     dht: Dht = Dht()
     http: Http = Http()
@@ -212,6 +285,8 @@ class Config(Section, frozen=True):
     wifi: Wifi = Wifi()
     turn: Turn = Turn()
     status: Status = Status()
+    metrics: Metrics = Metrics()
+    box: Box = Box()
 
     def __post_init__(self) -> None:
         for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):
@@ -219,6 +294,8 @@ class Config(Section, frozen=True):
                 raise ValueError(f"`network.{one}` and `network.{other}` are the same network")
         if self.wifi.interface and self.wifi.interface not in self.network:
             raise ValueError(f"`wifi` needs a table [network.{self.wifi.interface}], too")
+        if self.wifi.interface and self.box.wifi.ssid:
+            raise ValueError("`wifi` and `box.wifi`: one radio is an access point or joins one")
 
     def serving(self, what: Served) -> list[str]:
         """The interfaces on whose LANs the box serves this."""
@@ -252,14 +329,20 @@ def parse(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> Config
     The value of an override is written as in TOML; what is not TOML is taken as a string.
     Raises ConfigError with a sentence that names the place.
     """
+    try:
+        return msgspec.convert(tables(text, page=page, overrides=overrides), Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the configuration is refused: {error}") from error
+
+
+def tables(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The tables that `parse` makes a configuration of, which may yet be refused; what is not in
+    them has its default. Raises ConfigError where `text` or `page` is not TOML."""
     tree = _tree(text)
     tree.update(_tree(page))
     for override in overrides:
         _lay_over(tree, override)
-    try:
-        return msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"the configuration is refused: {error}") from error
+    return tree
 
 
 def _tree(text: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
 )
 
 Ip = IPv4Address | IPv6Address
@@ -59,6 +60,13 @@ class Interface:
     name: str
     index: int
     addresses: tuple[Address, ...]
+
+
+def of_socket(host: str) -> Ip:
+    """The address that a socket tells of one of its ends: without the scope, and IPv4 also where
+    the socket is for both families."""
+    ip = ip_address(host.partition("%")[0])
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
 
 
 def is_ignored(name: str, patterns: Iterable[str]) -> bool:

@@ -85,7 +85,7 @@ class Operating:
 
     def _interfaces(self) -> list[str]:
         ignored = self._config.discovery.ignored_interfaces
-        return [name for name in net.names() if not lan.is_ignored(name, ignored)]
+        return [name for name in net.names() if name != "lo" and not lan.is_ignored(name, ignored)]
 
     def _end(self, end: End) -> None:
         if end is End.POWER_OFF:

@@ -25,13 +25,15 @@ from lanjami.runtime.supervisor import Health
 from lanjami.status import page
 from lanjami.status import snapshot as status
 from lanjami.status.history import Tally
+from lanjami.status.metrics_api import MetricsApi
 from lanjami.turn.coturn import Relay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Asks the services whenever it is asked. `ports` are those of the DHT nodes; `http` and
-    `health` are functions, for what serves an overview has to be made after it."""
+    """Asks the services whenever it is asked. `ports` are those of the DHT nodes; `http`,
+    `health` and `metrics_api` are functions, for what serves an overview has to be made after it.
+    """
 
     config: Config
     nodes: Mapping[Engine, DhtNode | PythonNode]
@@ -45,6 +47,7 @@ class Overview:
     relay: Relay
     http: Callable[[], HttpServer]
     health: Callable[[], Mapping[str, Health]]
+    metrics_api: Callable[[], MetricsApi]
     interfaces: Callable[[], tuple[lan.Interface, ...]]
     outlook: Callable[[], Outlook | None]
 
@@ -77,6 +80,7 @@ class Overview:
             proxy=self._proxy_status(),
             http=status.Http(self.http().malformed),
             turn=self._turn_status(),
+            metrics=self.metrics_api().counts(),
         )
 
     def present(self) -> page.Present | None:

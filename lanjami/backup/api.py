@@ -1,6 +1,7 @@
 """A backup over HTTP: for the box's own user on its Unix socket, and for the operator."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +36,7 @@ def sender(make: Callable[[Path], object], folder: Path) -> Answer:
         file = await asyncio.to_thread(made)
         try:
             answer = web.StreamResponse(headers=_HEADERS)
+            answer.content_length = os.fstat(file.fileno()).st_size
             await answer.prepare(request)
             while chunk := await asyncio.to_thread(file.read, _CHUNK):
                 await answer.write(chunk)

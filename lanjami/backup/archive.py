@@ -21,6 +21,13 @@ _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 64 << 10  # bytes
 _CHUNK = 1 << 20  # bytes
 
+# Is told how many bytes are done, and of how many.
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """Tell nobody."""
+
 
 def collect(folder: Path, *, copy_names: Callable[[Path], None], state: Path, config: str) -> None:
     """Put what belongs into a backup into `folder`: the names, the ids and the page's settings in
@@ -36,9 +43,10 @@ def collect(folder: Path, *, copy_names: Callable[[Path], None], state: Path, co
         raise HostError(f"{folder} takes nothing: {error.strerror}") from error
 
 
-def write(path: Path, folder: Path, *, created: str) -> Manifest:
+def write(path: Path, folder: Path, *, created: str, progress: Progress = _silent) -> Manifest:
     """Write a backup of the files in `folder` to `path` (mode 0600), whole or not at all."""
-    files = {}
+    files, done = dict[str, File](), 0
+    total = sum(source.stat().st_size for source in folder.iterdir())
     with (
         disk.made_whole(path) as made,
         zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
@@ -50,6 +58,8 @@ def write(path: Path, folder: Path, *, created: str) -> Manifest:
                     member.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
+                    progress(done + size, total)
+            done += size
             files[source.name] = File(size, digest.hexdigest())
         manifest = Manifest(FORMAT, lanjami.__version__, created, files)
         archive.writestr(
@@ -64,14 +74,17 @@ def read(path: Path) -> Manifest:
         return _manifest(archive)
 
 
-def unpack(path: Path, names: Iterable[str], folder: Path) -> Manifest:
+def unpack(
+    path: Path, names: Iterable[str], folder: Path, *, progress: Progress = _silent
+) -> Manifest:
     """Check the whole backup at `path`, then write those of `names` that are in it to `folder`.
 
     Raises HostError, and then `folder` may have files that are not to be used.
     """
-    wanted = set(names)
+    wanted, done = set(names), 0
     with _opened(path) as archive:
         manifest = _manifest(archive)
+        total = sum(told.size for told in manifest.files.values())
         for name, told in manifest.files.items():
             digest, size = hashlib.sha256(), 0
             with (
@@ -84,6 +97,8 @@ def unpack(path: Path, names: Iterable[str], folder: Path) -> Manifest:
                         break
                     digest.update(chunk)
                     file.write(chunk)
+                    progress(done + size, total)
+            done += size
             if (size, digest.hexdigest()) != (told.size, told.sha256):
                 raise HostError(f"{path} is damaged: {name} is not what was put into it")
     return manifest

@@ -11,7 +11,7 @@ from lanjami import config, layout
 from lanjami.backup import archive
 from lanjami.backup.keeper import timestamp
 from lanjami.backup.manifest import Manifest
-from lanjami.cli import control, places
+from lanjami.cli import control, places, progress
 from lanjami.cli.failure import sentences
 from lanjami.errors import ConfigError, HostError, RequestError
 from lanjami.nameserver.database import Database, Reader, check, copy
@@ -36,12 +36,13 @@ def backup(file: Path, *, state: Path | None, config_file: Path | None) -> None:
     """
     folders = places.state_folders_to_look_in(state)
     box = control.find(folders, within_s=ANSWER_WITHIN_S)
-    if box is not None:
-        with disk.made_whole(file.absolute()) as made:
-            box.fetch("GET", "/backup", into=made)
-    else:
-        _back_up_stopped(file, folders, config_file)
-    manifest = archive.unpack(file, [], Path())
+    with progress.shown("Collecting") as bar:
+        if box is not None:
+            with disk.made_whole(file.absolute()) as made:
+                box.fetch("GET", "/backup", into=made, progress=_of(bar, "Writing"))
+        else:
+            _back_up_stopped(file, folders, config_file, bar)
+        manifest = archive.unpack(file, [], Path(), progress=_of(bar, "Checking"))
     click.echo(f"{_told(manifest)}, is in {file}")
 
 
@@ -59,13 +60,13 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
     there = next((one for one in folders if one.is_dir()), folders[0])
     folder = places.folder_with_names(folders) or there
     disk.make_private_folder(folder)
-    with disk.locked(folder / layout.LOCK):
+    with progress.shown("Checking") as bar, disk.locked(folder / layout.LOCK):
         disk.finish_exchange(folder)
         aside = disk.unused(folder, "before-restore")
         with disk.exchanging(folder, aside=aside.name) as incoming:
             wanted = (layout.NAMES, *layout.NODE_IDS, layout.PAGE_SETTINGS, layout.CONFIG)
-            manifest = archive.unpack(file, wanted, incoming)
-            known = _count_names(file, incoming / layout.NAMES)
+            manifest = archive.unpack(file, wanted, incoming, progress=_of(bar, "Unpacking"))
+            known = _count_names(file, incoming / layout.NAMES, bar)
             if layout.PAGE_SETTINGS not in manifest.files:
                 (incoming / layout.PAGE_SETTINGS).touch(mode=0o600)  # nothing, instead of ours
             content = _checked_config(incoming, file)
@@ -75,7 +76,19 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
         click.echo(sentence)
 
 
-def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) -> None:
+def _of(bar: progress.Bar, label: str) -> archive.Progress:
+    """Shows a part of the work that is counted in bytes."""
+
+    def show(done: int, total: int) -> None:
+        bar.begin(label, total)
+        bar.reach(done)
+
+    return show
+
+
+def _back_up_stopped(
+    file: Path, folders: list[Path], config_file: Path | None, bar: progress.Bar
+) -> None:
     folder = places.folder_with_names(folders)
     if folder is None:
         raise HostError(f"there is nothing to back up in {' or '.join(map(str, folders))}")
@@ -90,16 +103,23 @@ def _back_up_stopped(file: Path, folders: list[Path], config_file: Path | None) 
                 state=folder,
                 config=sources.file,
             )
-            archive.write(file.absolute(), collected, created=timestamp(time.time()))
+            archive.write(
+                file.absolute(),
+                collected,
+                created=timestamp(time.time()),
+                progress=_of(bar, "Writing"),
+            )
 
 
-def _count_names(file: Path, names: Path) -> int:
+def _count_names(file: Path, names: Path, bar: progress.Bar) -> int:
     """How many names were unpacked; HostError where they are not whole or not for us."""
     if not names.exists():
         raise HostError(f"{file} has no names in it")
     check(names)
     with closing(Database(names)) as database, closing(Reader(names)) as reader:
-        for row in reader.rows("name", chosen=lambda _: True):
+        rows = reader.rows("name", chosen=lambda _: True)
+        bar.begin("Checking the names", len(rows))
+        for row in bar.over(rows):
             _require_shape(reader.record(row), file)
         return len(database.index)
 

@@ -2,9 +2,8 @@
 
 import contextlib
 import http.client
-import shutil
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,13 +55,23 @@ class RunningBox:
         with self._answer(method, path, body) as answer:
             return answer.read()
 
-    def fetch(self, method: str, path: str, *, into: BinaryIO) -> None:
-        """Write the answer to a file."""
+    def fetch(
+        self, method: str, path: str, *, into: BinaryIO, progress: Callable[[int, int], None]
+    ) -> None:
+        """Write the answer to a file. `progress` is told how many bytes came, and of how many."""
+        done = 0
         with self._answer(method, path) as answer:
-            shutil.copyfileobj(answer, into, _CHUNK)
+            total = answer.length or 0
+            while chunk := answer.read(_CHUNK):
+                into.write(chunk)
+                done += len(chunk)
+                progress(done, total)
+            if done < total:  # which the library tells only of who reads all at once
+                raise http.client.IncompleteRead(b"", total - done)
 
-    def lines(self, method: str, path: str, body: bytes) -> Iterator[bytes]:
-        """The answer, a line at a time; HostError also where the box gives up in the middle."""
+    def lines(self, method: str, path: str, body: bytes | BinaryIO) -> Iterator[bytes]:
+        """The answer, a line at a time; HostError also where the box gives up in the middle. A
+        file is sent as `ask` does."""
         with self._answer(method, path, body) as answer:
             rest = b""
             while chunk := answer.read1(_CHUNK):

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from lanjami.cli import control, places
+from lanjami.cli.colour import paint
 from lanjami.cli.examining import Patient, examine
 from lanjami.cli.failure import sentences
 from lanjami.config import Config
@@ -22,9 +23,7 @@ ANSWER_WITHIN_S = 5.0
 @click.command()
 @places.state_option
 @places.config_option
-@click.option(
-    "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="As for `lanjami up`."
-)
+@places.set_option
 @click.option(
     "--from-client",
     "host",
@@ -58,7 +57,7 @@ def doctor(
     config, _ = places.read_config(config_file, overrides, places.state_folders_to_look_in(state))
     patient = find_patient(config, state)
     findings = asyncio.run(examine(patient))
-    click.echo(as_text(findings) if as_json else table(findings))
+    click.echo(as_text(findings) if as_json else table(findings, paint=paint))
     sys.exit(exit_status(findings, is_running=patient.snapshot is not None))
 
 

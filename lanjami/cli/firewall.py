@@ -23,9 +23,7 @@ def firewall() -> None:
 
 @firewall.command()
 @places.config_option
-@click.option(
-    "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="As for `lanjami up`."
-)
+@places.set_option
 @click.option(
     "--format",
     "form",

@@ -1,6 +1,8 @@
 """`lanjami names`: look after the names, of a running box or of one that is stopped."""
 
+import os
 import shutil
+import stat
 import sys
 import textwrap
 import time
@@ -14,7 +16,7 @@ import click
 import msgspec
 
 from lanjami import layout
-from lanjami.cli import control, places
+from lanjami.cli import control, places, progress
 from lanjami.cli.failure import sentences
 from lanjami.errors import HostError
 from lanjami.nameserver import admin
@@ -26,6 +28,12 @@ _T = TypeVar("_T")
 
 FAULTY = 1  # exit status of an audit that found something
 ANSWER_WITHIN_S = 300.0  # checking the proofs of 100,000 names takes a while on a small box
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What of a status is needed here, whichever version tells it."""
+
+    names: int
 
 
 def _of_a_box(verb: Callable[..., None]) -> Callable[..., None]:
@@ -139,8 +147,10 @@ def reserved(state: Path | None) -> None:
 @_of_a_box
 def export(state: Path | None, *, file: Any) -> None:
     """Write all names with their proofs to FILE, as JSON Lines."""
-    for line in _survey(state, admin.List()):
-        file.write(line)
+    is_seen = file.name == "<stdout>" and sys.stdout.isatty()
+    with progress.shown("Exporting", is_wanted=not is_seen) as bar:
+        for line in _survey(state, admin.List(), bar):
+            file.write(line)
 
 
 @names.command("import")
@@ -148,7 +158,8 @@ def export(state: Path | None, *, file: Any) -> None:
 @_of_a_box
 def import_names(state: Path | None, *, file: Any) -> None:
     """Take the names in FILE: all of them or, where something is in the way, none."""
-    new = _take(state, file)
+    with progress.shown("Reading", _size(file)) as bar:
+        new = _take(state, file, bar)
     click.echo(f"{new} names were new")
 
 
@@ -157,10 +168,12 @@ def import_names(state: Path | None, *, file: Any) -> None:
 def audit(state: Path | None) -> None:
     """Check the proof of every name; ends with 1 where one does not hold."""
     faulty = 0
-    for line in _survey(state, admin.Audit()):
-        faulty += 1
-        shown = msgspec.json.decode(line, type=admin.Shown)
-        click.echo(f"{shown.record.name}: {shown.fault}")
+    with progress.shown("Checking") as bar:
+        for line in _survey(state, admin.Audit(), bar):
+            faulty += 1
+            shown = msgspec.json.decode(line, type=admin.Shown)
+            bar.clear()
+            click.echo(f"{shown.record.name}: {shown.fault}")
     click.echo(f"{faulty} names have no valid proof" if faulty else "every proof holds")
     sys.exit(FAULTY if faulty else 0)
 
@@ -178,26 +191,69 @@ def _perform(state: Path | None, request: admin.Request, answer: type[_T] | None
         )
 
 
-def _survey(state: Path | None, request: admin.Survey) -> Iterator[bytes]:
+def _survey(
+    state: Path | None, request: admin.Survey, bar: progress.Bar | None = None
+) -> Iterator[bytes]:
     """The lines of the answer that say something, from either."""
     folders = places.state_folders_to_look_in(state)
+    if bar is not None and bar.is_shown:
+        bar.begin(bar.label, _known(folders))
+    for line in _lines(folders, request):
+        if bar is not None:
+            bar.advance(1 if line.strip() else admin.PAGE)
+        if line.strip():
+            yield line
+
+
+def _lines(folders: list[Path], request: admin.Survey) -> Iterator[bytes]:
     box = control.find(folders, within_s=ANSWER_WITHIN_S)
     if box is not None:
-        yield from filter(bytes.strip, box.lines("POST", "/names", msgspec.json.encode(request)))
+        yield from box.lines("POST", "/names", msgspec.json.encode(request))
         return
     with _stopped(folders) as kept, closing(Reader(kept.path)) as reader:
         for page in admin.survey(request, reader):
-            yield from filter(bytes.strip, page.splitlines(keepends=True))
+            yield from page.splitlines(keepends=True)
 
 
-def _take(state: Path | None, file: BinaryIO) -> int:
+def _known(folders: list[Path]) -> int:
+    """How many names there are."""
+    box = control.find(folders, within_s=ANSWER_WITHIN_S)
+    if box is not None:
+        return msgspec.json.decode(box.ask("GET", "/status"), type=_Known).names
+    with _stopped(folders) as kept:
+        return len(kept.index)
+
+
+def _take(state: Path | None, file: BinaryIO, bar: progress.Bar) -> int:
     folders = places.state_folders_to_look_in(state)
     box = control.find(folders, within_s=ANSWER_WITHIN_S)
     if box is not None:
-        return msgspec.json.decode(box.ask("POST", "/names/import", file), type=int)
+        return _taken(box.lines("POST", "/names/import", bar.reading(file)), bar)
     with _stopped(folders) as kept, disk.spool(kept.path.parent) as spool:
         shutil.copyfileobj(file, spool)
-        return admin.take(spool, lambda question: question(kept))
+        bar.begin("Checking", 2 * spool.tell())  # who takes them reads them twice
+        return admin.take(bar.reading(spool), lambda question: question(kept))
+
+
+def _taken(lines: Iterable[bytes], bar: progress.Bar) -> int:
+    """How many names were new, which a box says after how far it is."""
+    label, read = "Checking", 0
+    for line in lines:
+        match msgspec.json.decode(line, type=int | admin.Reading):
+            case admin.Reading() as reading:
+                label = "Writing" if reading.read < read else label
+                read = reading.read
+                bar.begin(label, reading.size)
+                bar.reach(read)
+            case new:
+                return new
+    raise HostError("the box did not say how many names were new")
+
+
+def _size(file: BinaryIO) -> int:
+    """Its bytes; 0 for what is no file on a disk."""
+    found = os.fstat(file.fileno())
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 @contextmanager

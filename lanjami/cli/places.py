@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from lanjami import config, layout
-from lanjami.errors import ConfigError
+from lanjami.errors import ConfigError, HostError
 from lanjami.runtime import disk
 
 SYSTEM_CONFIG = Path("/etc/lanjami/lanjami.toml")
@@ -31,6 +31,11 @@ config_option = click.option(
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The configuration file, in place of the system's or the user's.",
+)
+
+
+set_option = click.option(
+    "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="As for `lanjami up`."
 )
 
 
@@ -72,6 +77,16 @@ def config_file() -> Path | None:
 def new_config_file(state: Path) -> Path:
     """Where the box with a state folder would look for the configuration file that is not there."""
     return SYSTEM_CONFIG if state == SYSTEM_STATE else _user_config()
+
+
+def config_file_of(user: int, found: Path | None) -> Path:
+    """Where a user (a UID) who has `found` a configuration file, or none, may put one that is read:
+    the administrator for the system. HostError where none of theirs would be."""
+    if user == 0:
+        return SYSTEM_CONFIG
+    if found == SYSTEM_CONFIG:
+        raise HostError(f"{found} is there, and is read in place of {_user_config()}")
+    return _user_config()
 
 
 def state_folder(folder: Path | None) -> Path:

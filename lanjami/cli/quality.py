@@ -1,12 +1,11 @@
 """`lanjami quality`: how good the line to another box is."""
 
-import sys
 from collections.abc import Iterator
 
 import click
 import msgspec
 
-from lanjami.cli import measuring
+from lanjami.cli import measuring, progress
 from lanjami.cli.failure import sentences
 from lanjami.status.live import read_catalogues
 from lanjami.status.quality import USES, Line, judge, verdicts
@@ -21,13 +20,16 @@ def quality(*, host: str, as_json: bool) -> None:
 
     Takes up to fifteen seconds, and longer where somebody else measures just now.
     """
-    with click.progressbar(length=100, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    with progress.shown("Measuring") as bar:
 
-        def progress(share: float, ahead: int) -> None:
-            bar.label = f"{ahead} measure before us" if ahead else "Measuring"
-            bar.update(int(100 * share) - bar.pos)
+        def show(share: float, ahead: int) -> None:
+            if ahead:
+                bar.begin(f"{ahead} measure before us")
+            else:
+                bar.begin("Measuring", 100)
+                bar.reach(int(100 * share))
 
-        line = judge(measuring.measure(host, progress))
+        line = judge(measuring.measure(host, show))
     if as_json:
         body = {"line": line, "verdicts": verdicts(line)}
         click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())

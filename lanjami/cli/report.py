@@ -37,9 +37,7 @@ Look through it before you hand it on.
 @click.command()
 @places.state_option
 @places.config_option
-@click.option(
-    "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="As for `lanjami up`."
-)
+@places.set_option
 @click.option(
     "--log",
     "log_file",

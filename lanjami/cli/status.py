@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from lanjami.cli import control, places
+from lanjami.cli.colour import paint
 from lanjami.cli.failure import sentences
 from lanjami.status.snapshot import Snapshot, table
 
@@ -35,5 +36,7 @@ def status(*, state: Path | None, as_json: bool) -> None:
         sys.exit(NOT_RUNNING)
     answer = box.ask("GET", "/status")
     snapshot = msgspec.json.decode(answer, type=Snapshot)
-    click.echo(msgspec.json.format(answer, indent=2).decode() if as_json else table(snapshot))
+    click.echo(
+        msgspec.json.format(answer, indent=2).decode() if as_json else table(snapshot, paint=paint)
+    )
     sys.exit(0 if snapshot.healthy else WORSE_OFF)

@@ -13,7 +13,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import msgspec
@@ -27,7 +26,7 @@ from lanjami.dhtnode.proxy_service import Proxy
 from lanjami.dhtnode.streams import Stream, Streams
 from lanjami.dhtnode.value_json import LARGEST, PushAddress, read, read_push_address, write
 from lanjami.errors import HostError, RequestError
-from lanjami.lan import http_url
+from lanjami.lan import http_url, of_socket
 
 LARGEST_BODY = LARGEST + 16 * 1024  # bytes; from `LARGEST` on, we say what is too large
 
@@ -278,12 +277,9 @@ def _source(request: web.Request) -> Endpoint:
 
 
 def _end(request: web.Request, name: str) -> Endpoint:
-    """One of the connection's ends, IPv4 also where the socket is for both families."""
+    """One of the connection's ends."""
     host, port, *_ = _transport(request).get_extra_info(name)
-    ip = ip_address(host.partition("%")[0])
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return Endpoint(ip.packed, port)
+    return Endpoint(of_socket(host).packed, port)
 
 
 async def _push_address(request: web.Request) -> PushAddress:

@@ -4,10 +4,12 @@ A check is a function of what was seen; who looks is in the shell. The names of 
 members of their JSON, are a contract: more may come, none is renamed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 import msgspec
+
+from lanjami.tone import Paint, Tone, plain
 
 ALL_WELL, A_FAULT, NOT_RUNNING = 0, 1, 3  # exit statuses, as `lanjami status` has them
 
@@ -57,15 +59,24 @@ def exit_status(findings: Iterable[Finding], *, is_running: bool) -> int:
 _MARKS = {Verdict.WELL: "ok", Verdict.NOTE: "note", Verdict.FAULT: "FAULT", Verdict.SKIPPED: "-"}
 
 
-def table(findings: Iterable[Finding]) -> str:
+_TONES: Mapping[Verdict, Tone] = {
+    Verdict.WELL: "good",
+    Verdict.NOTE: "warning",
+    Verdict.FAULT: "bad",
+}
+
+
+def table(findings: Iterable[Finding], *, paint: Paint = plain) -> str:
     """The findings for a person in front of a terminal."""
-    return "\n".join(_lines(list(findings)))
+    return "\n".join(_lines(list(findings), paint))
 
 
-def _lines(findings: list[Finding]) -> Iterator[str]:
+def _lines(findings: list[Finding], paint: Paint) -> Iterator[str]:
     width = max((len(finding.name) for finding in findings), default=0)
     for finding in findings:
-        yield f"{_MARKS[finding.verdict]:5}  {finding.name:{width}}  {_shown(finding.meaning)}"
+        mark, tone = f"{_MARKS[finding.verdict]:5}", _TONES.get(finding.verdict)
+        mark = mark if tone is None else paint(mark, tone)
+        yield f"{mark}  {finding.name:{width}}  {_shown(finding.meaning)}"
         if finding.advice:
             yield f"{'':5}  {'':{width}}  -> {_shown(finding.advice)}"
     faults = sum(finding.verdict is Verdict.FAULT for finding in findings)

@@ -24,6 +24,8 @@ _SHOWN = {
         *("serve", "port", "tls_port", "relay_ports", "sessions", "session_bytes_per_s", "guarded"),
     ),
     "status": ("people",),
+    "metrics": ("networks",),
+    "box": ("address", "router", "fallback"),
 }
 
 # The fields of log lines that say nothing of people. What foreign programs say is not among them.
@@ -65,6 +67,8 @@ def secrets_of(config: Config) -> list[str]:
     return [
         config.wifi.passphrase,
         config.wifi.ssid,
+        config.box.wifi.passphrase,
+        config.box.wifi.ssid,
         config.turn.certificate,
         config.turn.key,
         *([config.turn.realm] if config.turn.realm != "ring" else []),

@@ -73,6 +73,13 @@ class Shown(msgspec.Struct, frozen=True):
     fault: str
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """So many bytes of those of an import are read; it is read twice, to be checked and taken."""
+
+    read: int
+    size: int
+
+
 def perform(request: Request, ask: Ask, *, when: int) -> Any:
     """Do what is asked, at `when` (seconds since 1970).
 

@@ -247,8 +247,8 @@ def hardware_address(interface: str) -> bytes:
 
 
 def names() -> list[str]:
-    """All interfaces but loopback, up or not."""
-    return [name for _, name in socket.if_nameindex() if name != "lo"]
+    """All interfaces, up or not."""
+    return [name for _, name in socket.if_nameindex()]
 
 
 def radios() -> list[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from ipaddress import IPv6Address, ip_address
 
 import msgspec
 from aiohttp import web
@@ -126,10 +125,7 @@ def visited(request: web.Request) -> tuple[Ip, int]:
     if request.transport is None:
         raise RequestError(400, "the client is gone")
     host, port, *_ = request.transport.get_extra_info("sockname")
-    ip = ip_address(host.partition("%")[0])
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    return ip, port
+    return lan.of_socket(host), port
 
 
 def _static(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from lanjami.lan import host_port, http_url
+from lanjami.tone import Paint, Tone, plain
 
 _WIDEST_LIST = 4  # addresses shown at the start
 
@@ -19,6 +20,8 @@ _TITLES = {
     "discovery": "discovery",
     "names": "name server",
 }
+
+_TONES: Mapping[str, Tone] = {"up": "good", "starting": "warning", "down": "bad"}
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -113,6 +116,14 @@ class Http(msgspec.Struct, frozen=True):
     malformed: int = 0
 
 
+class Metrics(msgspec.Struct, frozen=True):
+    """Requests for /metrics since the start: `scrapes` were answered, `refused` came from where it
+    is not for."""
+
+    scrapes: int = 0
+    refused: int = 0
+
+
 class Turn(msgspec.Struct, frozen=True):
     """`sessions` are the relays that clients have now; `allocations` those given since the start,
     `refused` what clients were refused, which `refused_by` splits by reason."""
@@ -139,25 +150,29 @@ class Snapshot(msgspec.Struct, frozen=True):
     proxy: Proxy | None = None
     http: Http = Http()
     turn: Turn | None = None
+    metrics: Metrics = Metrics()
 
 
-def table(snapshot: Snapshot) -> str:
+def table(snapshot: Snapshot, *, paint: Paint = plain) -> str:
     """The status for a person in front of a terminal."""
-    return "\n".join(_table(snapshot))
+    return "\n".join(_table(snapshot, paint))
 
 
-def _table(snapshot: Snapshot) -> Iterator[str]:
-    yield (
-        f"lanjami {snapshot.version}: "
-        + ("all is well" if snapshot.healthy else "something is worse off")
+def _table(snapshot: Snapshot, paint: Paint) -> Iterator[str]:
+    yield f"lanjami {snapshot.version}: " + (
+        paint("all is well", "good")
+        if snapshot.healthy
+        else paint("something is worse off", "warning")
     )
     yield ""
     width = max(map(len, snapshot.services), default=0)
     for name, service in snapshot.services.items():
         restarts = f"  ({service.failures} restarts)" if service.failures else ""
-        yield f"  {name:{width}}  {service.state:8}  {service.detail}{restarts}".rstrip()
+        state = paint(service.state, _TONES.get(service.state, "bad"))
+        rest = f"{'':{8 - len(service.state)}}  {service.detail}{restarts}".rstrip()
+        yield f"  {name:{width}}  {state}{rest}"
         if service.reason:
-            yield f"  {'':{width}}            {service.reason}"
+            yield f"  {'':{width}}            {paint(service.reason, 'warning')}"
     dht, discovery = snapshot.dht, snapshot.discovery
     yield ""
     yield f"  Addresses    {', '.join(snapshot.addresses) or 'none'}"

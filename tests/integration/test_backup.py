@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -444,6 +446,31 @@ def test_a_backup_goes_into_a_file_and_nothing_else(box: Box, tmp_path: Path) ->
         status, _, told = box.run("backup", place, "--state", str(box.state))
         assert status == 69 or "is a directory" in told
     assert not Path("/dev/null").is_file()
+
+
+def test_a_box_that_dies_in_the_middle_leaves_the_backup_of_before(
+    box: Box, tmp_path: Path
+) -> None:
+    box.state.mkdir(mode=0o700)
+    file = tmp_path / "backup.zip"
+    file.write_bytes(b"of before")
+    with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor(1) as thread:
+        server.bind(str(box.state / "control.sock"))
+        server.listen()
+
+        def die() -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(4096).startswith(b"GET /backup ")
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of")
+
+        died = thread.submit(die)
+        status, printed, told = box.run("backup", str(file), "--state", str(box.state))
+        died.result()
+    assert (status, printed) == (69, "")
+    assert "does not answer: IncompleteRead" in told
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["backup.zip"]
+    assert file.read_bytes() == b"of before"
 
 
 def test_what_cannot_be_read_is_told_in_a_sentence(box: Box, tmp_path: Path) -> None:

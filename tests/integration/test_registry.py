@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
@@ -193,14 +194,67 @@ async def test_an_import_over_the_socket_is_taken_whole_or_not_at_all(tmp_path: 
         assert box is not None
         return box.ask("POST", "/names/import", io.BytesIO(content))
 
-    routes = partial(admin_api.routes, registry, tmp_path)
+    routes = partial(admin_api.routes, registry, tmp_path, tell_every_s=60.0)
     local = LocalServer(paths=[tmp_path / layout.CONTROL], routes=routes)
     async with running(registry), running(local):
         with pytest.raises(RequestError, match="line 2: "):
             await asyncio.to_thread(take, lines + b"{}\n")
         assert registry.known() == 0
-        assert await asyncio.to_thread(take, b"\n" * 1_000_000 + lines) == b"1"
+        assert await asyncio.to_thread(take, b"\n" * 1_000_000 + lines) == b"1\n"
         assert registry.known() == 1
+
+
+async def test_an_import_that_takes_long_says_how_far_it_is(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    class Slow(Registry):
+        async def take(self, file: BinaryIO) -> int:
+            file.seek(3)
+            await asyncio.to_thread(go_on.wait, 10)
+            if await asyncio.to_thread(file.read, 1) == b"!":
+                raise RequestError(400, "line 1 is wrong")
+            return 7
+
+    def take(content: bytes) -> list[bytes]:
+        box = control.find([tmp_path], within_s=5.0)
+        assert box is not None
+        told = []
+        for line in box.lines("POST", "/names/import", io.BytesIO(content)):
+            told.append(line)
+            go_on.set()
+        return told
+
+    routes = partial(admin_api.routes, Slow(path=tmp_path / "names"), tmp_path, tell_every_s=0.05)
+    async with running(LocalServer(paths=[tmp_path / layout.CONTROL], routes=routes)):
+        *far, last = await asyncio.to_thread(take, b"abc.e")
+        assert msgspec.json.decode(far[0], type=admin.Reading) == admin.Reading(3, 5)
+        assert last == b"7\n"
+        go_on.clear()
+        with pytest.raises(HostError, match="line 1 is wrong"):
+            await asyncio.to_thread(take, b"abc!e")
+
+
+async def test_an_import_whose_client_leaves_is_taken_all_the_same(tmp_path: Path) -> None:
+    asked, go_on, taken = asyncio.Event(), threading.Event(), asyncio.Event()
+
+    class Slow(Registry):
+        async def take(self, file: BinaryIO) -> int:
+            asked.set()
+            await asyncio.to_thread(go_on.wait, 10)
+            taken.set()
+            return 7
+
+    routes = partial(admin_api.routes, Slow(path=tmp_path / "names"), tmp_path, tell_every_s=0.01)
+    socket = tmp_path / layout.CONTROL
+    async with running(LocalServer(paths=[socket], routes=routes)):
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+        writer.write(b"POST /names/import HTTP/1.1\r\nHost: box\r\nContent-Length: 1\r\n\r\n.")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b'{"read":')
+            writer.transport.abort()
+            await asked.wait()
+            go_on.set()
+            await taken.wait()
 
 
 async def test_a_survey_that_breaks_off_says_why(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from importlib.resources import files
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from lanjami.config import Config, Dht, Http, parse
 from lanjami.errors import ConfigError
+from lanjami.lan import Address
 
 
 def _refusal(text: str, *overrides: str) -> str:
@@ -27,7 +29,8 @@ def test_the_shipped_file_has_every_setting() -> None:
     for section in sections:
         assert f"[{section}]" in text
         for setting in getattr(Config(), section).__struct_fields__:
-            assert f"\n{setting} = " in text
+            nested = f"\n[{section}.{setting}]\n"
+            assert f"\n{setting} = " in text or nested in text
 
 
 def test_an_empty_file_means_the_defaults() -> None:
@@ -111,6 +114,9 @@ def test_an_integer_will_do_for_seconds() -> None:
         ("[dns]\njami = 'never'", "`$.dns.jami`"),
         ("[dns]\nupstream = ['router']", "'router', which is no IP address - at `$.dns`"),
         ("[ntp]\nservers = ['']", "`$.ntp`"),
+        ("[metrics]\nnetworks = 'local'", "`$.metrics.networks`"),
+        ("[metrics]\nnetworks = ['lan']", "'lan', which is neither 'local' nor a network"),
+        ("[metrics]\nnetworks = ['10.0.0.1/24']", "has host bits set - at `$.metrics`"),
         ("[wifi]\nchannel = 14", "`$.wifi.channel`"),
         ("[wifi]\ninterface = 'a/b'", "no name of an interface - at `$.wifi`"),
         ("[wifi]\ninterface = 'wlan0'", "`ssid`"),
@@ -243,6 +249,28 @@ def test_an_override_of_what_is_no_table_is_refused() -> None:
 def test_an_absurdly_long_number_is_a_mistake_of_the_operator_too() -> None:
     assert _refusal("", f"dht.port={'9' * 5000}")
     assert _refusal(f"[dht]\nport = {'9' * 5000}")
+
+
+@pytest.mark.parametrize(
+    ("networks", "ip", "may"),
+    [
+        ("[]", "127.0.0.1", False),
+        ("['local']", "10.0.0.9", True),
+        ("['local']", "fe80::9", True),
+        ("['local']", "203.0.113.9", True),  # a neighbour, though the address is public
+        ("['local']", "198.51.100.9", False),
+        ("['10.0.0.0/24']", "10.0.0.9", True),
+        ("['10.0.0.0/24']", "10.0.1.9", False),
+        ("['10.0.0.0/24']", "::1", False),
+        ("['10.0.0.9', '::1']", "10.0.0.9", True),
+        ("['10.0.0.9', '::1']", "::1", True),
+        ("['10.0.0.9', '::1']", "10.0.0.8", False),
+    ],
+)
+def test_metrics_are_for_who_is_named(networks: str, ip: str, may: bool) -> None:  # noqa: FBT001
+    metrics = parse(f"[metrics]\nnetworks = {networks}").metrics
+    own = [Address(ip_interface("203.0.113.1/24"))]
+    assert metrics.may_ask(ip_address(ip), own) is may
 
 
 @given(st.text())

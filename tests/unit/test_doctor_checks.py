@@ -1,6 +1,7 @@
 """What is seen becomes the finding that it should."""
 
 import json
+import re
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 
 import msgspec
@@ -53,6 +54,15 @@ def test_a_table_shows_each_with_its_advice_and_lets_nobody_speak_to_the_termina
         "1 fault.",
     ]
     assert table([well("a", "fine")]).endswith("All is well.")
+
+
+def test_verdicts_are_painted_and_lines_keep_their_places() -> None:
+    findings = [well("a", "fine"), note("b", "so"), fault("c", "bad", "mend"), skipped("d", "why")]
+    painted = table(findings, paint=lambda text, tone: f"<{tone}>{text}</>")
+    marks = ("<good>ok   </>  a", "<warning>note </>  b", "<bad>FAULT</>  c")
+    for line, mark in zip(painted.splitlines(), marks, strict=False):
+        assert line.startswith(mark)
+    assert re.sub("<[a-z/]*>", "", painted) == table(findings)
 
 
 def test_a_finding_is_json() -> None:

@@ -12,6 +12,7 @@ from lanjami.lan import (
     http_url,
     is_ignored,
     is_local,
+    of_socket,
     shown,
     without_link_local,
 )
@@ -50,6 +51,20 @@ def test_a_subnet_of_more_than_two_has_a_broadcast_address(at: str, broadcast: s
 )
 def test_interfaces_are_ignored_by_pattern(name: str, *, ignored: bool) -> None:
     assert is_ignored(name, ["docker*", "br-*"]) is ignored
+
+
+@pytest.mark.parametrize(
+    ("told", "ip"),
+    [
+        ("10.0.0.5", "10.0.0.5"),
+        ("::ffff:10.0.0.5", "10.0.0.5"),
+        ("fd00::5", "fd00::5"),
+        ("fe80::5%eth0", "fe80::5"),
+        ("::", "::"),
+    ],
+)
+def test_an_end_of_a_socket_is_an_address_of_its_family(told: str, ip: str) -> None:
+    assert of_socket(told) == ip_address(ip)
 
 
 def test_no_pattern_ignores_nothing() -> None:

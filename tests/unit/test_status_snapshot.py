@@ -1,6 +1,7 @@
 """What a person is shown."""
 
 import itertools
+import re
 
 import msgspec
 import pytest
@@ -71,6 +72,17 @@ def test_a_box_that_is_well_says_so_first() -> None:
         "  Discovery    0 queries, 0 answers, 0 dropped",
         "  Heard        0 nodes, 0 people",
     ]
+
+
+def test_words_are_painted_and_lines_keep_their_places() -> None:
+    services = {"dhtnode": DOWN, "discovery": WORSE, "names": STARTING}
+    shown = _snapshot(services=services, healthy=False)
+    painted = table(shown, paint=lambda text, tone: f"<{tone}>{text}</>")
+    assert painted.splitlines()[0] == "lanjami 1.0: <warning>something is worse off</>"
+    assert "  dhtnode    <bad>down</>        (3 restarts)" in painted
+    assert "  discovery  <good>up</>        announcing on eth0" in painted
+    assert "  names      <warning>starting</>" in painted
+    assert re.sub("<[a-z/]*>", "", painted) == table(shown)
 
 
 def test_every_node_has_a_line() -> None:

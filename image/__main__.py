@@ -1,0 +1,138 @@
+"""`image/build`: makes the image for Raspberry Pi from this checkout."""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from image import assembly, debian, payload, published
+from image.steps import BuildError, Steps, say, tail
+
+# Program, and the package of Debian and Ubuntu that has it.
+NEEDED = {
+    "mmdebstrap": "mmdebstrap",
+    "arch-test": "arch-test",
+    "newuidmap": "uidmap",
+    "tar": "tar",
+    "git": "git",
+}
+
+
+def main() -> int:
+    options = _options()
+    began = time.monotonic()
+    steps = Steps(options.out / "logs", count=7)
+    try:
+        release = _release()
+        _require_programs()
+        made = _build(options, steps, release)
+    except BuildError as error:
+        say(f"image/build: {error}")
+        if error.log is not None:
+            say(f"{tail(error.log)}\nThe whole log: {error.log}")
+        return 1
+    times = {title: round(seconds, 1) for title, seconds in steps.times.items()}
+    (options.out / "logs/times.json").write_text(json.dumps(times, indent=1) + "\n")
+    size = made.stat().st_size / 1e6
+    say(f"{made} ({size:.0f} MB, {time.monotonic() - began:.0f} s)")
+    return 0
+
+
+def _build(options: argparse.Namespace, steps: Steps, release: payload.Release) -> Path:
+    work = options.out / "work"
+    for folder in (work, options.cache):
+        folder.mkdir(parents=True, exist_ok=True)
+    archive = debian.Archive(
+        mirror=options.mirror, security_mirror=options.security_mirror, snapshot=options.snapshot
+    )
+    with steps.step("tools of Debian") as step:
+        tools = debian.make(step, debian.tools(archive), options.cache, fresh=options.fresh)
+    with steps.step("Debian for the box") as step:
+        base = debian.make(step, debian.base(archive), options.cache, fresh=options.fresh)
+    with steps.step("initramfs") as step:
+        ours = work / "initramfs.tar"
+        payload.pack_for_initramfs(ours)
+        initramfs = debian.initramfs(step, base, ours, options.cache)
+    with steps.step("lanjami and its wheels") as step:
+        site = payload.install_wheels(step, options.python, work, epoch_s=release.epoch_s)
+    with steps.step("files for the box"):
+        packed = work / "payload.tar"
+        payload.pack(packed, site=site, release=release, update_key=options.update_key)
+    with steps.step("image") as step:
+        inputs = assembly.Inputs(tools, base, initramfs, packed, level=options.xz)
+        assembly.assemble(step, inputs, options.out, release)
+    with steps.step("sums and lists"):
+        return published.describe(options.out, release, site=site, url=options.url)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="image/build",
+        description="Makes the image of lanjami for Raspberry Pi from this checkout, as whoever "
+        "calls: no root, no loop device. The first stage, Debian's packages, is kept in the cache.",
+    )
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    add = parser.add_argument
+    add("--out", type=_path, default=_path("dist/image"), help="default: %(default)s")
+    add("--cache", type=_path, default=caches / "lanjami-image", help="default: %(default)s")
+    add("--fresh", action="store_true", help="make the first stage anew, with today's packages")
+    add("--mirror", default=debian.MIRROR, help="of Debian; default: %(default)s")
+    add("--security-mirror", default=debian.SECURITY_MIRROR, help="default: %(default)s")
+    add("--snapshot", default="", metavar="TIME", help="packages as they were: 20261120T000000Z")
+    add("--update-key", type=_path, help="PEM: the public key that updates have to be signed with")
+    add("--url", default="", help="where the image will be, for the entry of Raspberry Pi Imager")
+    add("--xz", type=int, default=1, choices=range(10), help="level; default: %(default)s")
+    add("--python", type=Path, default=Path(sys.executable), help="with pip and hatchling")
+    options = parser.parse_args()
+    key = debian.FOLDER / "update-key.pem"
+    if options.update_key is None and key.exists():
+        options.update_key = key
+    return options
+
+
+def _path(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _release() -> payload.Release:
+    """Raises BuildError outside of a repository: the image's time is its commit's."""
+    source = (payload.CHECKOUT / "lanjami/__init__.py").read_text()
+    version = re.search(r'__version__ = "(.+)"', source)
+    assert version is not None
+    return payload.Release(
+        version=version[1],
+        commit=_git("rev-parse", "HEAD") + ("-dirty" if _git("status", "--porcelain") else ""),
+        epoch_s=int(_git("show", "-s", "--format=%ct", "HEAD")),
+    )
+
+
+def _git(*words: str) -> str:
+    folder = str(payload.CHECKOUT)
+    # safe.directory: the checkout may be another's, as in a container.
+    command = ["git", "-c", f"safe.directory={folder}", "-C", folder, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"the time of the image is its commit's, and git says: {done.stderr}")
+    return done.stdout.strip()
+
+
+def _require_programs() -> None:
+    missing = [NEEDED[program] for program in debian.missing(list(NEEDED))]
+    arm64 = ["arch-test", "arm64"]
+    if not missing and subprocess.run(arm64, capture_output=True, check=False).returncode:
+        missing = ["qemu-user-static", "binfmt-support"]
+    if not debian.KEYRING.exists():
+        missing.append("debian-archive-keyring")
+    if missing:
+        raise BuildError(
+            f"missing on this machine: {' '.join(missing)} "
+            f"(sudo apt-get install {' '.join(missing)})"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Trees of Debian packages, made by mmdebstrap as whoever calls, and kept for the next build."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from image.steps import Step
+
+FOLDER = Path(__file__).resolve().parent
+SUITE = "trixie"
+MIRROR = "http://deb.debian.org/debian"
+SECURITY_MIRROR = "http://deb.debian.org/debian-security"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+SNAPSHOTS = "http://snapshot.debian.org/archive"
+
+# Times of files that packages make while they are set up. Not the commit's, so that a tree serves
+# many commits; after the point release that the suites began with, so that no clock runs back.
+EPOCH_S = 1_754_697_600  # 2025-08-09, Debian 13.0
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Where packages come from: a mirror, or the mirror of one moment ("20261120T000000Z")."""
+
+    mirror: str = MIRROR
+    security_mirror: str = SECURITY_MIRROR
+    snapshot: str = ""
+
+    def sources(self, components: str) -> list[str]:
+        mirror, security = self.mirror, self.security_mirror
+        if self.snapshot:
+            mirror = f"{SNAPSHOTS}/debian/{self.snapshot}"
+            security = f"{SNAPSHOTS}/debian-security/{self.snapshot}"
+        return [
+            f"deb {mirror} {SUITE} {components}",
+            f"deb {mirror} {SUITE}-updates {components}",
+            f"deb {security} {SUITE}-security {components}",
+            f"deb {mirror} {SUITE}-backports {components}",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is in a tree."""
+
+    name: str
+    packages: tuple[str, ...]
+    archive: Archive
+    architecture: str = ""  # empty: this machine's
+    components: str = "main"
+    dpkg_conf: tuple[str, ...] = ()
+    setup: str = ""  # a script of sh that gets the tree as $1, before packages are set up
+    finish: str = ""  # another, when all is there
+
+    @property
+    def key(self) -> str:
+        """Of everything that makes the tree, so that whatever changes makes another."""
+        return hashlib.sha256(repr(_command(self, Path(), Path())).encode()).hexdigest()[:16]
+
+
+def listed(path: Path) -> tuple[str, ...]:
+    """The words of a list with comments."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return tuple(line for line in lines if line)
+
+
+def tools(archive: Archive) -> Tree:
+    """What puts the image together, for this machine."""
+    return Tree(
+        name="tools",
+        packages=listed(FOLDER / "tools/packages"),
+        archive=archive,
+        dpkg_conf=("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/locale/*"),
+    )
+
+
+def base(archive: Archive) -> Tree:
+    """The box's Debian, without lanjami."""
+    return Tree(
+        name="base",
+        packages=listed(FOLDER / "base/packages"),
+        archive=archive,
+        architecture="arm64",
+        components="main non-free-firmware",
+        dpkg_conf=listed(FOLDER / "base/dpkg.conf"),
+        setup=(FOLDER / "base/setup").read_text(),
+        finish=(FOLDER / "base/finish").read_text(),
+    )
+
+
+def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
+    """The tree as a tar in the cache, made unless it is there. Raises BuildError."""
+    made = cache / f"{tree.name}-{tree.key}.tar"
+    if made.exists() and not fresh:
+        step.note = f"kept: {made.name}"
+        return made
+    packages = cache / "packages" / tree.name
+    packages.mkdir(parents=True, exist_ok=True)
+    unfinished = made.with_suffix(".new.tar")
+    step.run(_command(tree, packages, unfinished), environment=environment(EPOCH_S))
+    unfinished.rename(made)
+    return made
+
+
+def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
+    """The initramfs of a base with the files of the tar `ours`, made unless it is in the cache.
+
+    It takes minutes under emulation and seldom changes. Raises BuildError.
+    """
+    key = hashlib.sha256(base.name.encode() + ours.read_bytes()).hexdigest()[:16]
+    made = cache / f"initrd-{key}.img"
+    if made.exists() and made.stat().st_mtime >= base.stat().st_mtime:
+        step.note = f"kept: {made.name}"
+        return made
+    unfinished = made.with_suffix(".new.img")
+    inside = 'chroot "$1" mkinitramfs -o /initrd.img "$(ls "$1/usr/lib/modules")"'
+    step.run(
+        [
+            *["mmdebstrap", f"--mode={mode()}", "--variant=custom", "--format=null"],
+            *["--architectures=arm64", "--skip=setup,update,cleanup"],
+            f"--setup-hook=tar-in {base} /",
+            '--setup-hook=mkdir -p "$1/dev" "$1/proc" "$1/sys"',  # for mmdebstrap to mount on
+            f"--customize-hook=tar-in {ours} /",
+            f"--customize-hook={inside}",
+            f"--customize-hook=download /initrd.img {unfinished}",
+            *[SUITE, "-", f"deb {MIRROR} {SUITE} main"],
+        ],
+        environment=environment(EPOCH_S),
+    )
+    unfinished.rename(made)
+    return made
+
+
+def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
+    """What makes the tree; `packages` is where fetched ones are kept."""
+    return [
+        "mmdebstrap",
+        f"--mode={mode()}",
+        "--variant=apt",
+        *([f"--architectures={tree.architecture}"] if tree.architecture else []),
+        f"--include={','.join(tree.packages)}",
+        "--aptopt=APT::Install-Recommends false",
+        "--aptopt=Acquire::Retries 3",
+        *(["--aptopt=Acquire::Check-Valid-Until false"] if tree.archive.snapshot else []),
+        "--dpkgopt=force-confold",
+        *[f"--dpkgopt={line}" for line in tree.dpkg_conf],
+        "--skip=essential/unlink,download/empty,cleanup/apt,output/dev",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {packages} /var/cache/apt/archives",
+        *([f"--essential-hook={tree.setup}"] if tree.setup else []),
+        f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+        *([f"--customize-hook={tree.finish}"] if tree.finish else []),
+        '--customize-hook=rm -rf "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
+        SUITE,
+        target,
+        *tree.archive.sources(tree.components),
+    ]
+
+
+def mode() -> str:
+    """How mmdebstrap gets to own files: as root it is root, else by a user namespace."""
+    return "root" if os.geteuid() == 0 else "unshare"
+
+
+def environment(epoch_s: int) -> Mapping[str, str]:
+    """What programs of the build see of this machine: little, and no language."""
+    keep = ("HOME", "PATH", "TMPDIR", "http_proxy", "https_proxy", "no_proxy")
+    kept = {name: os.environ[name] for name in keep if name in os.environ}
+    kept["PATH"] = f"{kept.get('PATH', '')}:/usr/sbin:/sbin"
+    return {
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "SOURCE_DATE_EPOCH": str(epoch_s),
+        "QEMU_CPU": "cortex-a53",
+    }
+
+
+def missing(programs: Sequence[str]) -> list[str]:
+    path = environment(0)["PATH"]
+    return [program for program in programs if shutil.which(program, path=path) is None]

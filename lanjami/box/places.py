@@ -1,0 +1,21 @@
+"""What lies where on a box that starts from the Raspberry Pi image."""
+
+CARD = "/boot/firmware"  # the partition that every computer can read
+SETTINGS = "lanjami.toml"
+MISTAKES = "lanjami-mistakes.txt"
+
+DATA = "/data"  # the partition that is written to
+KEPT = "/data/box"  # root's: identities, settings with their secrets, counts
+STATE = "/data/lanjami"  # seen as /var/lib/lanjami
+SPARE = "lanjami-spare.zip"  # the newest backup, in the slot that does not run
+
+RUN = "/run/lanjami-box"  # gone at every start
+NOTICES = "/run/lanjami-box/notices"
+SCREEN = "/run/lanjami-box/screen"
+ROLES = "/run/lanjami-box/roles"
+DISK = "/run/lanjami-box/disk"  # by the initramfs: the whole card
+SLOT = "/run/lanjami-box/slot"  # by the initramfs: the slot, and "tried" where it is tried once
+
+CONFIG = "/etc/lanjami/lanjami.toml"  # in memory, written at every start
+NETWORK_RIGHTS = "/usr/share/lanjami/network.conf"  # packaging/lanjami-network.conf
+UPDATE_KEY = "/usr/share/lanjami/update-key.pem"

@@ -1,0 +1,73 @@
+"""Whether the box is a guest on a cable's network or has to be that network itself.
+
+The machine goes on asking for an address by DHCP in either role: so a router that starts later than
+the box, as after a power cut, makes it a guest again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+
+from lanjami.config import Config
+
+PATIENCE_S = 20.0  # for a DHCP server on a cable that is plugged in
+MOST_NETWORKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Of an interface: whether a cable leads somewhere, and whether it has an address of a
+    network that others made."""
+
+    carrier: bool
+    leased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The role on an interface; `alone_since` is when nobody was found to give an address."""
+
+    is_network: bool = False
+    alone_since: float | None = None
+
+
+def step(line: Line, seen: Seen, *, now: float) -> Line:
+    """The role after a look. It stays while there is no carrier: two laptops may go and come."""
+    if seen.leased:
+        return Line()
+    if not seen.carrier:
+        return Line(line.is_network)
+    since = now if line.alone_since is None else line.alone_since
+    return Line(line.is_network or now - since >= PATIENCE_S, since)
+
+
+def address(number: int) -> IPv4Interface:
+    """That of the box where it is the network on its cable number 0, 1, …"""
+    return IPv4Interface(f"10.77.{number}.1/24")
+
+
+ADDRESSES = frozenset(address(number).ip for number in range(MOST_NETWORKS))
+
+
+def may_fall_back(config: Config, cables: Sequence[str]) -> list[str]:
+    """The cables on which the role is not given by the configuration."""
+    if not config.box.fallback or config.box.address:
+        return []
+    return [name for name in sorted(cables)[:MOST_NETWORKS] if name not in config.network]
+
+
+_MADE = "\n# From here on by the box itself: nobody else gives addresses on these cables.\n"
+
+
+def with_roles(text: str, networks: Mapping[str, IPv4Interface]) -> str:
+    """The configuration's text for a box that is the network on these interfaces."""
+    tables = [
+        f'\n[network.{name}]\nserve = ["dns", "dhcp", "ra", "ntp"]\naddress = "{at}"\n'
+        for name, at in networks.items()
+    ]
+    return "".join([text.rstrip("\n"), "\n", _MADE, *tables]) if tables else text
+
+
+def without_roles(text: str) -> str:
+    """What was given to `with_roles`."""
+    return text.partition(_MADE)[0]

@@ -1,0 +1,242 @@
+"""Watches over a box: who is the network on a cable, whether the services live, whether an update
+passed its test. It looks once a second, and `tick` never waits for long.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+import lanjami
+from lanjami.box import disks, health, notices, places, roles, screen, setup, updating
+from lanjami.box.disks import Card, Running
+from lanjami.box.health import Action, Course
+from lanjami.box.roles import Line, Seen
+from lanjami.box.setup import Box
+from lanjami.box.updating import Told
+from lanjami.errors import HostError
+from lanjami.runtime import disk, log, net
+from lanjami.status.snapshot import Snapshot
+
+_log = log.get(__name__)
+
+LOOK_EVERY_S = 1.0
+ASK_EVERY_S = 5.0
+NOTE_TIME_EVERY_S = 900.0  # seldom enough for a memory card
+
+LEFT_ALONE = (78, 100)
+_ETHERNET = "1"  # ARPHRD_ETHER, Linux include/uapi/linux/if_arp.h
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the watch looks at, and acts by."""
+
+    box: Box
+    ask: Callable[[], Snapshot | None]  # the box's status; None where it does not answer
+    seen: Callable[[], dict[str, Seen]]  # the cables
+    running: Running
+    card: Callable[[], Card]
+
+
+class Watch:
+    """`began` and the `now` of every call are of one clock that never goes back, in seconds."""
+
+    def __init__(self, world: World, *, began: float) -> None:
+        self._world = world
+        self._networks = _read_roles(world.box.path(places.ROLES))
+        self._lines = {name: Line(is_network=True) for name in self._networks}
+        self._config, self._text = setup.kept_settings(world.box)
+        self._course = Course(began)
+        self._snapshot: Snapshot | None = None
+        self._ask_at = self._note_at = began
+        self._tried = world.running.tried
+        self._kept = world.box.path(places.KEPT)
+        self._reboots = _read_count(self._kept)
+        self._gave_up = self._leaving = False
+        self._reported = self._reboots > 0
+
+    def tick(self, now: float) -> None:
+        """Look, and do what is to be done; nothing any longer where the machine goes down."""
+        if self._leaving:
+            return
+        self._follow_cables(now)
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_EVERY_S
+            self._snapshot = self._world.ask()
+            self._course = self._course.after(is_well=self._is_well(), now=now)
+            self._act(now)
+            self._tell()
+        if now >= self._note_at:
+            self._note_at = now + NOTE_TIME_EVERY_S
+            with suppress(HostError):
+                disk.write_atomically(self._kept / "time", b"")
+
+    def _is_well(self) -> bool:
+        """Whether there is nothing that a new start could mend."""
+        if self._snapshot is not None:
+            return health.serves(self._snapshot)
+        return not self._tried and self._is_left_alone()
+
+    def _is_left_alone(self) -> bool:
+        """Whether systemd leaves the program stopped: its operator stopped it, or its configuration
+        is wrong (RestartPreventExitStatus= of the unit)."""
+        shown = ["systemctl", "show", "-p", "ActiveState", "-p", "ExecMainStatus"]
+        told = set(self._world.box.run([*shown, "lanjami.service"]).split())
+        return bool({"ActiveState=inactive", "ActiveState=failed"} & told) and bool(
+            {f"ExecMainStatus={status}" for status in LEFT_ALONE} & told
+        )
+
+    def _follow_cables(self, now: float) -> None:
+        seen = self._world.seen()
+        names = roles.may_fall_back(self._config, list(seen))
+        self._lines = {
+            name: roles.step(self._lines.get(name, Line()), seen[name], now=now) for name in names
+        }
+        networks = {
+            name: roles.address(number)
+            for number, name in enumerate(names)
+            if self._lines[name].is_network
+        }
+        if networks == self._networks:
+            return
+        _log.info("the box is the network", on=", ".join(networks) or "no cable")
+        run = self._world.box.run
+        setup.write_config(self._world.box, roles.with_roles(self._text, networks))
+        for name in self._networks.keys() - networks.keys():
+            with suppress(HostError):  # it went with its interface
+                run(["ip", "address", "del", str(self._networks[name]), "dev", name])
+        run(["systemctl", "--no-block", "restart", "lanjami.service"])
+        kept = "".join(f"{name} {at}\n" for name, at in networks.items())
+        disk.write_atomically(self._world.box.path(places.ROLES), kept.encode())
+        self._networks = networks
+
+    def _act(self, now: float) -> None:
+        if self._reboots and self._course.is_forgiven(now=now):
+            self._count(0)
+        action = health.decide(self._course, now=now, tried=self._tried, reboots=self._reboots)
+        match action:
+            case Action.KEEP:
+                disks.write_good(self._world.card(), self._world.running.slot)
+                updating.tell(Told(), self._kept)
+                self._tried = False
+                _log.info("the update passed its test and is kept", version=lanjami.__version__)
+            case Action.ROLL_BACK:
+                _log.error("the update did not pass its test, the other slot starts")
+                self._reboot()
+            case Action.REBOOT:
+                _log.error("the services are down for too long, the machine starts again")
+                self._count(self._reboots + 1)
+                self._reboot()
+            case Action.GIVE_UP:
+                self._gave_up = True
+            case Action.NOTHING:
+                self._gave_up = False
+
+    def _reboot(self) -> None:
+        self._world.box.run(["systemctl", "--no-block", "reboot"])
+        self._leaving = True
+
+    def _count(self, reboots: int) -> None:
+        with suppress(HostError):  # a card that takes nothing ends all counting
+            disk.write_atomically(self._kept / "reboots", f"{reboots}\n".encode())
+        self._reboots = reboots
+
+    def _tell(self) -> None:
+        sentences = self._sentences()
+        box = self._world.box
+        notices.write("watch", sentences, folder=box.path(places.NOTICES))
+        text = screen.render(
+            self._snapshot,
+            version=lanjami.__version__,
+            networks=sorted(self._networks),
+            notices=notices.read(folder=box.path(places.NOTICES)),
+            clock=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        )
+        file = box.path(places.SCREEN)
+        if not file.exists() or file.read_text("utf-8") != text:
+            disk.write_atomically(file, text.encode(), mode=0o644)
+
+    def _sentences(self) -> list[str]:
+        told: list[str] = []
+        if self._gave_up:
+            told.append(
+                f"its services are down, and {self._reboots} new starts in a row did not help: it "
+                "does not try again by itself"
+            )
+        elif self._reported and self._reboots:
+            told.append(
+                "it started itself again because its services were down for "
+                f"{health.DOWN_MOST_S / 60:.0f} minutes (start {self._reboots} of "
+                f"{health.REBOOTS_MOST})"
+            )
+        if self._tried:
+            told.append("an update is being tried")
+        if refused := updating.told(self._kept).refused:
+            told.append(
+                f"the update to lanjami {refused} did not pass its test and was taken back; "
+                f"{lanjami.__version__} runs"
+            )
+        return told
+
+
+def settle_update(running: Running, *, kept: Path) -> None:
+    """At a start: an update that is pending though the other slot runs did not pass its test."""
+    told = updating.told(kept)
+    if told.pending and told.slot != running.slot:
+        _log.error("the update was taken back", version=told.pending)
+        updating.tell(Told(refused=told.pending), kept)
+
+
+def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
+    """The machine's own Ethernet interfaces, by cable or USB, not Wi-Fi nor made by software."""
+    leased = _leased()
+    found = {}
+    for place in sorted((sys / "class/net").iterdir()):
+        if not (place / "device").exists() or (place / "phy80211").exists():
+            continue
+        if _read(place / "type") == _ETHERNET:
+            carrier = _read(place / "carrier") == "1"
+            found[place.name] = Seen(carrier=carrier, leased=place.name in leased)
+    return found
+
+
+def _leased() -> set[str]:
+    """The interfaces with an IPv4 address that is neither self-made nor our own as the network."""
+    return {
+        interface.name
+        for interface in net.interfaces(ignored=())
+        for address in interface.addresses
+        if isinstance(address.ip, IPv4Address)
+        and not address.ip.is_link_local
+        and address.ip not in roles.ADDRESSES
+    }
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("ascii").strip()
+    except OSError:  # an interface that is down has no carrier to read
+        return ""
+
+
+def _read_roles(file: Path) -> dict[str, IPv4Interface]:
+    """What a watch before this one, of the same start, had decided."""
+    try:
+        lines = file.read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: IPv4Interface(at) for name, _, at in (line.partition(" ") for line in lines)}
+
+
+def _read_count(kept: Path) -> int:
+    with suppress(OSError, ValueError):
+        return int((kept / "reboots").read_text("ascii"))
+    return 0
+
+
+def uptime() -> float:
+    """Seconds since the machine's start, also while it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

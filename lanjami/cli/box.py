@@ -1,0 +1,108 @@
+"""What the units of the Raspberry Pi image run: `python -m lanjami.cli.box …`.
+
+A program of its own, so that an early start need not load what only `lanjami up` needs.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from lanjami import layout
+from lanjami.box import disks, notices, places, roles, setup, slots, spare, watch
+from lanjami.box.setup import Box
+from lanjami.box.watch import Watch, World
+from lanjami.cli import control
+from lanjami.cli.failure import sentences
+from lanjami.cli.places import SYSTEM_STATE
+from lanjami.errors import HostError, RequestError
+from lanjami.runtime import log
+from lanjami.runtime.notify import notify
+from lanjami.status.snapshot import Snapshot
+
+ANSWER_WITHIN_S = 4.0
+
+
+@click.group()
+def box() -> None:
+    """The parts of a box that starts from lanjami's image; its units call them."""
+    log.to_stderr(level=logging.INFO, journal=True)
+
+
+@box.command("setup")
+@sentences
+def set_up() -> None:
+    """Make the settings of this start, from the card and from what is kept."""
+    running = disks.running()
+    if running is not None:
+        watch.settle_update(running, kept=Path(places.KEPT))
+        _restore(slots.other(running.slot))
+    notices.write("card", setup.set_up(Box(set_password=_set_password)))
+
+
+def _set_password(password: str) -> None:
+    from lanjami.status.operator import passwords  # noqa: PLC0415 - seldom needed
+
+    passwords.keep(SYSTEM_STATE / layout.OPERATOR, password)
+
+
+def _restore(idle: slots.Slot) -> None:
+    """On a data partition that had to be made anew: bring the spare backup in, settings too."""
+    if any((SYSTEM_STATE / name).exists() for name in (layout.NAMES, *layout.NODE_IDS)):
+        return
+    backup, settings = Path(places.RUN, places.SPARE), Path(places.RUN, "restored.toml")
+    if not spare.fetch(backup, card=disks.find(), idle=idle):
+        return
+    command = ["restore", str(backup), "--state", str(SYSTEM_STATE), "--config", str(settings)]
+    try:
+        told = disks.run([sys.executable, "-m", "lanjami", *command]).splitlines()[0]
+    except HostError as error:
+        told = str(error)
+    if settings.exists():
+        setup.keep_settings(Box(), roles.without_roles(settings.read_text("utf-8")))
+        settings.unlink()
+    backup.unlink()
+    notices.write("names", [f"its memory was lost and made anew: {told}"])
+
+
+@box.command("spare")
+@sentences
+def keep_spare() -> None:
+    """Copy the newest backup to where the data partition's death does not reach."""
+    running = disks.running()
+    if running is None:
+        raise HostError("this machine did not start from lanjami's image")
+    spare.keep(SYSTEM_STATE / layout.BACKUPS, card=disks.find(), idle=slots.other(running.slot))
+
+
+@box.command("watch")
+@sentences
+def keep_watch() -> None:
+    """Watch over cables, services and updates, until stopped."""
+    running = disks.running()
+    if running is None:
+        raise HostError("this machine did not start from lanjami's image")
+    world = World(box=Box(), ask=_ask, seen=watch.cables, running=running, card=disks.find)
+    keeper = Watch(world, began=watch.uptime())
+    notify("READY=1")
+    while True:
+        keeper.tick(watch.uptime())
+        notify("WATCHDOG=1")
+        time.sleep(watch.LOOK_EVERY_S)
+
+
+def _ask() -> Snapshot | None:
+    try:
+        asked = control.find([SYSTEM_STATE], within_s=ANSWER_WITHIN_S)
+        if asked is None:
+            return None
+        return msgspec.json.decode(asked.ask("GET", "/status"), type=Snapshot)
+    except (HostError, RequestError, msgspec.DecodeError):
+        return None
+
+
+if __name__ == "__main__":
+    box(prog_name="lanjami.cli.box")

@@ -1,0 +1,35 @@
+"""The image that is judged is in the folder that LANJAMI_IMAGE names; `make image-check` does.
+
+Without it, what needs an image is left out: it takes a quarter of an hour to make one.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.image.built import Built
+
+FOLDER = os.environ.get("LANJAMI_IMAGE")
+collect_ignore = (
+    []
+    if FOLDER
+    else ["test_again.py", "test_boot.py", "test_card.py", "test_contents.py", "test_service.py"]
+)
+
+
+@pytest.fixture(scope="session")
+def built() -> Built:
+    assert FOLDER
+    return Built(Path(FOLDER))
+
+
+@pytest.fixture(scope="session")
+def tree(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The root as a folder. Owned by whoever tests, unless that is root."""
+    folder = tmp_path_factory.mktemp("root")
+    subprocess.run(["tar", "-xf", built.root_tar, "-C", folder], check=True)
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=True)

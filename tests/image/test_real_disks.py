@@ -1,0 +1,282 @@
+"""What the box does to its card, done to cards made of files: FAT, ext4 and partitions are real."""
+
+import contextlib
+import hashlib
+import lzma
+import platform
+import random
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from lanjami.box import places, setup, slots, spare, updating
+from lanjami.box.disks import Card
+from lanjami.box.setup import Box
+from lanjami.errors import HostError
+from lanjami.runtime import disk
+from tests.image import loops
+from tests.image.loops import MIB, needs_root, needs_sys_resource, needs_vfat
+
+pytestmark = needs_root
+
+LIBRARY = Path(__file__).resolve().parents[2] / "image/rootfs/usr/lib/lanjami"
+KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+JOIN = (
+    '[box.wifi]\nssid = "x"\npassphrase = "correct horse battery"\ncountry = "DE"\n'
+    + "# a long comment\n" * 400
+)
+
+
+@needs_vfat
+def test_a_passphrase_is_on_no_sector_of_the_cards_visible_part(tmp_path: Path) -> None:
+    image = loops.file_of(tmp_path / "fat", 40 * MIB)
+    loops.run("mkfs.vfat", "-F", "32", image)
+
+    @contextlib.contextmanager
+    def writable() -> Iterator[None]:
+        yield
+
+    box = Box(tmp_path / "root", lambda _: "", writable)
+    box.path("/boot").mkdir(parents=True)
+    with loops.mounted(image, box.path(places.CARD), "fmask=0177", "dmask=0077") as folder:
+        (folder / places.SETTINGS).write_text(JOIN)
+    assert b"correct horse battery" in image.read_bytes()
+    with loops.mounted(image, box.path(places.CARD), "fmask=0177", "dmask=0077") as folder:
+        assert setup.take_card(box) == []
+        assert "(kept in the box)" in (folder / places.SETTINGS).read_text()
+    assert b"correct horse battery" not in image.read_bytes()
+    assert "correct horse battery" in box.settings().read_text()
+    loops.run("fsck.vfat", "-n", image)
+
+
+# --- the data partition ------------------------------------------------------------------------
+
+
+def _data(device: Path, notices: Path) -> str:
+    """Run the script of lanjami-data.service; returns what it had to tell."""
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANJAMI_LIB": str(LIBRARY),
+        "LANJAMI_DISK": str(device),
+        "LANJAMI_NOTICES": str(notices),
+    }
+    subprocess.run([LIBRARY / "data"], env=environment, check=True, capture_output=True)
+    told = notices / "data"
+    return told.read_text() if told.exists() else ""
+
+
+def test_a_new_card_gets_a_data_partition_up_to_its_end(tmp_path: Path) -> None:
+    with loops.card(tmp_path / "card", size=256 * MIB, data=16) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", "-L", "lanjami-data", data)
+        assert _data(device, tmp_path / "notices") == ""
+        with loops.mounted(data, tmp_path / "data") as folder:
+            (folder / "kept").write_text("kept")
+        assert int(Path("/sys/class/block", data.name, "size").read_text()) * 512 > 190 * MIB
+        loops.run("e2fsck", "-f", "-n", data)
+        assert _data(device, tmp_path / "notices") == ""  # a second start finds nothing to do
+        with loops.mounted(data, tmp_path / "data") as folder:
+            assert (folder / "kept").read_text() == "kept"
+
+
+@needs_sys_resource
+def test_a_mounted_one_grows_as_well(tmp_path: Path) -> None:
+    with loops.card(tmp_path / "card", size=256 * MIB, data=16) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", data)
+        with loops.mounted(data, tmp_path / "data") as folder:
+            assert _data(device, tmp_path / "notices") == ""
+            free = loops.run("stat", "-f", "-c", "%b %S", folder).split()
+            assert int(free[0]) * int(free[1]) > 170 * MIB
+
+
+@pytest.mark.parametrize("damage", ["blank", "noise", "superblock"])
+def test_what_is_beyond_repair_is_made_anew_and_what_is_not_is_mended(
+    tmp_path: Path, damage: str
+) -> None:
+    with loops.card(tmp_path / "card", size=128 * MIB, data=70) as device:
+        data = Path(f"{device}p4")
+        if damage != "blank":
+            loops.run("mke2fs", "-q", "-t", "ext4", data)
+            with loops.mounted(data, tmp_path / "data") as folder:
+                (folder / "kept").write_text("kept")
+        with data.open("r+b") as file:
+            noise = random.Random(7).randbytes(64 * MIB if damage == "noise" else 8192)
+            file.write(noise if damage != "blank" else b"")
+        told = _data(device, tmp_path / "notices")
+        assert ("made anew" in told) is (damage != "superblock")
+        assert ("is mended" in told) is (damage == "superblock")
+        with loops.mounted(data, tmp_path / "data") as folder:
+            assert (folder / "kept").exists() is (damage == "superblock")
+        loops.run("e2fsck", "-f", "-n", data)
+
+
+def test_power_cuts_leave_what_was_said_to_be_kept(tmp_path: Path) -> None:
+    """At any moment of a writer's life, as the file system sees a cut."""
+    dice = random.Random(3)
+    with loops.card(tmp_path / "card", size=128 * MIB, data=70) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", data)
+        kept = -1
+        for _ in range(10):
+            with loops.mounted(data, tmp_path / "data") as folder:
+                if kept >= 0:
+                    assert int((folder / "count").read_text()) in (kept, kept + 1)
+                with contextlib.suppress(HostError):
+                    until = time.monotonic() + dice.uniform(0.0, 0.1)
+                    while True:
+                        if time.monotonic() > until:
+                            (folder / "open").write_bytes(b"x" * dice.randrange(1, 3 * MIB))
+                            loops.pull_the_plug(folder)
+                        disk.write_atomically(folder / "count", f"{kept + 1}".encode())
+                        kept += 1
+            assert _data(device, tmp_path / "notices") == ""
+            loops.run("e2fsck", "-f", "-n", data)
+        assert kept > 0
+
+
+# --- updates -----------------------------------------------------------------------------------
+
+
+class Cards:
+    """A card whose slot b is empty, and bundles with a system for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.card = Card(loops.file_of(folder / "card", 2 * MIB), f"{folder}/cardp")
+        loops.file_of(self.card.slot("b"), 24 * MIB)
+        system = folder / "system/usr/lib/modules/another"
+        system.mkdir(parents=True)
+        (system / "file").write_text("of the new system")
+        self.root = loops.file_of(folder / "root.img", 16 * MIB)
+        loops.run("mke2fs", "-q", "-t", "ext4", "-d", folder / "system", self.root)
+
+    def bundle(self, *, version: str = "0.2.0", changed: str = "") -> Path:
+        content = self.root.read_bytes()
+        made = slots.Manifest(
+            *(1, platform.machine(), version, len(content)), hashlib.sha256(content).hexdigest()
+        )
+        manifest = msgspec.json.encode(made)
+        signature = KEY.sign(manifest)
+        packed = lzma.compress(content, preset=0)
+        match changed:
+            case "root":
+                packed = lzma.compress(content[:-1] + b"x", preset=0)
+            case "longer":
+                packed = lzma.compress(content + b"\0" * MIB, preset=0)
+            case "torn":
+                packed = packed[: len(packed) // 2]
+            case "manifest":
+                manifest = manifest.replace(b"0.2.0", b"0.2.1")
+        path = self.folder / "lanjami-update-0.2.0.tar"
+        with tarfile.open(path, "w") as tar:
+            for name, text in (
+                (slots.MANIFEST, manifest),
+                (slots.SIGNATURE, signature),
+                (slots.ROOT, packed),
+            ):
+                member = tarfile.TarInfo(name)
+                member.size = len(text)
+                tar.addfile(member, BytesIO(text))
+        return path
+
+    def install(self, bundle: Path, *, again: bool = False) -> None:
+        updating.install(
+            bundle,
+            key=KEY.public_key(),
+            card=self.card,
+            now="a",
+            version="0.1.0",
+            again=again,
+            kept=self.folder,
+        )
+
+    def is_tried(self) -> bool:
+        sector = self.card.device.read_bytes()[slots.TRY_SECTOR * slots.SECTOR :][: slots.SECTOR]
+        return sector == slots.try_sector("b")
+
+
+@pytest.fixture
+def cards(tmp_path: Path) -> Cards:
+    return Cards(tmp_path)
+
+
+def test_an_update_comes_whole_into_the_other_slot_with_the_kernels_modules(cards: Cards) -> None:
+    cards.install(cards.bundle())
+    assert cards.is_tried()
+    assert updating.told(cards.folder) == updating.Told("0.2.0", "b")
+    slot = cards.card.slot("b")
+    assert loops.run("e2label", slot).strip() == "root-b"
+    with loops.mounted(slot, cards.folder / "slot", "ro") as folder:
+        assert (folder / "usr/lib/modules/another/file").read_text() == "of the new system"
+        own = Path("/usr/lib/modules", platform.release())
+        assert (folder / "usr/lib/modules" / own.name).exists() == own.is_dir()
+        free = loops.run("stat", "-f", "-c", "%b %S", folder).split()
+        assert int(free[0]) * int(free[1]) > 17 * MIB  # it has the whole slot
+
+
+def test_what_the_maker_of_bundles_makes_is_taken(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    key, bundle = cards.folder / "key.pem", cards.folder / "made.tar"
+    key.write_bytes(
+        KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    loops.run(LIBRARY.parents[3] / "bundle", cards.root, "0.2.0", key, bundle)
+    cards.install(bundle)
+    assert cards.is_tried()
+
+
+@pytest.mark.parametrize("changed", ["root", "longer", "torn", "manifest"])
+def test_a_changed_update_is_refused_and_not_tried(cards: Cards, changed: str) -> None:
+    with pytest.raises(HostError):
+        cards.install(cards.bundle(changed=changed))
+    assert not cards.is_tried()
+
+
+def test_what_is_no_bundle_is_refused(cards: Cards) -> None:
+    for content in (b"", b"x" * 5000, cards.root.read_bytes()):
+        file = cards.folder / "file.tar"
+        file.write_bytes(content)
+        with pytest.raises(HostError, match="update"):
+            cards.install(file)
+    assert not cards.is_tried()
+
+
+def test_what_failed_its_test_before_is_not_taken_by_itself(cards: Cards) -> None:
+    updating.tell(updating.Told(refused="0.2.0"), cards.folder)
+    bundle = cards.bundle()
+    with pytest.raises(HostError, match="again"):
+        cards.install(bundle)
+    assert not cards.is_tried()
+    cards.install(bundle, again=True)
+    assert cards.is_tried()
+
+
+def test_the_newest_backup_outlives_the_data_partition(cards: Cards) -> None:
+    backups = cards.folder / "backups"
+    backups.mkdir()
+    loops.run("mke2fs", "-q", "-t", "ext4", cards.card.slot("b"))
+    target = cards.folder / "fetched"
+    assert not spare.fetch(target, card=cards.card, idle="b")
+    assert spare.keep(backups, card=cards.card, idle="b") is None
+    for number, content in ((1, b"old"), (2, b"new")):
+        (backups / f"backup-{number:06}.zip").write_bytes(content)
+    with pytest.raises(HostError, match="left"):  # a small slot keeps some room
+        spare.keep(backups, card=cards.card, idle="b")
+    loops.file_of(cards.card.slot("b"), 80 * MIB)
+    loops.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", cards.card.slot("b"))
+    assert spare.keep(backups, card=cards.card, idle="b") is not None
+    assert "has_journal" in loops.run("dumpe2fs", "-h", cards.card.slot("b"))
+    assert spare.keep(backups, card=cards.card, idle="b") is not None
+    assert spare.fetch(target, card=cards.card, idle="b")
+    assert target.read_bytes() == b"new"

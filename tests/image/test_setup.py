@@ -1,0 +1,188 @@
+"""A start of the box, in a folder that stands for its root."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from lanjami.box import card, places, setup
+from lanjami.box.setup import Box
+from lanjami.errors import HostError
+
+JOIN = """\
+[box]
+hostname = "hall"
+[box.wifi]
+ssid = "x"
+passphrase = "correct horse"
+country = "DE"
+"""
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIWm0TLY9dGiVSlBbnK5gOyGLh5mqrAh6PQ3mkvD6jYl me"
+
+
+class Machine:
+    """A box, with what was run on it and how often its card was made writable."""
+
+    def __init__(self, root: Path) -> None:
+        self.ran: list[list[str]] = []
+        self.card_writes = 0
+        self.card_is_dying = False
+        self.passwords: list[str] = []
+        self.box = Box(root, self._run, self._writable, self.passwords.append)
+        for place in (places.CARD, "/etc/lanjami", "/run"):
+            self.box.path(place).mkdir(parents=True)
+        self.box.path("/etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+        self.card = self.box.path(places.CARD) / places.SETTINGS
+        self.complaint = self.card.with_name(places.MISTAKES)
+
+    def start(self) -> list[str]:
+        return setup.set_up(self.box)
+
+    def text(self, place: str) -> str:
+        return self.box.path(place).read_text()
+
+    def _run(self, command: Sequence[str | Path]) -> str:
+        self.ran.append([str(word) for word in command])
+        if command[0] == "ssh-keygen":
+            Path(command[-1]).write_text("a private key")
+        return ""
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        if self.card_is_dying:
+            raise HostError("mount: cannot remount /boot/firmware read-write")
+        self.card_writes += 1
+        yield
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_without_a_file_it_asks_for_an_address_and_lets_nobody_in(machine: Machine) -> None:
+    assert machine.start() == []
+    assert "DHCP=ipv4" in machine.text("/run/systemd/network/20-lanjami-cable.network")
+    assert machine.text("/etc/hostname") == "lanjami\n"
+    assert machine.text(places.CONFIG) == ""
+    assert not machine.box.path(f"{places.RUN}/authorized_keys").exists()
+    assert not machine.box.path(f"{places.RUN}/wpa_supplicant.conf").exists()
+    assert machine.card_writes == 0
+    assert machine.ran == []
+
+
+def test_the_file_is_taken_over_and_its_secret_goes_from_the_card(machine: Machine) -> None:
+    machine.card.write_text(JOIN)
+    assert machine.start() == []
+    assert "correct horse" not in machine.card.read_text()
+    assert card.KEPT in machine.card.read_text()
+    assert 'psk="correct horse"' in machine.text(f"{places.RUN}/wpa_supplicant.conf")
+    assert machine.text("/etc/hostname") == "hall\n"
+    assert "correct horse" in machine.text(places.CONFIG)
+    for place in (machine.box.settings(), machine.box.path(f"{places.RUN}/wpa_supplicant.conf")):
+        assert place.stat().st_mode & 0o077 == 0
+
+
+def test_a_second_start_is_the_same_and_leaves_the_card_alone(machine: Machine) -> None:
+    machine.card.write_text(JOIN)
+    machine.start()
+    first, writes = machine.text(places.CONFIG), machine.card_writes
+    assert machine.start() == []
+    assert (machine.text(places.CONFIG), machine.card_writes) == (first, writes)
+
+
+def test_a_card_whose_file_is_gone_changes_nothing(machine: Machine) -> None:
+    machine.card.write_text(JOIN)
+    machine.start()
+    machine.card.unlink()
+    machine.start()
+    assert machine.text("/etc/hostname") == "hall\n"
+
+
+def test_an_empty_file_is_a_new_beginning(machine: Machine) -> None:
+    machine.card.write_text(JOIN)
+    machine.start()
+    machine.card.write_text("")
+    machine.start()
+    assert machine.text("/etc/hostname") == "lanjami\n"
+
+
+def test_a_mistake_is_told_beside_the_file_and_what_was_good_stays(machine: Machine) -> None:
+    machine.card.write_text(JOIN)
+    machine.start()
+    machine.card.write_text('[box]\nhostname = "NO GOOD"\n')
+    (sentence,) = machine.start()
+    assert "hostname" in sentence
+    assert "hostname" in machine.complaint.read_text()
+    assert machine.text("/etc/hostname") == "hall\n"
+    writes = machine.card_writes
+    machine.start()
+    assert machine.card_writes == writes  # it is told already
+    machine.card.write_text('[box]\nhostname = "good"\n')
+    assert machine.start() == []
+    assert not machine.complaint.exists()
+
+
+def test_a_card_that_takes_nothing_is_heeded_and_named(machine: Machine) -> None:
+    machine.card.write_text(JOIN)
+    machine.card_is_dying = True
+    (sentence,) = machine.start()
+    assert "not all could be written" in sentence
+    assert machine.text("/etc/hostname") == "hall\n"
+
+
+def test_a_key_opens_ssh_with_a_host_key_that_stays(machine: Machine) -> None:
+    machine.card.write_text(f'[box]\nssh_keys = ["{KEY}"]\n')
+    assert machine.start() == []
+    assert machine.text(f"{places.RUN}/authorized_keys") == f"{KEY}\n"
+    host_key = machine.box.path(places.KEPT) / "ssh/ssh_host_ed25519_key"
+    assert host_key.stat().st_mode & 0o077 == 0
+    machine.start()
+    assert [command[0] for command in machine.ran] == ["ssh-keygen"]
+
+
+def test_the_machines_id_is_kept_from_its_first_start_on(machine: Machine) -> None:
+    machine.start()
+    machine.box.path("/etc/machine-id").write_text("f" * 32)
+    machine.start()
+    assert machine.text(f"{places.KEPT}/machine-id").startswith("0123")
+
+
+def test_damaged_settings_are_left_aside(machine: Machine) -> None:
+    machine.box.path(places.KEPT).mkdir(parents=True)
+    machine.box.settings().write_bytes(b"\0" * 100)
+    assert machine.start() == []
+    assert machine.text("/etc/hostname") == "lanjami\n"
+
+
+def test_a_password_is_set_once_and_kept_nowhere(machine: Machine) -> None:
+    machine.card.write_text('[box]\npassword = "horse staple battery"\n')
+    assert machine.start() == []
+    assert machine.start() == []
+    assert machine.passwords == ["horse staple battery"]
+    for text in (machine.card.read_text(), machine.text(places.CONFIG)):
+        assert "horse" not in text
+    assert "horse" not in machine.box.settings().read_text()
+
+
+def test_what_others_read_has_the_rights_for_that(machine: Machine) -> None:
+    before = os.umask(0o077)
+    try:
+        machine.start()
+    finally:
+        os.umask(before)
+    folder = machine.box.path("/run/systemd/network")
+    assert folder.stat().st_mode & 0o777 == 0o755
+    for file in (*folder.iterdir(), machine.box.path("/etc/hostname")):
+        assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_clock_that_follows_servers_wants_the_right_to_it(machine: Machine) -> None:
+    link = machine.box.path("/run/systemd/system/lanjami.service.d/network.conf")
+    machine.start()
+    assert not link.is_symlink()
+    machine.card.write_text('[ntp]\nservers = ["192.168.1.1"]\n')
+    assert machine.start() == machine.start() == []
+    assert str(link.readlink()) == places.NETWORK_RIGHTS

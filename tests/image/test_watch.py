@@ -1,0 +1,238 @@
+"""The watch over a box, second by second, in a folder that stands for its root."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lanjami.box import disks, health, notices, places, slots, updating, watch
+from lanjami.box.disks import Card, Running
+from lanjami.box.roles import Seen
+from lanjami.box.setup import Box
+from lanjami.box.slots import Slot
+from lanjami.box.updating import Told
+from lanjami.box.watch import Watch, World
+from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
+
+UP = Service("up", "works", "", 0)
+WELL = Snapshot(
+    version="0.1.0",
+    healthy=True,
+    services={"dhtnode": UP, "http": UP, "names": UP},
+    dht=Dht("", 4222, 0, 0, 0, 0),
+    discovery=Discovery([], 0, 0, 0, 0, {}, []),
+    addresses=["10.77.0.1"],
+    host="",
+    name_server="http://10.77.0.1",
+    names=0,
+    registrations=Registrations(0, 0, {}),
+)
+
+
+class Scene:
+    """A box, what is seen of it, and what was done to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.ran: list[list[str]] = []
+        self.box = Box(root, self._run)
+        for place in (places.KEPT, places.RUN, "/etc/lanjami"):
+            self.box.path(place).mkdir(parents=True)
+        self.snapshot: Snapshot | None = WELL
+        self.cables = {"eth0": Seen(carrier=True, leased=True)}
+        self.card = Card(root / "card", f"{root}/cardp")
+        self.card.device.write_bytes(b"\0" * (2 << 20))
+        self.kept = self.box.path(places.KEPT)
+        self.now = 1000.0
+        self.unit = "ActiveState=activating\nExecMainStatus=0\n"
+
+    def watch(self, slot: Slot = "a", *, tried: bool = False) -> Watch:
+        world = World(
+            box=self.box,
+            ask=lambda: self.snapshot,
+            seen=lambda: self.cables,
+            running=Running(slot, tried),
+            card=lambda: self.card,
+        )
+        return Watch(world, began=self.now)
+
+    def pass_s(self, seconds: int, watch: Watch) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            watch.tick(self.now)
+
+    def did(self, *words: str) -> int:
+        return sum(all(word in command for word in words) for command in self.ran)
+
+    def told(self) -> str:
+        return "\n".join(notices.read(folder=self.box.path(places.NOTICES)))
+
+    def _run(self, command: Sequence[str | Path]) -> str:
+        if command[1] == "show":
+            return self.unit
+        self.ran.append([str(word) for word in command])
+        return ""
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_a_box_that_is_well_is_left_alone(scene: Scene) -> None:
+    scene.pass_s(400, scene.watch())
+    assert scene.ran == []
+    assert scene.told() == ""
+    assert "Jami works here." in scene.box.path(places.SCREEN).read_text()
+
+
+def test_a_switch_without_a_router_makes_the_box_the_network_and_a_router_takes_it_back(
+    scene: Scene,
+) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    watching = scene.watch()
+    scene.pass_s(19, watching)
+    assert scene.ran == []
+    scene.pass_s(10, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    config = scene.box.path(places.CONFIG)
+    assert '[network.eth0]\nserve = ["dns", "dhcp", "ra", "ntp"]' in config.read_text()
+    assert "eth0" in scene.box.path(places.SCREEN).read_text()
+    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.pass_s(1, watching)
+    assert scene.did("restart", "lanjami.service") == 2
+    assert scene.did("del", "10.77.0.1/24", "eth0") == 1
+    assert config.read_text() == ""
+
+
+def test_a_new_watch_knows_the_role_of_the_one_before(scene: Scene) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    scene.pass_s(30, scene.watch())
+    watching = scene.watch()
+    scene.pass_s(30, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.pass_s(1, watching)
+    assert scene.did("restart", "lanjami.service") == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "reboots"),
+    [
+        ("ActiveState=failed\nExecMainStatus=100\n", 0),  # stopped by its operator
+        ("ActiveState=failed\nExecMainStatus=78\n", 0),
+        ("ActiveState=failed\nExecMainStatus=1\n", 1),
+        ("ActiveState=activating\nExecMainStatus=100\n", 1),
+    ],
+)
+def test_what_a_start_would_not_mend_causes_none(scene: Scene, unit: str, reboots: int) -> None:
+    scene.snapshot, scene.unit = None, unit
+    scene.pass_s(400, scene.watch())
+    assert scene.did("reboot") == reboots
+
+
+def test_services_that_stay_down_start_the_machine_again_so_often_and_it_says_so(
+    scene: Scene,
+) -> None:
+    scene.snapshot = None
+    for start in range(health.REBOOTS_MOST):
+        watching = scene.watch()
+        scene.pass_s(299, watching)
+        assert scene.did("reboot") == start
+        scene.pass_s(10, watching)
+        assert scene.did("reboot") >= start + 1
+        scene.ran = scene.ran[: start + 1]
+    watching = scene.watch()
+    scene.pass_s(6, watching)
+    assert "started itself again" in scene.told()
+    scene.pass_s(400, watching)
+    assert scene.did("reboot") == health.REBOOTS_MOST
+    assert "did not help" in scene.told()
+
+
+def test_an_hour_without_fault_is_a_new_life(scene: Scene) -> None:
+    (scene.kept / "reboots").write_text("3\n")
+    watching = scene.watch()
+    scene.pass_s(10, watching)
+    assert "started itself again" in scene.told()
+    scene.pass_s(3610, watching)
+    assert scene.told() == ""
+    assert (scene.kept / "reboots").read_text() == "0\n"
+
+
+def test_an_update_that_serves_is_kept(scene: Scene) -> None:
+    updating.tell(Told("0.2.0", "b"), scene.kept)
+    watching = scene.watch("b", tried=True)
+    scene.pass_s(5, watching)
+    assert "being tried" in scene.told()
+    scene.pass_s(40, watching)
+    sector = scene.card.device.read_bytes()[slots.GOOD_SECTOR * slots.SECTOR :][: slots.SECTOR]
+    assert sector == slots.good_sector("b")
+    assert updating.told(scene.kept) == Told()
+    assert scene.told() == ""
+    assert scene.ran == []
+
+
+def test_an_update_that_does_not_serve_is_taken_back_and_that_is_said(scene: Scene) -> None:
+    updating.tell(Told("0.2.0", "b"), scene.kept)
+    before = scene.card.device.read_bytes()
+    scene.snapshot = None
+    watching = scene.watch("b", tried=True)
+    scene.pass_s(430, watching)
+    assert scene.did("reboot") == 1
+    assert scene.card.device.read_bytes() == before
+    assert not (scene.kept / "reboots").exists()
+
+    watch.settle_update(Running("a", tried=False), kept=scene.kept)
+    scene.snapshot = WELL
+    scene.pass_s(10, scene.watch("a"))
+    assert "0.2.0 did not pass its test and was taken back" in scene.told()
+
+
+@pytest.mark.parametrize(
+    ("told", "slot", "after"),
+    [
+        (Told("0.2.0", "b"), "b", Told("0.2.0", "b")),  # it is being tried
+        (Told("0.2.0", "b"), "a", Told(refused="0.2.0")),
+        (Told(refused="0.2.0"), "a", Told(refused="0.2.0")),
+        (Told(), "a", Told()),
+    ],
+)
+def test_a_start_knows_what_became_of_an_update(
+    tmp_path: Path, told: Told, slot: Slot, after: Told
+) -> None:
+    updating.tell(told, tmp_path)
+    watch.settle_update(Running(slot, tried=False), kept=tmp_path)
+    assert updating.told(tmp_path) == after
+
+
+def _net(root: Path, name: str, *made: str, **files: str) -> None:
+    for folder in made:
+        (root / "class/net" / name / folder).mkdir(parents=True)
+    for file, text in files.items():
+        (root / "class/net" / name).mkdir(parents=True, exist_ok=True)
+        (root / "class/net" / name / file).write_text(f"{text}\n")
+
+
+def test_only_real_cables_are_followed(tmp_path: Path) -> None:
+    _net(tmp_path, "eth0", "device", type="1", carrier="1")
+    _net(tmp_path, "usb0", "device", type="1", carrier="0")
+    _net(tmp_path, "wlan0", "device", "phy80211", type="1", carrier="1")
+    _net(tmp_path, "veth1", type="1", carrier="1")
+    _net(tmp_path, "can0", "device", type="280", carrier="1")
+    found = {name: seen.carrier for name, seen in watch.cables(sys=tmp_path).items()}
+    assert found == {"eth0": True, "usb0": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("a \n", Running("a", tried=False)), ("b tried\n", Running("b", tried=True)), ("", None)],
+)
+def test_the_running_slot_is_known(tmp_path: Path, text: str, found: Running | None) -> None:
+    file = tmp_path / places.SLOT[1:]
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert disks.running(root=tmp_path) == found
+
+
+def test_other_machines_have_no_slot(tmp_path: Path) -> None:
+    assert disks.running(root=tmp_path) is None

@@ -1,0 +1,103 @@
+"""Who is the network on a cable, and what the machine's own network programs are told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanjami.box import networkd, roles
+from lanjami.box.roles import PATIENCE_S, Line, Seen, step
+from lanjami.config import Config, parse
+
+ALONE, LEASED, UNPLUGGED = Seen(True, False), Seen(True, True), Seen(False, False)
+
+
+def _after(*looks: tuple[float, Seen]) -> Line:
+    line = Line()
+    for now, seen in looks:
+        line = step(line, seen, now=now)
+    return line
+
+
+def test_where_nobody_gives_addresses_the_box_becomes_the_network() -> None:
+    assert not _after((0, ALONE), (PATIENCE_S - 0.1, ALONE)).is_network
+    assert _after((0, ALONE), (PATIENCE_S, ALONE)).is_network
+
+
+def test_patience_begins_with_the_cable() -> None:
+    assert not _after((0, UNPLUGGED), (100, ALONE), (110, ALONE)).is_network
+    assert not _after((0, ALONE), (15, UNPLUGGED), (16, ALONE), (30, ALONE)).is_network
+
+
+def test_a_router_that_starts_later_makes_it_a_guest_again() -> None:
+    assert _after((0, ALONE), (30, ALONE), (60, LEASED)) == Line()
+
+
+def test_a_guest_whose_router_goes_for_good_becomes_the_network() -> None:
+    assert _after((0, LEASED), (100, ALONE), (120, ALONE)).is_network
+
+
+def test_the_network_stays_while_nobody_is_plugged_in() -> None:
+    assert _after((0, ALONE), (30, ALONE), (60, UNPLUGGED), (500, ALONE)).is_network
+
+
+@given(st.lists(st.tuples(st.floats(0, 40), st.booleans(), st.booleans())))
+def test_it_is_never_the_network_where_others_are(looks: list[tuple[float, bool, bool]]) -> None:
+    line, now, alone_s = Line(), 0.0, 0.0
+    for passed, carrier, leased in looks:
+        now += passed
+        alone_s = 0.0 if leased or not carrier else alone_s + passed
+        before, line = line, step(line, Seen(carrier, leased), now=now)
+        assert not (leased and line.is_network)
+        assert before.is_network or not line.is_network or alone_s >= PATIENCE_S - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("text", "free"),
+    [
+        ("", ["eth0", "usb0"]),
+        ("[box]\nfallback = false", []),
+        ("[box]\naddress = '192.168.1.5/24'", []),
+        ("[network.eth0]\nserve = ['dns']", ["usb0"]),
+    ],
+)
+def test_what_the_operator_said_of_a_cable_holds(text: str, free: list[str]) -> None:
+    assert roles.may_fall_back(parse(text), ["usb0", "eth0"]) == free
+
+
+def test_the_configuration_of_the_network_is_a_good_one_and_can_be_taken_back() -> None:
+    text = "[mdns]\nhost = 'hall'"
+    networks = {name: roles.address(number) for number, name in enumerate(("eth0", "usb0"))}
+    made = roles.with_roles(text, networks)
+    config = parse(made)
+    assert config.serving("dhcp") == ["eth0", "usb0"]
+    assert config.network["eth0"].address == "10.77.0.1/24"
+    assert parse(roles.without_roles(made)) == parse(text)
+    assert roles.with_roles(text, {}) == text
+
+
+def test_a_guest_asks_for_an_address_on_every_cable() -> None:
+    files = networkd.render(Config())
+    assert list(files) == ["20-lanjami-cable.network"]
+    assert "DHCP=ipv4" in files["20-lanjami-cable.network"]
+    assert networkd.supplicant(Config()) == ""
+
+
+def test_a_fixed_address_is_set() -> None:
+    config = parse("[box]\naddress = '192.168.1.5/24'\nrouter = '192.168.1.1'")
+    told = networkd.render(config)["20-lanjami-cable.network"]
+    assert "Address=192.168.1.5/24\nGateway=192.168.1.1\n" in told
+    assert "DHCP" not in told
+
+
+def test_where_the_box_is_the_network_nobody_else_sets_addresses() -> None:
+    files = networkd.render(parse("[network.eth0]\nserve = ['dns']\naddress = '10.77.0.1/24'"))
+    assert "Name=eth0" in files["10-lanjami-eth0.network"]
+    assert "Unmanaged=yes" in files["10-lanjami-eth0.network"]
+
+
+def test_a_wifi_name_cannot_forge_settings() -> None:
+    config = parse('[box.wifi]\nssid = "x\\"\\n}"\npassphrase = "a\\"b}cdefg"\ncountry = "DE"')
+    told = networkd.supplicant(config)
+    assert "ssid=" + b'x"\n}'.hex() + "\n" in told
+    assert 'psk="a"b}cdefg"\n' in told  # up to the last quotation mark of the line
+    assert "20-lanjami-wifi.network" in networkd.render(config)
