@@ -2,10 +2,13 @@
 does not run. An update replaces it, and it is made again."""
 
 import shutil
+import sys
 from pathlib import Path
 
-from lanjami.box import disks, places
+from lanjami import layout
+from lanjami.box import disks, places, roles, setup
 from lanjami.box.disks import Card
+from lanjami.box.setup import Box
 from lanjami.box.slots import Slot
 from lanjami.errors import HostError
 from lanjami.runtime import disk
@@ -28,11 +31,25 @@ def keep(backups: Path, *, card: Card, idle: Slot) -> Path | None:
     return newest
 
 
-def fetch(target: Path, *, card: Card, idle: Slot) -> bool:
-    """Copy it to `target`, where there is one."""
+def bring_in(box: Box, state: Path, *, card: Card, idle: Slot) -> str:
+    """Where the state was lost with the data partition: restore it and the settings from the copy.
+    Returns what became of that; "" where nothing was lost or there is no copy."""
+    if any((state / name).exists() for name in (layout.NAMES, *layout.NODE_IDS)):
+        return ""
+    run = box.path(places.RUN)
+    backup, settings = run / places.SPARE, run / "restored.toml"
     try:
         with disks.mounted(card.slot(idle), "ro") as folder:
-            shutil.copyfile(folder / places.SPARE, target)
+            shutil.copyfile(folder / places.SPARE, backup)
     except (HostError, OSError):
-        return False
-    return True
+        return ""
+    command: list[str | Path] = ["restore", backup, "--state", state, "--config", settings]
+    try:
+        told = box.run([sys.executable, "-m", "lanjami", *command]).splitlines()[0]
+    except HostError as error:
+        told = str(error)
+    if settings.exists():
+        setup.keep_settings(box, roles.without_roles(settings.read_text("utf-8")))
+        settings.unlink()
+    backup.unlink()
+    return f"its memory was lost: {told}"

@@ -4,7 +4,6 @@ A program of its own, so that an early start need not load what only `lanjami up
 """
 
 import logging
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import click
 import msgspec
 
 from lanjami import layout
-from lanjami.box import disks, notices, places, roles, setup, slots, spare, watch
+from lanjami.box import disks, notices, places, setup, slots, spare, watch
 from lanjami.box.setup import Box
 from lanjami.box.watch import Watch, World
 from lanjami.cli import control
@@ -36,36 +35,20 @@ def box() -> None:
 @sentences
 def set_up() -> None:
     """Make the settings of this start, from the card and from what is kept."""
+    machine = Box(set_password=_set_password)
     running = disks.running()
     if running is not None:
         watch.settle_update(running, kept=Path(places.KEPT))
-        _restore(slots.other(running.slot))
-    notices.write("card", setup.set_up(Box(set_password=_set_password)))
+        idle = slots.other(running.slot)
+        if told := spare.bring_in(machine, SYSTEM_STATE, card=disks.find(), idle=idle):
+            notices.write("names", [told])
+    notices.write("card", setup.set_up(machine))
 
 
 def _set_password(password: str) -> None:
     from lanjami.status.operator import passwords  # noqa: PLC0415 - seldom needed
 
     passwords.keep(SYSTEM_STATE / layout.OPERATOR, password)
-
-
-def _restore(idle: slots.Slot) -> None:
-    """On a data partition that had to be made anew: bring the spare backup in, settings too."""
-    if any((SYSTEM_STATE / name).exists() for name in (layout.NAMES, *layout.NODE_IDS)):
-        return
-    backup, settings = Path(places.RUN, places.SPARE), Path(places.RUN, "restored.toml")
-    if not spare.fetch(backup, card=disks.find(), idle=idle):
-        return
-    command = ["restore", str(backup), "--state", str(SYSTEM_STATE), "--config", str(settings)]
-    try:
-        told = disks.run([sys.executable, "-m", "lanjami", *command]).splitlines()[0]
-    except HostError as error:
-        told = str(error)
-    if settings.exists():
-        setup.keep_settings(Box(), roles.without_roles(settings.read_text("utf-8")))
-        settings.unlink()
-    backup.unlink()
-    notices.write("names", [f"its memory was lost and made anew: {told}"])
 
 
 @box.command("spare")

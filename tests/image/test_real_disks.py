@@ -9,6 +9,8 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -17,10 +19,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lanjami.box import places, setup, slots, spare, updating
+from lanjami import layout
+from lanjami.backup import archive
+from lanjami.box import places, roles, setup, slots, spare, updating
 from lanjami.box.disks import Card
 from lanjami.box.setup import Box
 from lanjami.errors import HostError
+from lanjami.nameserver.database import Database, copy
 from lanjami.runtime import disk
 from tests.image import loops
 from tests.image.loops import MIB, needs_root, needs_sys_resource, needs_vfat
@@ -266,8 +271,6 @@ def test_the_newest_backup_outlives_the_data_partition(cards: Cards) -> None:
     backups = cards.folder / "backups"
     backups.mkdir()
     loops.run("mke2fs", "-q", "-t", "ext4", cards.card.slot("b"))
-    target = cards.folder / "fetched"
-    assert not spare.fetch(target, card=cards.card, idle="b")
     assert spare.keep(backups, card=cards.card, idle="b") is None
     for number, content in ((1, b"old"), (2, b"new")):
         (backups / f"backup-{number:06}.zip").write_bytes(content)
@@ -278,5 +281,33 @@ def test_the_newest_backup_outlives_the_data_partition(cards: Cards) -> None:
     assert spare.keep(backups, card=cards.card, idle="b") is not None
     assert "has_journal" in loops.run("dumpe2fs", "-h", cards.card.slot("b"))
     assert spare.keep(backups, card=cards.card, idle="b") is not None
-    assert spare.fetch(target, card=cards.card, idle="b")
-    assert target.read_bytes() == b"new"
+    with loops.mounted(cards.card.slot("b"), cards.folder / "slot", "ro") as folder:
+        assert (folder / places.SPARE).read_bytes() == b"new"
+
+
+def test_a_lost_memory_comes_back_with_its_settings(cards: Cards) -> None:
+    text = "[mdns]\nhost = 'hall'\n"
+    role = roles.with_roles(text, {"eth0": roles.address(0)})
+    old, state = cards.folder / "old", cards.folder / "root/state"
+    old.mkdir()
+    with closing(Database(old / layout.NAMES)):
+        (old / layout.NODE_ID).write_text("4" * 40)
+    backups = cards.folder / "backups"
+    backups.mkdir()
+    with disk.scratch(cards.folder) as collected:
+        take = partial(copy, old / layout.NAMES)
+        archive.collect(collected, copy_names=take, state=old, config=role)
+        archive.write(backups / "backup-000001.zip", collected, created="2026-01-01T00:00:00Z")
+    loops.file_of(cards.card.slot("b"), 80 * MIB)
+    loops.run("mke2fs", "-q", "-t", "ext4", cards.card.slot("b"))
+    spare.keep(backups, card=cards.card, idle="b")
+
+    box = Box(cards.folder / "root")
+    for folder in (box.path(places.RUN), state):
+        folder.mkdir(parents=True)
+    told = spare.bring_in(box, state, card=cards.card, idle="b")
+    assert "2026-01-01" in told
+    assert (state / layout.NODE_ID).read_text() == "4" * 40
+    assert (state / layout.NAMES).exists()
+    assert setup.kept_settings(box)[1] == text
+    assert spare.bring_in(box, state, card=cards.card, idle="b") == ""
