@@ -15,6 +15,7 @@ from lanjami.box.disks import Card, Running
 from lanjami.box.health import Action, Course
 from lanjami.box.roles import Line, Seen
 from lanjami.box.setup import Box
+from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.errors import HostError
 from lanjami.runtime import disk, log, net
@@ -120,7 +121,9 @@ class Watch:
         match action:
             case Action.KEEP:
                 disks.write_good(self._world.card(), self._world.running.slot)
-                updating.tell(Told(), self._kept)
+                updating.tell(Told(kept=lanjami.__version__), self._kept)
+                kept = Standing("kept", lanjami.__version__)
+                updating.stand(kept, self._world.box.path(places.UPDATE))
                 self._tried = False
                 _log.info("the update passed its test and is kept", version=lanjami.__version__)
             case Action.ROLL_BACK:
@@ -180,14 +183,6 @@ class Watch:
                 f"{lanjami.__version__} runs"
             )
         return told
-
-
-def settle_update(running: Running, *, kept: Path) -> None:
-    """At a start: an update that is pending though the other slot runs did not pass its test."""
-    told = updating.told(kept)
-    if told.pending and told.slot != running.slot:
-        _log.error("the update was taken back", version=told.pending)
-        updating.tell(Told(refused=told.pending), kept)
 
 
 def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from lanjami import layout
-from lanjami.box import disks, notices, places, setup, slots, spare, watch
+from lanjami.box import disks, notices, setup, slots, spare, standing, updating, watch
 from lanjami.box.setup import Box
 from lanjami.box.watch import Watch, World
 from lanjami.cli import control
@@ -21,6 +21,8 @@ from lanjami.errors import HostError, RequestError
 from lanjami.runtime import log
 from lanjami.runtime.notify import notify
 from lanjami.status.snapshot import Snapshot
+
+_log = log.get(__name__)
 
 ANSWER_WITHIN_S = 4.0
 
@@ -38,7 +40,7 @@ def set_up() -> None:
     machine = Box(set_password=_set_password)
     running = disks.running()
     if running is not None:
-        watch.settle_update(running, kept=Path(places.KEPT))
+        updating.stand(updating.settle(running))
         idle = slots.other(running.slot)
         if told := spare.bring_in(machine, SYSTEM_STATE, card=disks.find(), idle=idle):
             notices.write("names", [told])
@@ -59,6 +61,24 @@ def keep_spare() -> None:
     if running is None:
         raise HostError("this machine did not start from lanjami's image")
     spare.keep(SYSTEM_STATE / layout.BACKUPS, card=disks.find(), idle=slots.other(running.slot))
+
+
+@box.command("update")
+@click.argument("file", type=click.Path(path_type=Path))
+@sentences
+def update(file: Path) -> None:
+    """Take the update that came by the page, and start it; the page is told what becomes of it."""
+    from lanjami.cli.update import bring  # noqa: PLC0415 - seldom needed
+
+    try:
+        bring(file, again=False)
+    except HostError as error:  # which is no fault of the unit's
+        _log.error("the update is refused", reason=error)
+        updating.stand(standing.refused(error))
+        file.unlink(missing_ok=True)
+        return
+    file.unlink(missing_ok=True)  # before the start, which would find it again
+    disks.run(["systemctl", "--no-block", "reboot"])
 
 
 @box.command("watch")
