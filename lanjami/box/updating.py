@@ -12,16 +12,20 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lanjami.box import disks, places, slots
-from lanjami.box.disks import Card
+from lanjami.box.disks import Card, Running
 from lanjami.box.slots import Manifest, Slot
 from lanjami.errors import HostError
-from lanjami.runtime import disk
+from lanjami.runtime import disk, log
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+_log = log.get(__name__)
 
 _CHUNK = 1 << 20  # bytes
 _LZMA_MOST = 128 << 20  # bytes that unpacking may need: `xz -9` needs 65 MiB
@@ -49,7 +53,15 @@ def tell(what: Told, kept: Path = KEPT) -> None:
     disk.write_atomically(kept / "update.json", msgspec.json.encode(what))
 
 
-def read_key() -> Ed25519PublicKey:
+def settle_update(running: Running, *, kept: Path = KEPT) -> None:
+    """At a start: an update that is pending though the other slot runs did not pass its test."""
+    before = told(kept)
+    if before.pending and before.slot != running.slot:
+        _log.error("the update was taken back", version=before.pending)
+        tell(Told(refused=before.pending), kept)
+
+
+def read_key() -> "Ed25519PublicKey":
     """The key of who makes this box's system; HostError where it has none."""
     try:
         return slots.public_key(Path(places.UPDATE_KEY).read_bytes())
@@ -65,7 +77,7 @@ def read_key() -> Ed25519PublicKey:
 def install(
     file: Path,
     *,
-    key: Ed25519PublicKey,
+    key: "Ed25519PublicKey",
     card: Card,
     now: Slot,
     version: str,
@@ -97,7 +109,7 @@ def install(
     return manifest
 
 
-def _manifest(bundle: tarfile.TarFile, key: Ed25519PublicKey) -> Manifest:
+def _manifest(bundle: tarfile.TarFile, key: "Ed25519PublicKey") -> Manifest:
     content = _member(bundle, slots.MANIFEST).read(slots.LARGEST_MANIFEST)
     signature = _member(bundle, slots.SIGNATURE).read(slots.LARGEST_MANIFEST)
     return slots.manifest(content, signature, key)

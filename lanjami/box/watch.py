@@ -39,6 +39,7 @@ class World:
     seen: Callable[[], dict[str, Seen]]  # the cables
     running: Running
     card: Callable[[], Card]
+    say: Callable[[str], None]  # to whoever reads the serial console
 
 
 class Watch:
@@ -57,6 +58,7 @@ class Watch:
         self._reboots = _read_count(self._kept)
         self._gave_up = self._leaving = False
         self._reported = self._reboots > 0
+        self._said = ""
 
     def tick(self, now: float) -> None:
         """Look, and do what is to be done; nothing any longer where the machine goes down."""
@@ -158,6 +160,12 @@ class Watch:
         file = box.path(places.SCREEN)
         if not file.exists() or file.read_text("utf-8") != text:
             disk.write_atomically(file, text.encode(), mode=0o644)
+        line = screen.self_test(
+            self._snapshot, version=lanjami.__version__, slot=self._world.running.slot
+        )
+        if line and line != self._said:
+            self._said = line
+            self._world.say(line)
 
     def _sentences(self) -> list[str]:
         told: list[str] = []
@@ -180,14 +188,6 @@ class Watch:
                 f"{lanjami.__version__} runs"
             )
         return told
-
-
-def settle_update(running: Running, *, kept: Path) -> None:
-    """At a start: an update that is pending though the other slot runs did not pass its test."""
-    told = updating.told(kept)
-    if told.pending and told.slot != running.slot:
-        _log.error("the update was taken back", version=told.pending)
-        updating.tell(Told(refused=told.pending), kept)
 
 
 def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:

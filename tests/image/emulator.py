@@ -79,6 +79,25 @@ def new_card(built: Built, card: Path) -> Path:
     return card
 
 
+def put(card: Path, name: str, content: str) -> None:
+    """A file onto the part of a card that every computer can read."""
+    _mtools("mcopy", card, "-D", "o", "-", f"::{name}", given=content.encode())
+
+
+def get(card: Path, name: str) -> str:
+    """A file from there."""
+    return _mtools("mtype", card, f"::{name}").decode()
+
+
+def _mtools(command: str, card: Path, *words: str, given: bytes = b"") -> bytes:
+    where = f"{card}@@{layout.FIRMWARE.start_mib}M"
+    done = subprocess.run(
+        [command, "-i", where, *words], input=given, capture_output=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr.decode()}"
+    return done.stdout
+
+
 class Emulated:
     """A machine with the card, switched on. `folder` gets what it writes to its serial line, and
     what is on its network; `writes`, if given, what it writes to its card and when it flushes, as
