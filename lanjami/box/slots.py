@@ -7,16 +7,16 @@ same is read by `image/rootfs/etc/initramfs-tools/scripts/init-premount/lanjami`
 """
 
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Meta
 
 from lanjami.box.standing import UpdateError
 from lanjami.errors import HostError
+
+if TYPE_CHECKING:  # a start has no time for it: only an update is verified
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Slot = Literal["a", "b"]
 
@@ -56,19 +56,24 @@ class Manifest(msgspec.Struct, frozen=True):
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-def public_key(pem: bytes) -> Ed25519PublicKey:
+def public_key(pem: bytes) -> "Ed25519PublicKey":
     """Raises HostError where the file is no Ed25519 key."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
     try:
         key = load_pem_public_key(pem)
     except ValueError as error:
         raise HostError("the key that updates are checked with is damaged") from error
-    if not isinstance(key, Ed25519PublicKey):
+    if not isinstance(key, ed25519.Ed25519PublicKey):
         raise HostError("the key that updates are checked with is none of Ed25519")
     return key
 
 
-def manifest(content: bytes, signature: bytes, key: Ed25519PublicKey) -> Manifest:
+def manifest(content: bytes, signature: bytes, key: "Ed25519PublicKey") -> Manifest:
     """The manifest of a bundle; UpdateError where it was not signed by who makes this box's."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - as above
+
     try:
         key.verify(signature, content)
     except InvalidSignature:

@@ -15,10 +15,9 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lanjami.box import disks, places, slots
 from lanjami.box.disks import Card, Running
@@ -26,6 +25,9 @@ from lanjami.box.slots import Manifest, Slot
 from lanjami.box.standing import Standing, State, UpdateError
 from lanjami.errors import HostError
 from lanjami.runtime import disk, log
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _log = log.get(__name__)
 
@@ -59,7 +61,7 @@ def tell(what: Told, kept: Path = KEPT) -> None:
     disk.write_atomically(kept / "update.json", msgspec.json.encode(what))
 
 
-def settle(running: Running, *, kept: Path = KEPT) -> Standing:
+def settle_update(running: Running, *, kept: Path = KEPT) -> Standing:
     """How an update stands at a start: one that is pending though the other slot runs did not pass
     its test."""
     past = told(kept)
@@ -105,7 +107,7 @@ def alone(run: Path = Path(places.RUN)) -> Iterator[None]:
         os.close(lock)
 
 
-def read_key() -> Ed25519PublicKey:
+def read_key() -> "Ed25519PublicKey":
     """The key of who makes this box's system; HostError where it has none."""
     try:
         return slots.public_key(Path(places.UPDATE_KEY).read_bytes())
@@ -118,7 +120,7 @@ def read_key() -> Ed25519PublicKey:
         raise HostError(f"{places.UPDATE_KEY} cannot be read: {error.strerror}") from error
 
 
-def examine(file: Path, *, key: Ed25519PublicKey, version: str) -> Manifest:
+def examine(file: Path, *, key: "Ed25519PublicKey", version: str) -> Manifest:
     """The manifest of a bundle of which the beginning is there; UpdateError where a box of
     `version` takes none of it."""
     with _opened(file) as bundle:
@@ -128,7 +130,7 @@ def examine(file: Path, *, key: Ed25519PublicKey, version: str) -> Manifest:
 def install(
     file: Path,
     *,
-    key: Ed25519PublicKey,
+    key: "Ed25519PublicKey",
     card: Card,
     now: Slot,
     version: str,
@@ -176,13 +178,13 @@ def _opened(file: Path) -> Iterator[tarfile.TarFile]:
         raise HostError(f"the update {file} cannot be read: {error}") from error
 
 
-def _wanted(bundle: tarfile.TarFile, key: Ed25519PublicKey, version: str) -> Manifest:
+def _wanted(bundle: tarfile.TarFile, key: "Ed25519PublicKey", version: str) -> Manifest:
     manifest = _manifest(bundle, key)
     slots.require_wanted(manifest, version=version, machine=platform.machine())
     return manifest
 
 
-def _manifest(bundle: tarfile.TarFile, key: Ed25519PublicKey) -> Manifest:
+def _manifest(bundle: tarfile.TarFile, key: "Ed25519PublicKey") -> Manifest:
     content = _member(bundle, slots.MANIFEST).read(slots.LARGEST_MANIFEST)
     signature = _member(bundle, slots.SIGNATURE).read(slots.LARGEST_MANIFEST)
     return slots.manifest(content, signature, key)

@@ -40,6 +40,7 @@ class World:
     seen: Callable[[], dict[str, Seen]]  # the cables
     running: Running
     card: Callable[[], Card]
+    say: Callable[[str], None]  # to whoever reads the serial console
 
 
 class Watch:
@@ -58,6 +59,7 @@ class Watch:
         self._reboots = _read_count(self._kept)
         self._gave_up = self._leaving = False
         self._reported = self._reboots > 0
+        self._said = ""
 
     def tick(self, now: float) -> None:
         """Look, and do what is to be done; nothing any longer where the machine goes down."""
@@ -161,6 +163,12 @@ class Watch:
         file = box.path(places.SCREEN)
         if not file.exists() or file.read_text("utf-8") != text:
             disk.write_atomically(file, text.encode(), mode=0o644)
+        line = screen.self_test(
+            self._snapshot, version=lanjami.__version__, slot=self._world.running.slot
+        )
+        if line and line != self._said:
+            self._said = line
+            self._world.say(line)
 
     def _sentences(self) -> list[str]:
         told: list[str] = []

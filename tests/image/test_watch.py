@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import lanjami
 from lanjami.box import disks, health, notices, places, slots, updating, watch
@@ -37,6 +38,7 @@ class Scene:
 
     def __init__(self, root: Path) -> None:
         self.ran: list[list[str]] = []
+        self.said: list[str] = []
         self.box = Box(root, self._run)
         for place in (places.KEPT, places.RUN, "/etc/lanjami"):
             self.box.path(place).mkdir(parents=True)
@@ -55,6 +57,7 @@ class Scene:
             seen=lambda: self.cables,
             running=Running(slot, tried),
             card=lambda: self.card,
+            say=self.said.append,
         )
         return Watch(world, began=self.now)
 
@@ -186,7 +189,7 @@ def test_an_update_that_does_not_serve_is_taken_back_and_that_is_said(scene: Sce
     assert scene.card.device.read_bytes() == before
     assert not (scene.kept / "reboots").exists()
 
-    updating.settle(Running("a", tried=False), kept=scene.kept)
+    updating.settle_update(Running("a", tried=False), kept=scene.kept)
     scene.snapshot = WELL
     scene.pass_s(10, scene.watch("a"))
     assert "0.2.0 did not pass its test and was taken back" in scene.told()
@@ -207,7 +210,7 @@ def test_a_start_knows_what_became_of_an_update(
     tmp_path: Path, told: Told, running: Running, after: Told | None, standing: Standing
 ) -> None:
     updating.tell(told, tmp_path)
-    assert updating.settle(running, kept=tmp_path) == standing
+    assert updating.settle_update(running, kept=tmp_path) == standing
     assert updating.told(tmp_path) == (after or told)
 
 
@@ -242,3 +245,26 @@ def test_the_running_slot_is_known(tmp_path: Path, text: str, found: Running | N
 
 def test_other_machines_have_no_slot(tmp_path: Path) -> None:
     assert disks.running(root=tmp_path) is None
+
+
+def test_the_outcome_of_the_self_test_is_said_once(scene: Scene) -> None:
+    watching = scene.watch("b")
+    scene.snapshot = None
+    scene.pass_s(10, watching)
+    assert scene.said == []
+    scene.snapshot = replace(WELL, addresses=[])
+    scene.pass_s(10, watching)
+    scene.snapshot = WELL
+    scene.pass_s(60, watching)
+    scene.snapshot = replace(
+        WELL,
+        healthy=False,
+        services={**WELL.services, "dhtnode": Service("down", "", "gone", 1)},
+    )
+    scene.pass_s(10, watching)
+    runs = f"lanjami {lanjami.__version__} from slot b"
+    assert scene.said == [
+        f"lanjami self-test: no network; {runs}",
+        f"lanjami self-test: passed; {runs} serves at 10.77.0.1",
+        f"lanjami self-test: failed; {runs}, with limits: dhtnode",
+    ]
