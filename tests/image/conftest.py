@@ -16,7 +16,14 @@ FOLDER = os.environ.get("LANJAMI_IMAGE")
 collect_ignore = (
     []
     if FOLDER
-    else ["test_again.py", "test_boot.py", "test_card.py", "test_contents.py", "test_service.py"]
+    else [
+        "test_again.py",
+        "test_boot.py",
+        "test_building.py",
+        "test_card.py",
+        "test_contents.py",
+        "test_service.py",
+    ]
 )
 
 
