@@ -61,12 +61,15 @@ class Upload:
             self._drop()
             if size > LARGEST:
                 raise UpdateError("room", f"this file has {size >> 20} MiB, which is no update")
-            with ExitStack() as opened:
-                self._require_room(size)
-                place = opened.enter_context(disk.scratch(self._folder)) / layout.UPDATE
-                file = opened.enter_context(place.open("xb", buffering=0))
-                token = secrets.token_urlsafe(16)
-                self._coming = _Coming(owner, token, size, place, file, now, opened.pop_all())
+            self._require_room(size)
+            token = secrets.token_urlsafe(16)
+            try:
+                with ExitStack() as opened:
+                    place = opened.enter_context(disk.scratch(self._folder)) / layout.UPDATE
+                    file = opened.enter_context(place.open("xb", buffering=0))
+                    self._coming = _Coming(owner, token, size, place, file, now, opened.pop_all())
+            except (HostError, OSError) as error:
+                raise UpdateError("disk", str(error)) from error
             return token
 
     def add(self, owner: str, token: str, at: int, piece: bytes, *, now: float) -> int:

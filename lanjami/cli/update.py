@@ -57,9 +57,10 @@ def bring(file: Path, *, again: bool) -> Manifest:
                 again=again,
                 progress=told.tell,
             )
-        except HostError as error:
-            if told.is_begun:
-                updating.stand(refused(error))
+        except BaseException as error:
+            if told.is_begun:  # nothing moves any longer, also where a person broke it off
+                why = error if isinstance(error, HostError) else HostError("it was broken off")
+                updating.stand(refused(why))
             raise
         updating.stand(Standing("starting", manifest.version))
         return manifest

@@ -279,7 +279,7 @@ async def test_an_update_is_sent_tried_and_kept(
             await visitor.sees("The update is here. It is checked next.")
             await _judge(visitor, tmp_path, "updating", width=SIZES["phone"][0])
             _take_update(box, machine, appliance)
-            await visitor.sees("lanjami 9.0.0 is on the card. The box starts with it now.")
+            await visitor.sees("lanjami 9.0.0 is on the card. The box starts with it next.")
             assert machine.asked_of_systemd == ["--no-block reboot"]
             appliance.kill()
             _started_from(machine, "b", tried=True)

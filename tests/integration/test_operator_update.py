@@ -198,7 +198,7 @@ async def test_what_does_not_go_on_is_given_up(tmp_path: Path, bundle: bytes) ->
         (Standing(), "No update was brought to it so far."),
         (Standing("writing", "0.2.0", 10, 100), "lanjami 0.2.0 is checked and written"),
         (Standing("reading", "0.2.0", 10, 100), "is read back from the card"),
-        (Standing("starting", "0.2.0"), "The box starts with it now."),
+        (Standing("starting", "0.2.0"), "The box starts with it next."),
         (Standing("tried", "0.2.0"), "is being tried"),
         (Standing("kept", "0.2.0"), "passed its test and is kept"),
         (Standing("back", "0.2.0"), "did not pass its test. The box went back"),

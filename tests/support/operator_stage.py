@@ -134,7 +134,7 @@ async def served(folder: Path, *, silent_s: float = upload.SILENT_S) -> AsyncIte
         routes=lambda: stage.routes,
         quick=lambda _: None,
         probe="/operator",
-        largest_body=64 << 10,  # as others of the box's interfaces need it
+        largest_body=upload.PIECE,
     )
     async with running(server):
         yield stage
