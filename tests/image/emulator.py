@@ -79,6 +79,13 @@ def new_card(built: Built, card: Path) -> Path:
     return card
 
 
+def write(card: Path, content: Path, partition: layout.Partition) -> None:
+    """Begin a partition of a card with what is in a file."""
+    where = f"seek={partition.start_mib}"
+    words = ("bs=1M", where, "conv=notrunc", "status=none")
+    subprocess.run(["dd", f"if={content}", f"of={card}", *words], check=True)
+
+
 def put(card: Path, name: str, content: str) -> None:
     """A file onto the part of a card that every computer can read."""
     _mtools("mcopy", card, "-D", "o", "-", f"::{name}", given=content.encode())
@@ -180,6 +187,12 @@ class Emulated:
                 while "event" in answer:
                     answer = json.loads(lines.readline())
                 assert "return" in answer, f"{command}: {answer}"
+
+    def plug_in(self, stick: Path) -> None:
+        """A USB stick, into a machine with `USB`."""
+        file = {"driver": "file", "filename": str(stick), "read-only": True}
+        self.tell("blockdev-add", driver="raw", node_name=stick.name, read_only=True, file=file)
+        self.tell("device_add", driver="usb-storage", drive=stick.name, bus="usb.0")
 
     def switch_off(self) -> None:
         """Pull the plug."""

@@ -233,3 +233,30 @@ def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> Non
     assert told in emulator.get(box.card, places.MISTAKES)
     state = again.run("systemctl is-system-running --wait", within_s=120)
     assert state == "running", again.run("systemctl --failed --no-legend --plain --no-pager")
+
+
+# --- updates -------------------------------------------------------------------------------------
+
+GOOD = Release("0.2.0")
+BAD = Release("0.3.0", broken="app")
+UPDATE_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def updated(box: Box, again: Emulated) -> Emulated:
+    """An update came on a USB stick."""
+    again.plug_in(GOOD.stick(box.built, box.folder))
+    again.wait_for(re.compile("passed; lanjami 0.2.0 from slot b"), within_s=UPDATE_S)
+    return again
+
+
+def test_a_good_update_runs_and_is_kept(box: Box, updated: Emulated) -> None:
+    while good_slot(box.card) != "b":
+        assert updated.up_s < 2 * UPDATE_S
+        time.sleep(1)
+    assert not asking.wrong("127.0.0.1", *box.ports)
+
+
+def test_a_bad_update_is_taken_back(box: Box, updated: Emulated) -> None:
+    updated.plug_in(BAD.stick(box.built, box.folder))
+    updated.wait_for(re.compile(r"login on|self-test"), within_s=UPDATE_S)
