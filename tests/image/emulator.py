@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from image import layout
+from lanjami.box import slots
 from tests.image.built import Built
 
 CARD_SIZE = 4 << 30  # bytes
@@ -60,11 +61,13 @@ USB = ("-device", "qemu-xhci,id=usb")
 def forwarded(http_port: int, dht_port: int) -> list[str]:
     """A network with a router that gives addresses; two ports of this host lead to the box."""
     # not restricted: then QEMU passes no datagram of the machine on, not even an answer
-    return ["-netdev", f"user,id=lan,{forwards(http_port, dht_port)}"]
+    rules = [f"hostfwd={rule}" for rule in forwards(http_port, dht_port)]
+    return ["-netdev", ",".join(["user", "id=lan", *rules])]
 
 
-def forwards(http_port: int, dht_port: int) -> str:
-    return f"hostfwd=tcp:127.0.0.1:{http_port}-:80,hostfwd=udp:127.0.0.1:{dht_port}-:4222"
+def forwards(http_port: int, dht_port: int) -> list[str]:
+    """How two ports of this host lead to the box, in QEMU's words."""
+    return [f"tcp:127.0.0.1:{http_port}-:80", f"udp:127.0.0.1:{dht_port}-:4222"]
 
 
 def tap(interface: str) -> list[str]:
@@ -94,6 +97,13 @@ def put(card: Path, name: str, content: str) -> None:
 def get(card: Path, name: str) -> str:
     """A file from there."""
     return _mtools("mtype", card, f"::{name}").decode()
+
+
+def good_slot(card: Path) -> bytes:
+    """The sector of a card that names the slot to start."""
+    with card.open("rb") as file:
+        file.seek(slots.GOOD_SECTOR * slots.SECTOR)
+        return file.read(slots.SECTOR)
 
 
 def _mtools(command: str, card: Path, *words: str, given: bytes = b"") -> bytes:

@@ -72,7 +72,7 @@ def replace(root: Path, files: dict[str, bytes]) -> None:
         source.write_bytes(content)
         folder, name = path.rsplit("/", 1)
         compiled = f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-313.pyc"
-        commands += [f"rm {compiled}", f"rm {path}", f"write {source} {path}"]
+        commands += [f"rm {compiled}", f"rm {path}", f"cd {folder}", f"write {source} {name}"]
     subprocess.run(
         ["debugfs", "-w", "-f", "-", root],
         input="\n".join(commands),
