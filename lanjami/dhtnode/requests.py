@@ -3,7 +3,7 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -61,11 +61,12 @@ class Request:
     sent_at: float = NEVER
     attempts: int = 0
     is_over: bool = False
+    cost: int = field(init=False)  # bytes of memory
 
-    @property
-    def cost(self) -> int:
-        values = self.message.values if isinstance(self.message, m.Put | m.Update) else ()
-        return _COST + sum(len(value.packed) for value in values)
+    def __post_init__(self) -> None:
+        self.cost = _COST
+        if isinstance(self.message, m.Put | m.Update):
+            self.cost += sum([len(value.packed) for value in self.message.values])
 
 
 class Requests:
