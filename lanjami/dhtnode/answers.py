@@ -4,7 +4,8 @@ Facts: OpenDHT src/dht.cpp, onPing … onRefresh. `updates` tells those who list
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import policy, query
@@ -23,8 +24,7 @@ MOST_SELECTED = 4096  # values whose ids fit in one datagram, and as many as a l
 _NO_KEY = bytes(ID_LENGTH)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What happened at a key: values that came, ids of those refreshed, values that went."""
 
     key: bytes

@@ -3,7 +3,6 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -43,8 +42,7 @@ def _nothing(*_: object) -> None:
     pass
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A query on its way. `node` is None where only an address is known.
 
     `on_late` is called when the first attempt was not answered in time, `on_lost` when none was,
@@ -61,10 +59,9 @@ class Request:
     sent_at: float = NEVER
     attempts: int = 0
     is_over: bool = False
-    cost: int = field(init=False)  # bytes of memory
+    cost: int = _COST  # bytes of memory, its values' among them
 
     def __post_init__(self) -> None:
-        self.cost = _COST
         if isinstance(self.message, m.Put | m.Update):
             self.cost += sum([len(value.packed) for value in self.message.values])
 

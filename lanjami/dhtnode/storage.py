@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.query import EVERYTHING, Query
@@ -32,8 +34,7 @@ class Outcome(Enum):
     REFUSED = "refused"
 
 
-@dataclass(slots=True)
-class Stored:
+class Stored(msgspec.Struct, eq=False):
     """A value, when it was made and goes, and the address that put it (empty: we did). `moment`
     counts what came and changed; `is_kept`: we put it again and again, whoever wants that."""
 
