@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    booting,
     core,
     dht,
     footprint,
@@ -63,6 +64,7 @@ MEASUREMENTS = (
     ),
     Measurement("crowd", "Looking up while others register", names.CROWD_HOW, names.measure_crowd),
     Measurement("many", "Many names", many_names.HOW, many_names.measure),
+    Measurement("boot", "The Raspberry Pi image starts", booting.HOW, booting.measure),
 )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from image import layout
 from lanjami.box import slots
@@ -28,6 +28,12 @@ CARD_SIZE = 4 << 30  # bytes
 LOGIN = "systemd.set_credential=agetty.autologin:root systemd.set_credential=login.noauth:yes"
 PLAIN = "systemd.tty.term.console=dumb audit=0"
 PROMPT = re.compile(r"root@\S+:\S*# ")
+
+
+class Bootable(Protocol):
+    """What has the files that a board's firmware reads: kernel, initramfs, the kernel's line."""
+
+    def boot_file(self, path: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class Emulated:
 
     def __init__(
         self,
-        built: Built,
+        built: Bootable,
         card: Path,
         folder: Path,
         *,
@@ -225,7 +231,7 @@ class Emulated:
                 self._said += piece.decode("utf-8", "replace")
 
 
-def _files(built: Built, folder: Path, board: Board) -> list[str | Path]:
+def _files(built: Bootable, folder: Path, board: Board) -> list[str | Path]:
     names = {"-kernel": "vmlinuz", "-initrd": "initrd.img", "-dtb": board.device_tree}
     words: list[str | Path] = []
     for option, name in names.items():
@@ -235,7 +241,7 @@ def _files(built: Built, folder: Path, board: Board) -> list[str | Path]:
     return words
 
 
-def _line(built: Built, board: Board) -> str:
+def _line(built: Bootable, board: Board) -> str:
     line = built.boot_file("cmdline.txt").decode().strip().replace("ttyS1", board.console)
     plain = f"{PLAIN} systemd.tty.term.{board.console}=dumb"
     return " ".join(filter(None, (line, LOGIN, plain, board.line)))
