@@ -15,7 +15,7 @@ from image import debian, payload
 from image.screen import Screen
 from image.steps import Steps
 from tests.bench.table import Aim, Reference, Row, Samples
-from tests.image import asking, emulator
+from tests.image import asking, emulator, power_cuts
 from tests.image.built import Built
 from tests.image.emulator import Emulated
 from tests.support.ports import free_port
@@ -55,32 +55,42 @@ class _Bare:
 
 def _measured(built: Built) -> list[Row]:
     ours: list[float] = []
-    others: list[float] = []
     memory: list[float] = []
+    others: list[float] = []
     with tempfile.TemporaryDirectory(prefix="lanjami-bench-") as name:
         scratch = Path(name)
         bare, root = _bare(built, scratch)
         for _ in range(ROUNDS):
-            card = emulator.new_card(built, scratch / "card")
-            ports = free_port(), free_port()
-            machine = Emulated(built, card, scratch, network=emulator.forwarded(*ports))
-            try:
-                ours.append(_until(machine, lambda: not asking.wrong("127.0.0.1", *ports)))
-                memory.append(_memory_mb(machine))
-            finally:
-                machine.switch_off()
-            subprocess.run(["cp", "--sparse=always", root, card], check=True)
-            network = emulator.forwarded(*ports)
-            machine = Emulated(bare, card, scratch, network=network)
-            try:
-                others.append(_until(machine, lambda: LOGIN.search(machine.said) is not None))
-            finally:
-                machine.switch_off()
+            took_s, used_mb = _served(built, emulator.new_card(built, scratch / "card"), scratch)
+            ours.append(took_s)
+            memory.append(used_mb)
+            others.append(_asked_who(bare, power_cuts.copy(root, scratch / "card"), scratch))
     login = Reference("Debian to a login", Samples(others, "s", 1))
     return [
         Row("Power to service", Samples(ours, "s", 1), login, Aim(1.25, of="ratio")),
         Row("Memory in use then", Samples(memory, "MB", 0), aim=Aim(200)),
     ]
+
+
+def _served(built: Built, card: Path, scratch: Path) -> tuple[float, float]:
+    """Seconds until it serves, and MB in use then."""
+    ports = free_port(), free_port()
+    machine = Emulated(built, card, scratch, network=emulator.forwarded(*ports))
+    try:
+        took_s = _until(machine, lambda: not asking.wrong("127.0.0.1", *ports))
+        return took_s, _memory_mb(machine)
+    finally:
+        machine.switch_off()
+
+
+def _asked_who(bare: _Bare, disk: Path, scratch: Path) -> float:
+    """Seconds until it asks who logs in."""
+    network = emulator.forwarded(free_port(), free_port())
+    machine = Emulated(bare, disk, scratch, network=network)
+    try:
+        return _until(machine, lambda: LOGIN.search(machine.said) is not None)
+    finally:
+        machine.switch_off()
 
 
 def _until(machine: Emulated, holds: Callable[[], bool]) -> float:
@@ -113,7 +123,7 @@ def _bare(built: Built, scratch: Path) -> tuple[_Bare, Path]:
     tree.mkdir()
     subprocess.run(["tar", "-xf", base, "-C", tree, "--exclude=./dev/*"], check=True)
     (tree / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
-    made = ["mke2fs", "-q", "-t", "ext4", "-d", tree, root, f"{BARE_MIB}M"]
-    subprocess.run(made, check=True)
+    options = ("-q", "-t", "ext4", "-d")
+    subprocess.run(["mke2fs", *options, tree, root, f"{BARE_MIB}M"], check=True)
     subprocess.run(["rm", "-rf", tree], check=True)
     return _Bare(built.boot_file("vmlinuz"), initramfs.read_bytes()), root
