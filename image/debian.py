@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ MIRROR = "http://deb.debian.org/debian"
 SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SNAPSHOTS = "http://snapshot.debian.org/archive"
+
+# What a build follows of this machine's own settings of apt: proxies, and whether a mirror may be
+# older than it says, as one that was stopped is.
+FOLLOWED = ("Acquire::http::", "Acquire::https::", "Acquire::Check-")
 
 # Times of files that packages make while they are set up. Not the commit's, so that a tree serves
 # many commits; after the point release that the suites began with, so that no clock runs back.
@@ -58,7 +63,7 @@ class Tree:
     @property
     def key(self) -> str:
         """Of everything that makes the tree, so that whatever changes makes another."""
-        return hashlib.sha256(repr(_command(self, Path(), Path())).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr(_recipe(self, Path(), Path())).encode()).hexdigest()[:16]
 
 
 def listed(path: Path) -> tuple[str, ...]:
@@ -95,12 +100,13 @@ def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
     """The tree as a tar in the cache, made unless it is there. Raises BuildError."""
     made = cache / f"{tree.name}-{tree.key}.tar"
     if made.exists() and not fresh:
-        step.note = f"kept: {made.name}"
+        step.kept = made.name
         return made
     packages = cache / "packages" / tree.name
     packages.mkdir(parents=True, exist_ok=True)
     unfinished = made.with_suffix(".new.tar")
-    step.run(_command(tree, packages, unfinished), environment=environment(EPOCH_S))
+    command = ["mmdebstrap", f"--mode={mode()}", *_machine_settings()]
+    step.run([*command, *_recipe(tree, packages, unfinished)], environment=environment(EPOCH_S))
     unfinished.rename(made)
     return made
 
@@ -113,7 +119,7 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
     key = hashlib.sha256(base.name.encode() + ours.read_bytes()).hexdigest()[:16]
     made = cache / f"initrd-{key}.img"
     if made.exists() and made.stat().st_mtime >= base.stat().st_mtime:
-        step.note = f"kept: {made.name}"
+        step.kept = made.name
         return made
     unfinished = made.with_suffix(".new.img")
     inside = 'chroot "$1" mkinitramfs -o /initrd.img "$(ls "$1/usr/lib/modules")"'
@@ -134,11 +140,9 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
     return made
 
 
-def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
+def _recipe(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
     """What makes the tree; `packages` is where fetched ones are kept."""
     return [
-        "mmdebstrap",
-        f"--mode={mode()}",
         "--variant=apt",
         *([f"--architectures={tree.architecture}"] if tree.architecture else []),
         f"--include={','.join(tree.packages)}",
@@ -146,6 +150,7 @@ def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
         "--aptopt=Acquire::Retries 3",
         *(["--aptopt=Acquire::Check-Valid-Until false"] if tree.archive.snapshot else []),
         "--dpkgopt=force-confold",
+        "--dpkgopt=force-unsafe-io",  # a tree that lost its power is made again
         *[f"--dpkgopt={line}" for line in tree.dpkg_conf],
         "--skip=essential/unlink,download/empty,cleanup/apt,output/dev",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
@@ -158,6 +163,18 @@ def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
         target,
         *tree.archive.sources(tree.components),
     ]
+
+
+def _machine_settings() -> list[str]:
+    """How this machine's apt reaches the archive: no package differs by it."""
+    printed = subprocess.run(
+        ["apt-config", "dump", "--no-empty", "--format", '%F "%v";%n', "Acquire"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (line for line in printed.stdout.splitlines() if line.startswith(FOLLOWED))
+    return [f"--aptopt={line}" for line in lines]
 
 
 def mode() -> str:

@@ -86,11 +86,23 @@ class Watch:
     def _is_left_alone(self) -> bool:
         """Whether systemd leaves the program stopped: its operator stopped it, or its configuration
         is wrong (RestartPreventExitStatus= of the unit)."""
-        shown = ["systemctl", "show", "-p", "ActiveState", "-p", "ExecMainStatus"]
-        told = set(self._world.box.run([*shown, "lanjami.service"]).split())
-        return bool({"ActiveState=inactive", "ActiveState=failed"} & told) and bool(
-            {f"ExecMainStatus={status}" for status in LEFT_ALONE} & told
+        told = self._unit("ActiveState", "ExecMainStatus")
+        return (
+            told["ActiveState"] in ("inactive", "failed")
+            and int(told["ExecMainStatus"]) in LEFT_ALONE
         )
+
+    def _is_hopeless(self) -> bool:
+        """Whether a program that is tried ends again and again, or for good."""
+        if not self._tried or self._course.well_since is not None:
+            return False
+        told = self._unit("ActiveState", "NRestarts")
+        return told["ActiveState"] == "failed" or int(told["NRestarts"]) >= health.CRASHES_MOST
+
+    def _unit(self, *properties: str) -> dict[str, str]:
+        asked = [word for name in properties for word in ("-p", name)]
+        told = self._world.box.run(["systemctl", "show", *asked, "lanjami.service"])
+        return dict(line.split("=", 1) for line in told.split())
 
     def _follow_cables(self, now: float) -> None:
         seen = self._world.seen()
@@ -119,7 +131,13 @@ class Watch:
     def _act(self, now: float) -> None:
         if self._reboots and self._course.is_forgiven(now=now):
             self._count(0)
-        action = health.decide(self._course, now=now, tried=self._tried, reboots=self._reboots)
+        action = health.decide(
+            self._course,
+            now=now,
+            tried=self._tried,
+            reboots=self._reboots,
+            is_hopeless=self._is_hopeless(),
+        )
         match action:
             case Action.KEEP:
                 disks.write_good(self._world.card(), self._world.running.slot)

@@ -96,9 +96,10 @@ class Cuts:
             disk.write(log.read(size))
 
 
-def copy(source: Path, to: Path) -> None:
+def copy(source: Path, to: Path) -> Path:
     """A copy with the holes of its source."""
     subprocess.run(["cp", "--sparse=auto", source, to], check=True)
+    return to
 
 
 def _arrived(writes: Sequence[Write], dice: Random) -> Iterator[tuple[Write, int]]:

@@ -16,11 +16,12 @@ import pytest
 
 from image import layout as card_layout
 from lanjami import layout
-from lanjami.box import places
+from lanjami.box import places, slots
 from lanjami.nameserver import opening
-from tests.image import asking, emulator, power_cuts
+from tests.image import asking, emulator, power_cuts, releases
 from tests.image.built import Built
 from tests.image.emulator import Emulated
+from tests.image.releases import Release
 from tests.support.asker import Asker
 from tests.support.kept import kept_at
 from tests.support.ports import free_port
@@ -45,11 +46,19 @@ class Box:
     ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
 
     @contextlib.contextmanager
-    def started(self, name: str, *, writes: Path | None = None) -> Iterator[Emulated]:
+    def started(
+        self, name: str, *, writes: Path | None = None, reboots: bool = False
+    ) -> Iterator[Emulated]:
         """Switched on, and it answers what clients ask."""
         network = emulator.forwarded(*self.ports)
         machine = Emulated(
-            self.built, self.card, self.folder / name, network=network, writes=writes
+            self.built,
+            self.card,
+            self.folder / name,
+            network=network,
+            writes=writes,
+            reboots=reboots,
+            extra=emulator.USB,
         )
         with contextlib.ExitStack() as at_end:
             at_end.callback(machine.switch_off)
@@ -210,7 +219,8 @@ def again(box: Box, pulled: Pulled) -> Iterator[Emulated]:
     )
     cuts.cut(len(cuts), box.card, dice=Random(2))
     emulator.put(box.card, places.SETTINGS, MISTAKE)
-    with box.started("again") as machine:
+    releases.let_take_updates(box.built, box.card, box.folder)
+    with box.started("again", reboots=True) as machine:
         yield machine
 
 
@@ -233,3 +243,36 @@ def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> Non
     assert told in emulator.get(box.card, places.MISTAKES)
     state = again.run("systemctl is-system-running --wait", within_s=120)
     assert state == "running", again.run("systemctl --failed --no-legend --plain --no-pager")
+
+
+# --- updates -------------------------------------------------------------------------------------
+
+GOOD = Release("0.2.0")
+BAD = Release("0.3.0", broken="app")
+UPDATE_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def updated(box: Box, again: Emulated) -> Emulated:
+    """An update came on a USB stick."""
+    again.plug_in(GOOD.stick(box.built, box.folder))
+    again.wait_for(re.compile("passed; lanjami 0.2.0 from slot b"), within_s=UPDATE_S)
+    return again
+
+
+def test_a_good_update_runs_and_is_kept(box: Box, updated: Emulated) -> None:
+    within_s = updated.up_s + UPDATE_S
+    while emulator.good_slot(box.card) != slots.good_sector("b"):
+        assert updated.up_s < within_s
+        time.sleep(1)  # a card tells nobody that it was written to
+    assert not asking.wrong("127.0.0.1", *box.ports)
+
+
+def test_a_bad_update_is_taken_back_and_that_is_said(box: Box, updated: Emulated) -> None:
+    before = len(updated.said)
+    updated.plug_in(BAD.stick(box.built, box.folder))
+    served = re.compile("passed; lanjami 0.2.0 from slot b")
+    updated.wait_for(served, within_s=2 * UPDATE_S, since=before)
+    told = updated.run("cat /run/lanjami-box/screen", since=before)
+    assert "0.3.0 did not pass its test and was taken back" in " ".join(told.split())
+    assert not asking.wrong("127.0.0.1", *box.ports)

@@ -48,7 +48,7 @@ class Scene:
         self.card.device.write_bytes(b"\0" * (2 << 20))
         self.kept = self.box.path(places.KEPT)
         self.now = 1000.0
-        self.unit = "ActiveState=activating\nExecMainStatus=0\n"
+        self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
 
     def watch(self, slot: Slot = "a", *, tried: bool = False) -> Watch:
         world = World(
@@ -193,6 +193,23 @@ def test_an_update_that_does_not_serve_is_taken_back_and_that_is_said(scene: Sce
     scene.snapshot = WELL
     scene.pass_s(10, scene.watch("a"))
     assert "0.2.0 did not pass its test and was taken back" in scene.told()
+
+
+@pytest.mark.parametrize(
+    ("unit", "reboots"),
+    [
+        ("ActiveState=activating\nExecMainStatus=1\nNRestarts=4\n", 0),
+        ("ActiveState=activating\nExecMainStatus=1\nNRestarts=5\n", 1),
+        ("ActiveState=failed\nExecMainStatus=78\nNRestarts=0\n", 1),
+        ("ActiveState=inactive\nExecMainStatus=0\nNRestarts=0\n", 0),  # not started yet
+    ],
+)
+def test_an_update_that_cannot_serve_is_taken_back_at_once(
+    scene: Scene, unit: str, reboots: int
+) -> None:
+    scene.snapshot, scene.unit = None, unit
+    scene.pass_s(30, scene.watch("b", tried=True))
+    assert scene.did("reboot") == reboots
 
 
 @pytest.mark.parametrize(

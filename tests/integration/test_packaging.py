@@ -9,10 +9,10 @@ import pytest
 
 from lanjami.ending import POWER_OFF
 from lanjami.network import access_point, lan_server
+from tests.support.exposure import MOST, exposure
 
 UNIT = Path("packaging/lanjami.service")
 NETWORK = Path("packaging/lanjami-network.conf")
-WORST = 2.0  # of 10
 
 # what the kernel lets through, and RFC 6598 (100.64.0.0/10) is not among it
 LAN = {
@@ -27,15 +27,7 @@ needs_systemd = pytest.mark.skipif(
 
 @needs_systemd
 def test_its_exposure_is_low() -> None:
-    judged = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    level = re.search(r"exposure level for lanjami.service: ([0-9.]+)", judged.stdout)
-    assert level is not None
-    assert float(level[1]) <= WORST
+    assert exposure(UNIT) <= MOST
 
 
 def _verified(folder: Path, *, network: str | None = None) -> "subprocess.CompletedProcess[str]":

@@ -132,7 +132,6 @@ async def served(folder: Path, *, silent_s: float = upload.SILENT_S) -> AsyncIte
     server = HttpServer(
         ports=[stage.port],
         routes=lambda: stage.routes,
-        quick=lambda _: None,
         probe="/operator",
         largest_body=upload.PIECE,
     )
