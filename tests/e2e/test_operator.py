@@ -17,9 +17,9 @@ from lanjami.box import updating
 from lanjami.box.disks import Running
 from lanjami.box.slots import Slot
 from tests.support.appliance import LANJAMI, Appliance
-from tests.support.chromium import SIZES, Chromium, Visitor, chromium
+from tests.support.chromium import SIZES, Chromium, Visitor
 from tests.support.imaged import Imaged, imaged
-from tests.support.lab import Host, Lab, Switch, run
+from tests.support.lab import Host, Lab, run
 from tests.support.registrations import body
 
 URL = "http://10.77.0.1"
@@ -46,17 +46,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(page)
 http.server.HTTPServer(("127.0.0.1", 8000), Handler).serve_forever()
 """
-
-
-@pytest.fixture
-def operators_machine(lab: Lab, switch: Switch) -> Host:
-    return lab.host("operator").plug(switch, "10.77.0.9/24")
-
-
-@pytest.fixture
-async def browser(operators_machine: Host) -> AsyncIterator[Chromium]:
-    async with chromium(operators_machine) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -131,9 +120,9 @@ async def test_the_first_password_is_set_by_link_and_lets_in_from_then_on(
 
 
 async def test_a_name_is_renamed_removed_and_reserved(
-    appliance: Appliance, browser: Chromium, operators_machine: Host
+    appliance: Appliance, browser: Chromium, visitors_machine: Host
 ) -> None:
-    await _register(operators_machine, ann=1, anton=2, bob=3)
+    await _register(visitors_machine, ann=1, anton=2, bob=3)
     async with _at_the_desk(browser, appliance) as visitor:
         page = visitor.page
         await _go(visitor, "Names")
@@ -164,9 +153,9 @@ async def test_a_name_is_renamed_removed_and_reserved(
 
 
 async def test_a_backup_from_the_page_makes_another_box_this_one(
-    appliance: Appliance, browser: Chromium, operators_machine: Host, tmp_path: Path
+    appliance: Appliance, browser: Chromium, visitors_machine: Host, tmp_path: Path
 ) -> None:
-    await _register(operators_machine, ann=1)
+    await _register(visitors_machine, ann=1)
     file = tmp_path / "downloaded.zip"
     async with _at_the_desk(browser, appliance) as visitor:
         async with visitor.page.expect_download() as download:
@@ -312,10 +301,10 @@ def _started_from(machine: Imaged, slot: Slot, *, tried: bool) -> None:
 
 
 async def test_a_foreign_page_in_the_operators_browser_does_nothing(
-    appliance: Appliance, browser: Chromium, operators_machine: Host
+    appliance: Appliance, browser: Chromium, visitors_machine: Host
 ) -> None:
-    await _register(operators_machine, ann=1)
-    operators_machine.start(sys.executable, "-c", _FOREIGN_PAGE, output="foreign")
+    await _register(visitors_machine, ann=1)
+    visitors_machine.start(sys.executable, "-c", _FOREIGN_PAGE, output="foreign")
     async with _at_the_desk(browser, appliance) as visitor:
         async with asyncio.timeout(20):
             while True:
@@ -332,9 +321,9 @@ async def test_a_foreign_page_in_the_operators_browser_does_nothing(
 
 
 async def test_axe_finds_nothing_serious(
-    appliance: Appliance, browser: Chromium, operators_machine: Host, tmp_path: Path
+    appliance: Appliance, browser: Chromium, visitors_machine: Host, tmp_path: Path
 ) -> None:
-    await _register(operators_machine, ann=1, anton=2)
+    await _register(visitors_machine, ann=1, anton=2)
     for size, scheme in product(SIZES, ("light", "dark")):
         await _judge_all(appliance, browser, tmp_path, size, scheme)
 
