@@ -44,6 +44,7 @@ def assemble(step: Step, inputs: Inputs, out: Path, release: Release) -> None:
             *[f"--mode={debian.mode()}", "--variant=custom", "--format=null"],
             "--skip=setup,update,cleanup",
             f"--setup-hook=tar-in {inputs.tools} /",
+            debian.MOUNT_POINTS,
             '--customize-hook=mkdir "$1/target" "$1/payload"',
             f"--customize-hook=tar-in {inputs.base} /target",
             f"--customize-hook=tar-in {inputs.payload} /payload",

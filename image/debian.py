@@ -17,6 +17,9 @@ SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SNAPSHOTS = "http://snapshot.debian.org/archive"
 
+# What mmdebstrap mounts on in a tree that it did not make itself.
+MOUNT_POINTS = '--setup-hook=mkdir -p "$1/dev/pts" "$1/dev/shm" "$1/proc" "$1/sys"'
+
 # What a build follows of this machine's own settings of apt: proxies, and whether a mirror may be
 # older than it says, as one that was stopped is.
 FOLLOWED = ("Acquire::http::", "Acquire::https::", "Acquire::Check-")
@@ -128,7 +131,7 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
             *["mmdebstrap", f"--mode={mode()}", "--variant=custom", "--format=null"],
             *["--architectures=arm64", "--skip=setup,update,cleanup"],
             f"--setup-hook=tar-in {base} /",
-            '--setup-hook=mkdir -p "$1/dev" "$1/proc" "$1/sys"',  # for mmdebstrap to mount on
+            MOUNT_POINTS,
             f"--customize-hook=tar-in {ours} /",
             f"--customize-hook={inside}",
             f"--customize-hook=download /initrd.img {unfinished}",

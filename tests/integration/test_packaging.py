@@ -30,6 +30,26 @@ def test_its_exposure_is_low() -> None:
     assert exposure(UNIT) <= MOST
 
 
+@needs_systemd
+@pytest.mark.parametrize(("left_out", "most"), [("CLOCK", MOST), ("NOTHING", 2.4)])
+def test_as_the_network_it_is_exposed_by_the_clock_alone(
+    tmp_path: Path, left_out: str, most: float
+) -> None:
+    """The image gives that right to a service of its own (lanjami-clock.service)."""
+    units = tmp_path / "usr/lib/systemd/system"
+    drop_in = units / "lanjami.service.d/network.conf"
+    drop_in.parent.mkdir(parents=True)
+    (units / "lanjami.service").write_text(UNIT.read_text())
+    text = NETWORK.read_text()
+    if left_out == "CLOCK":
+        for words in (" CAP_SYS_TIME", "ProtectClock=no", "@clock "):
+            assert words in text
+            text = text.replace(words, "")
+    drop_in.write_text(text)
+    level = exposure("lanjami.service", root=tmp_path)
+    assert most - 0.1 < level <= most
+
+
 def _verified(folder: Path, *, network: str | None = None) -> "subprocess.CompletedProcess[str]":
     """What systemd says of the unit; `network` is the text of its drop-in."""
     program = folder / "lanjami"
