@@ -108,7 +108,7 @@ def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
     packages = cache / "packages" / tree.name
     packages.mkdir(parents=True, exist_ok=True)
     unfinished = made.with_suffix(".new.tar")
-    command = ["mmdebstrap", f"--mode={mode()}", *_machine_settings()]
+    command = [*mmdebstrap(), *_machine_settings()]
     step.run([*command, *_recipe(tree, packages, unfinished)], environment=environment(EPOCH_S))
     unfinished.rename(made)
     return made
@@ -128,7 +128,7 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
     inside = 'chroot "$1" mkinitramfs -o /initrd.img "$(ls "$1/usr/lib/modules")"'
     step.run(
         [
-            *["mmdebstrap", f"--mode={mode()}", "--variant=custom", "--format=null"],
+            *[*mmdebstrap(), "--variant=custom", "--format=null"],
             *["--architectures=arm64", "--skip=setup,update,cleanup"],
             f"--setup-hook=tar-in {base} /",
             MOUNT_POINTS,
@@ -180,9 +180,12 @@ def _machine_settings() -> list[str]:
     return [f"--aptopt={line}" for line in lines]
 
 
-def mode() -> str:
-    """How mmdebstrap gets to own files: as root it is root, else by a user namespace."""
-    return "root" if os.geteuid() == 0 else "unshare"
+def mmdebstrap() -> list[str]:
+    """How it gets to own files: as root it is root, with mounts that end with it however it ends;
+    else in a user namespace."""
+    if os.geteuid() == 0:
+        return ["unshare", "--mount", "mmdebstrap", "--mode=root"]
+    return ["mmdebstrap", "--mode=unshare"]
 
 
 def environment(epoch_s: int) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from lanjami.box.disks import Card, Running
 from lanjami.box.health import Action, Course
 from lanjami.box.roles import Line, Seen
 from lanjami.box.setup import Box
+from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.errors import HostError
 from lanjami.runtime import disk, log, net
@@ -140,7 +141,9 @@ class Watch:
         match action:
             case Action.KEEP:
                 disks.write_good(self._world.card(), self._world.running.slot)
-                updating.tell(Told(), self._kept)
+                updating.tell(Told(kept=lanjami.__version__), self._kept)
+                kept = Standing("kept", lanjami.__version__)
+                updating.stand(kept, self._world.box.path(places.UPDATE))
                 self._tried = False
                 _log.info("the update passed its test and is kept", version=lanjami.__version__)
             case Action.ROLL_BACK:

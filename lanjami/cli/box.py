@@ -21,6 +21,8 @@ from lanjami.runtime import log
 if TYPE_CHECKING:
     from lanjami.status.snapshot import Snapshot
 
+_log = log.get(__name__)
+
 STATE = Path("/var/lib/lanjami")
 ANSWER_WITHIN_S = 4.0
 
@@ -40,7 +42,7 @@ def set_up() -> None:
     machine = setup.Box(set_password=_set_password)
     running = disks.running()
     if running is not None:
-        updating.settle_update(running)
+        updating.stand(updating.settle_update(running))
         idle = slots.other(running.slot)
         if told := spare.bring_in(machine, STATE, card=disks.find(), idle=idle):
             notices.write("names", [told])
@@ -63,6 +65,25 @@ def keep_spare() -> None:
     if running is None:
         raise HostError("this machine did not start from lanjami's image")
     spare.keep(STATE / layout.BACKUPS, card=disks.find(), idle=slots.other(running.slot))
+
+
+@box.command("update")
+@click.argument("file", type=click.Path(path_type=Path))
+@sentences
+def update(file: Path) -> None:
+    """Take the update that came by the page, and start it; the page is told what becomes of it."""
+    from lanjami.box import standing, updating  # noqa: PLC0415 - for this one only
+    from lanjami.cli.update import bring  # noqa: PLC0415
+
+    try:
+        bring(file, again=False)
+    except HostError as error:  # which is no fault of the unit's
+        _log.error("the update is refused", reason=error)
+        updating.stand(standing.refused(error))
+        file.unlink(missing_ok=True)
+        return
+    file.unlink(missing_ok=True)  # before the start, which would find it again
+    disks.run(["systemctl", "--no-block", "reboot"])
 
 
 @box.command("watch")

@@ -25,6 +25,10 @@ class Level(StrEnum):
     LIMITED = "limited"  # Jami works, and something is worse off
     STARTING = "starting"
     BROKEN = "broken"  # nobody can meet
+    UNUSED = "unused"  # of a part: well, with nothing to serve
+
+
+_WELL = (Level.GOOD, Level.UNUSED)
 
 
 class Why(StrEnum):
@@ -59,7 +63,7 @@ def verdict(snapshot: Snapshot) -> Verdict:
         return Verdict(Level.GOOD)
     services = snapshot.services
     bootstraps = [services[name] for name in BOOTSTRAPS if name in services]
-    worse = [part.name for part in parts(snapshot) if part.level is not Level.GOOD]
+    worse = [part.name for part in parts(snapshot) if part.level not in _WELL]
     if not any(service.state == UP for service in bootstraps):
         if any(_is_starting(service) for service in bootstraps):
             return Verdict(Level.STARTING)
@@ -73,18 +77,22 @@ def verdict(snapshot: Snapshot) -> Verdict:
 
 def parts(snapshot: Snapshot) -> list[Part]:
     """The services, with those that are worse off first."""
+    unused = ["turn"] if snapshot.turn is None else []
     found = [
-        Part(name, _level(service), service.proved_s) for name, service in snapshot.services.items()
+        Part(name, _level(service, is_used=name not in unused), service.proved_s)
+        for name, service in snapshot.services.items()
     ]
-    return sorted(found, key=lambda part: part.level is Level.GOOD)
+    return sorted(found, key=lambda part: part.level in _WELL)
 
 
-def _level(service: Service) -> Level:
+def _level(service: Service, *, is_used: bool) -> Level:
     if _is_starting(service):
         return Level.STARTING
     if service.state != UP:
         return Level.BROKEN
-    return Level.LIMITED if service.reason else Level.GOOD
+    if service.reason:
+        return Level.LIMITED
+    return Level.GOOD if is_used else Level.UNUSED
 
 
 def _is_starting(service: Service) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import dhcp_client
+from tests.support.chromium import Chromium, chromium
 from tests.support.jami import Jami
 from tests.support.lab import Host, Lab, Switch
 
@@ -42,6 +43,17 @@ def box(lab: Lab, switch: Switch) -> Host:
 def bare_box(lab: Lab, switch: Switch) -> Host:
     """A machine with a cable to the switch, and no address."""
     return lab.host("box").plug(switch)
+
+
+@pytest.fixture
+def visitors_machine(lab: Lab, switch: Switch) -> Host:
+    return lab.host("visitor").plug(switch, "10.77.0.9/24")
+
+
+@pytest.fixture
+async def browser(visitors_machine: Host) -> AsyncIterator[Chromium]:
+    async with chromium(visitors_machine) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.box import updating
+from lanjami.box.disks import Running
+from lanjami.box.slots import Slot
 from tests.support.appliance import LANJAMI, Appliance
-from tests.support.chromium import SIZES, Chromium, Visitor, chromium
-from tests.support.lab import Host, Lab, Switch, run
+from tests.support.chromium import SIZES, Chromium, Visitor
+from tests.support.imaged import Imaged, imaged
+from tests.support.lab import Host, Lab, run
 from tests.support.registrations import body
 
 URL = "http://10.77.0.1"
@@ -42,17 +46,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(page)
 http.server.HTTPServer(("127.0.0.1", 8000), Handler).serve_forever()
 """
-
-
-@pytest.fixture
-def operators_machine(lab: Lab, switch: Switch) -> Host:
-    return lab.host("operator").plug(switch, "10.77.0.9/24")
-
-
-@pytest.fixture
-async def browser(operators_machine: Host) -> AsyncIterator[Chromium]:
-    async with chromium(operators_machine) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -127,9 +120,9 @@ async def test_the_first_password_is_set_by_link_and_lets_in_from_then_on(
 
 
 async def test_a_name_is_renamed_removed_and_reserved(
-    appliance: Appliance, browser: Chromium, operators_machine: Host
+    appliance: Appliance, browser: Chromium, visitors_machine: Host
 ) -> None:
-    await _register(operators_machine, ann=1, anton=2, bob=3)
+    await _register(visitors_machine, ann=1, anton=2, bob=3)
     async with _at_the_desk(browser, appliance) as visitor:
         page = visitor.page
         await _go(visitor, "Names")
@@ -160,9 +153,9 @@ async def test_a_name_is_renamed_removed_and_reserved(
 
 
 async def test_a_backup_from_the_page_makes_another_box_this_one(
-    appliance: Appliance, browser: Chromium, operators_machine: Host, tmp_path: Path
+    appliance: Appliance, browser: Chromium, visitors_machine: Host, tmp_path: Path
 ) -> None:
-    await _register(operators_machine, ann=1)
+    await _register(visitors_machine, ann=1)
     file = tmp_path / "downloaded.zip"
     async with _at_the_desk(browser, appliance) as visitor:
         async with visitor.page.expect_download() as download:
@@ -254,11 +247,64 @@ async def test_all_of_it_works_without_scripts(appliance: Appliance, browser: Ch
     assert appliance.process.wait(within_s=5) == 0
 
 
-async def test_a_foreign_page_in_the_operators_browser_does_nothing(
-    appliance: Appliance, browser: Chromium, operators_machine: Host
+async def test_an_update_is_sent_tried_and_kept(
+    box: Host, browser: Chromium, tmp_path: Path
 ) -> None:
-    await _register(operators_machine, ann=1)
-    operators_machine.start(sys.executable, "-c", _FOREIGN_PAGE, output="foreign")
+    with imaged(tmp_path / "imaged") as machine:
+        appliance = await Appliance(box, through=machine.through).start()
+        other = tmp_path / "other.tar"
+        other.write_bytes(b"no update")
+        async with _at_the_desk(browser, appliance) as visitor:
+            page = visitor.page
+            await _go(visitor, "Update")
+            await visitor.sees("No update was brought to it so far.")
+            await _judge(visitor, tmp_path, "update", width=SIZES["phone"][0])
+            await _send(visitor, other)
+            await visitor.sees("This file is no update of lanjami.")
+            await page.context.set_offline(True)
+            await _send(visitor, machine.update())
+            await visitor.sees("This goes on by itself.")
+            await page.context.set_offline(False)
+            await visitor.sees("The update is here. It is checked next.")
+            await _judge(visitor, tmp_path, "updating", width=SIZES["phone"][0])
+            _take_update(box, machine, appliance)
+            await visitor.sees("lanjami 9.0.0 is on the card. The box starts with it next.")
+            assert machine.asked_of_systemd == ["--no-block reboot"]
+            appliance.kill()
+            _started_from(machine, "b", tried=True)
+            appliance.launch()
+            await visitor.sees("admin-link")
+            visitor.complaints.clear()  # of the box that was gone, and what it refused
+        async with _at_the_desk(browser, appliance) as visitor:
+            await _go(visitor, "Update")
+            await visitor.sees("lanjami 9.0.0 runs and is being tried.")
+            _started_from(machine, "b", tried=False)
+            await visitor.sees("The update to lanjami 9.0.0 passed its test and is kept.")
+            await visitor.page.get_by_label("The update's file").wait_for()
+
+
+async def _send(visitor: Visitor, file: Path) -> None:
+    await visitor.page.get_by_label("The update's file").set_input_files(file)
+    await visitor.page.get_by_role("button", name="Send and install it").click()
+
+
+def _take_update(box: Host, machine: Imaged, appliance: Appliance) -> None:
+    """As lanjami-update.path does."""
+    unit = (sys.executable, "-m", "lanjami.cli.box", "update", str(appliance.state / "update.tar"))
+    assert box.start(*machine.through, *unit, output="update").wait(within_s=30) == 0
+
+
+def _started_from(machine: Imaged, slot: Slot, *, tried: bool) -> None:
+    """As lanjami-setup.service and the watch tell it."""
+    standing = updating.settle_update(Running(slot, tried), kept=machine.kept)
+    updating.stand(standing, machine.standing_file)
+
+
+async def test_a_foreign_page_in_the_operators_browser_does_nothing(
+    appliance: Appliance, browser: Chromium, visitors_machine: Host
+) -> None:
+    await _register(visitors_machine, ann=1)
+    visitors_machine.start(sys.executable, "-c", _FOREIGN_PAGE, output="foreign")
     async with _at_the_desk(browser, appliance) as visitor:
         async with asyncio.timeout(20):
             while True:
@@ -275,9 +321,9 @@ async def test_a_foreign_page_in_the_operators_browser_does_nothing(
 
 
 async def test_axe_finds_nothing_serious(
-    appliance: Appliance, browser: Chromium, operators_machine: Host, tmp_path: Path
+    appliance: Appliance, browser: Chromium, visitors_machine: Host, tmp_path: Path
 ) -> None:
-    await _register(operators_machine, ann=1, anton=2)
+    await _register(visitors_machine, ann=1, anton=2)
     for size, scheme in product(SIZES, ("light", "dark")):
         await _judge_all(appliance, browser, tmp_path, size, scheme)
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.appliance import Appliance, opendht_child
-from tests.support.chromium import SIZES, Chromium, Visitor, chromium
-from tests.support.lab import Host, Lab, Switch
+from tests.support.chromium import SIZES, Chromium, Visitor
+from tests.support.lab import Host
 
 URL = "http://10.77.0.1/"
 
@@ -24,17 +23,6 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
     person = [bytes.fromhex(sys.argv[1]), sys.argv[2].encode().decode("unicode_escape")]
     sock.sendto(msgpack.packb({"jami": person}), ("10.77.0.1", 8888))
 """
-
-
-@pytest.fixture
-def visitors_machine(lab: Lab, switch: Switch) -> Host:
-    return lab.host("visitor").plug(switch, "10.77.0.9/24")
-
-
-@pytest.fixture
-async def browser(visitors_machine: Host) -> AsyncIterator[Chromium]:
-    async with chromium(visitors_machine) as opened:
-        yield opened
 
 
 async def _keep_screenshot(visitor: Visitor, folder: Path, name: str) -> None:

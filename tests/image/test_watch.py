@@ -12,10 +12,12 @@ from lanjami.box.disks import Card, Running
 from lanjami.box.roles import Seen
 from lanjami.box.setup import Box
 from lanjami.box.slots import Slot
+from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.box.watch import Watch, World
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
 
+OLD, TRIED = Running("a", tried=False), Running("b", tried=True)
 UP = Service("up", "works", "", 0)
 WELL = Snapshot(
     version="0.1.0",
@@ -171,7 +173,8 @@ def test_an_update_that_serves_is_kept(scene: Scene) -> None:
     scene.pass_s(40, watching)
     sector = scene.card.device.read_bytes()[slots.GOOD_SECTOR * slots.SECTOR :][: slots.SECTOR]
     assert sector == slots.good_sector("b")
-    assert updating.told(scene.kept) == Told()
+    assert updating.told(scene.kept) == Told(kept=lanjami.__version__)
+    assert updating.standing(scene.box.path(places.UPDATE)) == Standing("kept", lanjami.__version__)
     assert scene.told() == ""
     assert scene.ran == []
 
@@ -210,20 +213,22 @@ def test_an_update_that_cannot_serve_is_taken_back_at_once(
 
 
 @pytest.mark.parametrize(
-    ("told", "slot", "after"),
+    ("told", "running", "after", "standing"),
     [
-        (Told("0.2.0", "b"), "b", Told("0.2.0", "b")),  # it is being tried
-        (Told("0.2.0", "b"), "a", Told(refused="0.2.0")),
-        (Told(refused="0.2.0"), "a", Told(refused="0.2.0")),
-        (Told(), "a", Told()),
+        (Told("0.2.0", "b"), TRIED, Told("0.2.0", "b"), Standing("tried", "0.2.0")),
+        (Told("0.2.0", "b"), Running("b", tried=False), None, Standing("kept", "0.2.0")),
+        (Told("0.2.0", "b"), OLD, Told(refused="0.2.0"), Standing("back", "0.2.0")),
+        (Told(refused="0.2.0"), OLD, None, Standing("back", "0.2.0")),
+        (Told(kept="0.2.0"), OLD, None, Standing("kept", "0.2.0")),
+        (Told(), OLD, None, Standing()),
     ],
 )
 def test_a_start_knows_what_became_of_an_update(
-    tmp_path: Path, told: Told, slot: Slot, after: Told
+    tmp_path: Path, told: Told, running: Running, after: Told | None, standing: Standing
 ) -> None:
     updating.tell(told, tmp_path)
-    updating.settle_update(Running(slot, tried=False), kept=tmp_path)
-    assert updating.told(tmp_path) == after
+    assert updating.settle_update(running, kept=tmp_path) == standing
+    assert updating.told(tmp_path) == (after or told)
 
 
 def _net(root: Path, name: str, *made: str, **files: str) -> None:

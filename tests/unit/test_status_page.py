@@ -32,7 +32,7 @@ from lanjami.status.page import (
 )
 from lanjami.status.quality import Line
 from lanjami.status.render import LIVE, qr
-from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
+from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot, Turn
 
 RENDERER = load()
 UP = Service("up", "UDP 4222", "", 0, 3)
@@ -146,6 +146,16 @@ def test_what_is_worse_off_comes_first() -> None:
         ("mdns", Level.STARTING),
         ("dhtnode", Level.GOOD),
     ]
+
+
+def test_a_relay_that_is_not_served_neither_works_nor_is_down() -> None:
+    resting = _snapshot(turn=Service("up", "not served: coturn is not installed", "", 0, 3))
+    assert [(part.name, part.level) for part in parts(resting)][-1] == ("turn", Level.UNUSED)
+    assert verdict(resting) == Verdict(Level.GOOD)
+    served = msgspec.structs.replace(resting, turn=Turn(0, 0, 0, {}))
+    assert {part.level for part in parts(served)} == {Level.GOOD}
+    down = _snapshot(turn=DOWN)
+    assert verdict(down) == Verdict(Level.LIMITED, None, ["turn"])
 
 
 def test_every_part_says_what_it_proved_and_when() -> None:
