@@ -148,6 +148,8 @@ class Watch:
                 _log.info("the update passed its test and is kept", version=lanjami.__version__)
             case Action.ROLL_BACK:
                 _log.error("the update did not pass its test, the other slot starts")
+                runs = f"lanjami {lanjami.__version__} from slot {self._world.running.slot}"
+                self._world.say(f"lanjami self-test: failed; {runs} is taken back")
                 self._reboot()
             case Action.REBOOT:
                 _log.error("the services are down for too long, the machine starts again")

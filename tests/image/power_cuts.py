@@ -7,6 +7,7 @@ them. A sector is never torn itself. Not modelled: a card that lies about flushe
 it had.
 """
 
+import os
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ class Cuts:
     """
 
     def __init__(self, log: Path, disk: Path, *, start: int, size: int) -> None:
+        os.truncate(disk, size)
         self._log = log
         self._disk = disk
         self._within = range(start, start + size)

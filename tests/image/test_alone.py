@@ -11,6 +11,8 @@ from tests.image.built import Built
 from tests.image.emulator import Emulated
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.timeout(600)  # a start, and two minutes
+
 SERVES_S = 120.0
 ROUTER_AFTER_S = 120.0
 GUEST_WITHIN_S = 90.0  # a DHCP client that was left alone asks seldom

@@ -186,6 +186,7 @@ def test_an_update_that_does_not_serve_is_taken_back_and_that_is_said(scene: Sce
     watching = scene.watch("b", tried=True)
     scene.pass_s(430, watching)
     assert scene.did("reboot") == 1
+    assert "is taken back" in scene.said[-1]
     assert scene.card.device.read_bytes() == before
     assert not (scene.kept / "reboots").exists()
 
