@@ -17,7 +17,6 @@ NEED_AN_IMAGE = {
     "test_again.py",
     "test_alone.py",
     "test_boot.py",
-    "test_building.py",
     "test_card.py",
     "test_contents.py",
     "test_service.py",
