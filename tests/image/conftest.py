@@ -14,7 +14,6 @@ from tests.image.built import Built
 
 FOLDER = os.environ.get("LANJAMI_IMAGE")
 NEED_AN_IMAGE = {
-    "test_alone.py",
     "test_again.py",
     "test_board.py",
     "test_boot.py",
