@@ -18,7 +18,6 @@ NEED_AN_IMAGE = {
     "test_alone.py",
     "test_board.py",
     "test_boot.py",
-    "test_building.py",
     "test_card.py",
     "test_contents.py",
     "test_service.py",
