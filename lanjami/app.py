@@ -19,6 +19,7 @@ from lanjami.backup import api as backup_api
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
 from lanjami.box import places as box_places
+from lanjami.box import upload
 from lanjami.box.notices import Notices
 from lanjami.config import Config, Engine, Sources
 from lanjami.dhtnode import proxy_api
@@ -158,7 +159,7 @@ class App:
         self._http = httpd.HttpServer(
             ports=config.http.ports,
             also=config.proxy_ports,
-            largest_body=max(proxy_api.LARGEST_BODY, quality.CHUNK),
+            largest_body=max(proxy_api.LARGEST_BODY, quality.CHUNK, upload.PIECE),
             routes=lambda: [
                 *self._names_api.routes(),
                 *self._page_api.routes(with_root=not self._proxies),

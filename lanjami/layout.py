@@ -13,5 +13,6 @@ NETWORK = "network"  # leases and IPv6 networks, and what the programs that serv
 TURN = "turn"  # users of the relay, and what its program is told; not in backups
 PAGE_SETTINGS = "page-settings.toml"  # laid over the configuration file
 OPERATOR = "operator-password"  # its hash; not in backups
+UPDATE = "update.tar"  # of the page, for lanjami-update.path; not in backups
 
 CONFIG = "lanjami.toml"  # in a backup

@@ -6,7 +6,10 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
+import lanjami
 from lanjami import ending, lan, layout
+from lanjami.box import disks, updating, upload
+from lanjami.box.upload import Upload
 from lanjami.config import Config, Sources
 from lanjami.errors import HostError
 from lanjami.lan import Ip
@@ -19,6 +22,7 @@ from lanjami.status.operator.box import Box, End
 from lanjami.status.operator.desk_api import DeskApi, Download
 from lanjami.status.operator.gate_api import Gate
 from lanjami.status.operator.passwords import Passwords
+from lanjami.status.operator.update_api import UpdateApi
 from lanjami.status.snapshot import Snapshot
 
 _log = log.get(__name__)
@@ -50,6 +54,7 @@ class Operating:
         self._http = http
         self._snapshot = snapshot
         self._kept = state / layout.PAGE_SETTINGS
+        updates = _updates(state)
         box = Box(
             snapshot=snapshot,
             host_names=self._host_names,
@@ -65,10 +70,20 @@ class Operating:
             has_rights=lambda: not privileges.missing(_RIGHTS),
             ends=ending.possible(),
             end=self._end,
+            updates=updates,
         )
         gate = Gate(box, Passwords(state / layout.OPERATOR))
         desk = DeskApi(box, gate, backup=backup)
-        self.routes: httpd.Routes = lambda: [*gate.routes(), *desk.routes()]
+        update = (
+            []
+            if updates is None
+            else [UpdateApi(updates, gate, version=lanjami.__version__, piece=upload.PIECE)]
+        )
+        self.routes: httpd.Routes = lambda: [
+            *gate.routes(),
+            *desk.routes(),
+            *(route for api in update for route in api.routes()),
+        ]
         self.local_routes: httpd.Routes = lambda: local_api.routes(gate, self._urls)
 
     def _urls(self) -> list[str]:
@@ -112,6 +127,17 @@ def keep_settings(path: Path, text: str) -> None:
         disk.write_atomically(path, text.encode())
     else:
         path.unlink(missing_ok=True)
+
+
+def _updates(state: Path) -> Upload | None:
+    """On a box that started from our image, which can update itself."""
+    if disks.running() is None:
+        return None
+
+    def examine(file: Path) -> None:
+        updating.examine(file, key=updating.read_key(), version=lanjami.__version__)
+
+    return Upload(state, examine=examine, standing=updating.standing)
 
 
 def _addresses() -> Collection[Ip]:

@@ -31,6 +31,7 @@ CORE = frozenset(
         "lanjami.box.roles",
         "lanjami.box.screen",
         "lanjami.box.slots",
+        "lanjami.box.standing",
         "lanjami.discovery.wire",
         "lanjami.doctor.config_checks",
         "lanjami.doctor.finding",
@@ -143,6 +144,7 @@ SHELL = frozenset(
         "lanjami.box.setup",
         "lanjami.box.spare",
         "lanjami.box.updating",
+        "lanjami.box.upload",
         "lanjami.box.watch",
         "lanjami.discovery.announcer",
         "lanjami.discovery.mdns",
@@ -189,6 +191,7 @@ SHELL = frozenset(
         "lanjami.status.operator.gate_api",
         "lanjami.status.operator.local_api",
         "lanjami.status.operator.passwords",
+        "lanjami.status.operator.update_api",
     }
 )
 ROOT = frozenset(

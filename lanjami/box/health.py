@@ -10,6 +10,7 @@ DOWN_MOST_S = 300.0  # then a restart of the whole machine
 REBOOTS_MOST = 3  # in a row that did not help
 FORGIVEN_S = 3600.0  # well for so long: the next fault is another one
 KEPT_AFTER_S = 30.0  # well without a break
+CRASHES_MOST = 5  # of a program that is tried
 TRIED_MOST_S = 420.0  # from the start of the watch; a first start on a slow card takes a minute
 
 
@@ -51,10 +52,15 @@ class Course:
         return self.well_since is not None and now - self.well_since >= FORGIVEN_S
 
 
-def decide(course: Course, *, now: float, tried: bool, reboots: int) -> Action:
+def decide(
+    course: Course, *, now: float, tried: bool, reboots: int, is_hopeless: bool = False
+) -> Action:
     """What to do. `tried` says that this slot runs for the first time and once only; `reboots` how
-    often the box has started itself again without having been well for long since."""
+    often the box has started itself again without having been well for long since. `is_hopeless`
+    says that waiting does not make the program serve."""
     if tried:
+        if is_hopeless:
+            return Action.ROLL_BACK
         if course.well_since is not None and now - course.well_since >= KEPT_AFTER_S:
             return Action.KEEP
         return Action.ROLL_BACK if now - course.began >= TRIED_MOST_S else Action.NOTHING

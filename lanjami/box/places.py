@@ -12,6 +12,7 @@ SPARE = "lanjami-spare.zip"  # the newest backup, in the slot that does not run
 RUN = "/run/lanjami-box"  # gone at every start
 NOTICES = "/run/lanjami-box/notices"
 SCREEN = "/run/lanjami-box/screen"
+UPDATE = "/run/lanjami-box/update"  # how one stands, for everybody
 ROLES = "/run/lanjami-box/roles"
 CLOCK = "/run/lanjami-box/chrony.conf"  # read by lanjami-clock.service
 CLOCK_RUN = "/run/lanjami-clock"  # whose folder this is

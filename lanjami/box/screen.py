@@ -55,6 +55,22 @@ def _verdict(snapshot: Snapshot | None) -> str:
     return _BROKEN[verdict.why] if verdict.why is not None else _WORDS[verdict.level]
 
 
+def self_test(snapshot: Snapshot | None, *, version: str, slot: str) -> str:
+    """The outcome in a line, for whoever reads the serial console; "" while it is not out."""
+    if snapshot is None:
+        return ""
+    runs = f"lanjami {version} from slot {slot}"
+    verdict = page.verdict(snapshot)
+    worse = f", with limits: {', '.join(verdict.worse)}" if verdict.worse else ""
+    if verdict.level is Level.STARTING:
+        return ""
+    if not snapshot.addresses:
+        return f"lanjami self-test: no network; {runs}"
+    if verdict.level is Level.BROKEN:
+        return f"lanjami self-test: failed; {runs}{worse}"
+    return f"lanjami self-test: passed; {runs} serves at {', '.join(snapshot.addresses)}{worse}"
+
+
 def _found_at(snapshot: Snapshot) -> list[str]:
     if not snapshot.addresses:
         return []

@@ -7,15 +7,16 @@ same is read by `image/rootfs/etc/initramfs-tools/scripts/init-premount/lanjami`
 """
 
 import re
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Meta
 
+from lanjami.box.standing import UpdateError
 from lanjami.errors import HostError
+
+if TYPE_CHECKING:  # a start has no time for it: only an update is verified
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Slot = Literal["a", "b"]
 
@@ -55,43 +56,60 @@ class Manifest(msgspec.Struct, frozen=True):
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-def public_key(pem: bytes) -> Ed25519PublicKey:
+def public_key(pem: bytes) -> "Ed25519PublicKey":
     """Raises HostError where the file is no Ed25519 key."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
     try:
         key = load_pem_public_key(pem)
     except ValueError as error:
         raise HostError("the key that updates are checked with is damaged") from error
-    if not isinstance(key, Ed25519PublicKey):
+    if not isinstance(key, ed25519.Ed25519PublicKey):
         raise HostError("the key that updates are checked with is none of Ed25519")
     return key
 
 
-def manifest(content: bytes, signature: bytes, key: Ed25519PublicKey) -> Manifest:
-    """The manifest of a bundle; HostError where it was not signed by who makes this box's."""
+def manifest(content: bytes, signature: bytes, key: "Ed25519PublicKey") -> Manifest:
+    """The manifest of a bundle; UpdateError where it was not signed by who makes this box's."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - as above
+
     try:
         key.verify(signature, content)
     except InvalidSignature:
-        raise HostError(
+        raise UpdateError(
+            "signature",
             "this update was not made by who made this box's system, or was changed: its signature "
-            "is wrong"
+            "is wrong",
         ) from None
     try:
         return msgspec.json.decode(content, type=Manifest)
     except msgspec.DecodeError as error:
-        raise HostError(f"this update is of a kind that this box does not know: {error}") from error
+        raise UpdateError(
+            "kind", f"this update is of a kind that this box does not know: {error}"
+        ) from error
 
 
-def require_wanted(made: Manifest, *, version: str, machine: str, room: int) -> None:
-    """HostError where a box of `version` on `machine` with slots of `room` bytes does not take it:
-    an old one would bring old faults back."""
+def require_wanted(made: Manifest, *, version: str, machine: str) -> None:
+    """UpdateError where a box of `version` on `machine` does not take it: an old one would bring
+    old faults back."""
     if made.machine != machine:
-        raise HostError(f"this update is for {made.machine}, and this box is a {machine}")
+        raise UpdateError(
+            "machine", f"this update is for {made.machine}, and this box is a {machine}"
+        )
     if _ordered(made.version) <= _ordered(version):
-        raise HostError(f"this update is lanjami {made.version}, and {version} runs here already")
+        raise UpdateError(
+            "old", f"this update is lanjami {made.version}, and {version} runs here already"
+        )
+
+
+def require_room(made: Manifest, room: int) -> None:
+    """UpdateError where a slot of `room` bytes is too small for it."""
     if made.size > room:
-        raise HostError(
+        raise UpdateError(
+            "room",
             f"this update has {made.size >> 20} MiB, and a slot has {room >> 20}: write the new "
-            "image to a card, and restore a backup there"
+            "image to a card, and restore a backup there",
         )
 
 

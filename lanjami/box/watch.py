@@ -15,6 +15,7 @@ from lanjami.box.disks import Card, Running
 from lanjami.box.health import Action, Course
 from lanjami.box.roles import Line, Seen
 from lanjami.box.setup import Box
+from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.errors import HostError
 from lanjami.runtime import disk, log, net
@@ -39,6 +40,7 @@ class World:
     seen: Callable[[], dict[str, Seen]]  # the cables
     running: Running
     card: Callable[[], Card]
+    say: Callable[[str], None]  # to whoever reads the serial console
 
 
 class Watch:
@@ -57,6 +59,7 @@ class Watch:
         self._reboots = _read_count(self._kept)
         self._gave_up = self._leaving = False
         self._reported = self._reboots > 0
+        self._said = ""
 
     def tick(self, now: float) -> None:
         """Look, and do what is to be done; nothing any longer where the machine goes down."""
@@ -83,11 +86,23 @@ class Watch:
     def _is_left_alone(self) -> bool:
         """Whether systemd leaves the program stopped: its operator stopped it, or its configuration
         is wrong (RestartPreventExitStatus= of the unit)."""
-        shown = ["systemctl", "show", "-p", "ActiveState", "-p", "ExecMainStatus"]
-        told = set(self._world.box.run([*shown, "lanjami.service"]).split())
-        return bool({"ActiveState=inactive", "ActiveState=failed"} & told) and bool(
-            {f"ExecMainStatus={status}" for status in LEFT_ALONE} & told
+        told = self._unit("ActiveState", "ExecMainStatus")
+        return (
+            told["ActiveState"] in ("inactive", "failed")
+            and int(told["ExecMainStatus"]) in LEFT_ALONE
         )
+
+    def _is_hopeless(self) -> bool:
+        """Whether a program that is tried ends again and again, or for good."""
+        if not self._tried or self._course.well_since is not None:
+            return False
+        told = self._unit("ActiveState", "NRestarts")
+        return told["ActiveState"] == "failed" or int(told["NRestarts"]) >= health.CRASHES_MOST
+
+    def _unit(self, *properties: str) -> dict[str, str]:
+        asked = [word for name in properties for word in ("-p", name)]
+        told = self._world.box.run(["systemctl", "show", *asked, "lanjami.service"])
+        return dict(line.split("=", 1) for line in told.split())
 
     def _follow_cables(self, now: float) -> None:
         seen = self._world.seen()
@@ -116,15 +131,28 @@ class Watch:
     def _act(self, now: float) -> None:
         if self._reboots and self._course.is_forgiven(now=now):
             self._count(0)
-        action = health.decide(self._course, now=now, tried=self._tried, reboots=self._reboots)
+        action = health.decide(
+            self._course,
+            now=now,
+            tried=self._tried,
+            reboots=self._reboots,
+            is_hopeless=self._is_hopeless(),
+        )
         match action:
             case Action.KEEP:
                 disks.write_good(self._world.card(), self._world.running.slot)
-                updating.tell(Told(), self._kept)
+                updating.tell(Told(kept=lanjami.__version__), self._kept)
+                kept = Standing("kept", lanjami.__version__)
+                updating.stand(kept, self._world.box.path(places.UPDATE))
                 self._tried = False
+                # for who asks later: another update, and the watch itself where it starts again
+                slot = f"{self._world.running.slot}\n".encode()
+                disk.write_atomically(self._world.box.path(places.SLOT), slot, mode=0o644)
                 _log.info("the update passed its test and is kept", version=lanjami.__version__)
             case Action.ROLL_BACK:
                 _log.error("the update did not pass its test, the other slot starts")
+                runs = f"lanjami {lanjami.__version__} from slot {self._world.running.slot}"
+                self._world.say(f"lanjami self-test: failed; {runs} is taken back")
                 self._reboot()
             case Action.REBOOT:
                 _log.error("the services are down for too long, the machine starts again")
@@ -158,6 +186,12 @@ class Watch:
         file = box.path(places.SCREEN)
         if not file.exists() or file.read_text("utf-8") != text:
             disk.write_atomically(file, text.encode(), mode=0o644)
+        line = screen.self_test(
+            self._snapshot, version=lanjami.__version__, slot=self._world.running.slot
+        )
+        if line and line != self._said:
+            self._said = line
+            self._world.say(line)
 
     def _sentences(self) -> list[str]:
         told: list[str] = []
@@ -180,14 +214,6 @@ class Watch:
                 f"{lanjami.__version__} runs"
             )
         return told
-
-
-def settle_update(running: Running, *, kept: Path) -> None:
-    """At a start: an update that is pending though the other slot runs did not pass its test."""
-    told = updating.told(kept)
-    if told.pending and told.slot != running.slot:
-        _log.error("the update was taken back", version=told.pending)
-        updating.tell(Told(refused=told.pending), kept)
 
 
 def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:

@@ -1,27 +1,29 @@
 """What the units of the Raspberry Pi image run: `python -m lanjami.cli.box …`.
 
-A program of its own, so that an early start need not load what only `lanjami up` needs.
+A program of its own, so that an early start need not load what only `lanjami up` needs; each
+command loads what only it needs, for a start waits for `setup`.
 """
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from lanjami import layout
-from lanjami.box import disks, notices, places, setup, slots, spare, watch
-from lanjami.box.setup import Box
-from lanjami.box.watch import Watch, World
-from lanjami.cli import control
+from lanjami.box import disks, slots
 from lanjami.cli.failure import sentences
-from lanjami.cli.places import SYSTEM_STATE
 from lanjami.errors import HostError, RequestError
 from lanjami.runtime import log
-from lanjami.runtime.notify import notify
-from lanjami.status.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from lanjami.status.snapshot import Snapshot
+
+_log = log.get(__name__)
+
+STATE = Path("/var/lib/lanjami")
 ANSWER_WITHIN_S = 4.0
 
 
@@ -35,12 +37,14 @@ def box() -> None:
 @sentences
 def set_up() -> None:
     """Make the settings of this start, from the card and from what is kept."""
-    machine = Box(set_password=_set_password)
+    from lanjami.box import notices, setup, spare, updating  # noqa: PLC0415 - for this one only
+
+    machine = setup.Box(set_password=_set_password)
     running = disks.running()
     if running is not None:
-        watch.settle_update(running, kept=Path(places.KEPT))
+        updating.stand(updating.settle_update(running))
         idle = slots.other(running.slot)
-        if told := spare.bring_in(machine, SYSTEM_STATE, card=disks.find(), idle=idle):
+        if told := spare.bring_in(machine, STATE, card=disks.find(), idle=idle):
             notices.write("names", [told])
     notices.write("card", setup.set_up(machine))
 
@@ -48,28 +52,60 @@ def set_up() -> None:
 def _set_password(password: str) -> None:
     from lanjami.status.operator import passwords  # noqa: PLC0415 - seldom needed
 
-    passwords.keep(SYSTEM_STATE / layout.OPERATOR, password)
+    passwords.keep(STATE / layout.OPERATOR, password)
 
 
 @box.command("spare")
 @sentences
 def keep_spare() -> None:
     """Copy the newest backup to where the data partition's death does not reach."""
+    from lanjami.box import spare  # noqa: PLC0415 - for this one only
+
     running = disks.running()
     if running is None:
         raise HostError("this machine did not start from lanjami's image")
-    spare.keep(SYSTEM_STATE / layout.BACKUPS, card=disks.find(), idle=slots.other(running.slot))
+    spare.keep(STATE / layout.BACKUPS, card=disks.find(), idle=slots.other(running.slot))
+
+
+@box.command("update")
+@click.argument("file", type=click.Path(path_type=Path))
+@sentences
+def update(file: Path) -> None:
+    """Take the update that came by the page, and start it; the page is told what becomes of it."""
+    from lanjami.box import standing, updating  # noqa: PLC0415 - for this one only
+    from lanjami.cli.update import bring  # noqa: PLC0415
+
+    try:
+        bring(file, again=False)
+    except HostError as error:  # which is no fault of the unit's
+        _log.error("the update is refused", reason=error)
+        updating.stand(standing.refused(error))
+        file.unlink(missing_ok=True)
+        return
+    file.unlink(missing_ok=True)  # before the start, which would find it again
+    disks.run(["systemctl", "--no-block", "reboot"])
 
 
 @box.command("watch")
 @sentences
 def keep_watch() -> None:
-    """Watch over cables, services and updates, until stopped."""
+    """Watch over cables, services and updates, until stopped. The outcome of the self-test is a
+    line on stdout."""
+    from lanjami.box import setup, watch  # noqa: PLC0415 - for this one only
+    from lanjami.runtime.notify import notify  # noqa: PLC0415
+
     running = disks.running()
     if running is None:
         raise HostError("this machine did not start from lanjami's image")
-    world = World(box=Box(), ask=_ask, seen=watch.cables, running=running, card=disks.find)
-    keeper = Watch(world, began=watch.uptime())
+    world = watch.World(
+        box=setup.Box(),
+        ask=_ask,
+        seen=watch.cables,
+        running=running,
+        card=disks.find,
+        say=partial(print, flush=True),
+    )
+    keeper = watch.Watch(world, began=watch.uptime())
     notify("READY=1")
     while True:
         keeper.tick(watch.uptime())
@@ -77,9 +113,14 @@ def keep_watch() -> None:
         time.sleep(watch.LOOK_EVERY_S)
 
 
-def _ask() -> Snapshot | None:
+def _ask() -> "Snapshot | None":
+    import msgspec  # noqa: PLC0415
+
+    from lanjami.cli import control  # noqa: PLC0415 - for the watch only
+    from lanjami.status.snapshot import Snapshot  # noqa: PLC0415
+
     try:
-        asked = control.find([SYSTEM_STATE], within_s=ANSWER_WITHIN_S)
+        asked = control.find([STATE], within_s=ANSWER_WITHIN_S)
         if asked is None:
             return None
         return msgspec.json.decode(asked.ask("GET", "/status"), type=Snapshot)

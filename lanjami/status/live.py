@@ -28,6 +28,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
     "operator.css": "text/css",
     "operator.js": "text/javascript",
+    "update.js": "text/javascript",
 }
 
 

@@ -13,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.box import updating
+from lanjami.box.disks import Running
+from lanjami.box.slots import Slot
 from tests.support.appliance import LANJAMI, Appliance
 from tests.support.chromium import SIZES, Chromium, Visitor
+from tests.support.imaged import Imaged, imaged
 from tests.support.lab import Host, Lab, run
 from tests.support.registrations import body
 
@@ -241,6 +245,59 @@ async def test_all_of_it_works_without_scripts(appliance: Appliance, browser: Ch
         await visitor.page.get_by_role("button", name="lanjami anhalten").click()
         await visitor.sees("Jemand muss lanjami am Gerät starten.")
     assert appliance.process.wait(within_s=5) == 0
+
+
+async def test_an_update_is_sent_tried_and_kept(
+    box: Host, browser: Chromium, tmp_path: Path
+) -> None:
+    with imaged(tmp_path / "imaged") as machine:
+        appliance = await Appliance(box, through=machine.through).start()
+        other = tmp_path / "other.tar"
+        other.write_bytes(b"no update")
+        async with _at_the_desk(browser, appliance) as visitor:
+            page = visitor.page
+            await _go(visitor, "Update")
+            await visitor.sees("No update was brought to it so far.")
+            await _judge(visitor, tmp_path, "update", width=SIZES["phone"][0])
+            await _send(visitor, other)
+            await visitor.sees("This file is no update of lanjami.")
+            await page.context.set_offline(True)
+            await _send(visitor, machine.update())
+            await visitor.sees("This goes on by itself.")
+            await page.context.set_offline(False)
+            await visitor.sees("The update is here. It is checked next.")
+            await _judge(visitor, tmp_path, "updating", width=SIZES["phone"][0])
+            _take_update(box, machine, appliance)
+            await visitor.sees("lanjami 9.0.0 is on the card. The box starts with it next.")
+            assert machine.asked_of_systemd == ["--no-block reboot"]
+            appliance.kill()
+            _started_from(machine, "b", tried=True)
+            appliance.launch()
+            await visitor.sees("admin-link")
+            visitor.complaints.clear()  # of the box that was gone, and what it refused
+        async with _at_the_desk(browser, appliance) as visitor:
+            await _go(visitor, "Update")
+            await visitor.sees("lanjami 9.0.0 runs and is being tried.")
+            _started_from(machine, "b", tried=False)
+            await visitor.sees("The update to lanjami 9.0.0 passed its test and is kept.")
+            await visitor.page.get_by_label("The update's file").wait_for()
+
+
+async def _send(visitor: Visitor, file: Path) -> None:
+    await visitor.page.get_by_label("The update's file").set_input_files(file)
+    await visitor.page.get_by_role("button", name="Send and install it").click()
+
+
+def _take_update(box: Host, machine: Imaged, appliance: Appliance) -> None:
+    """As lanjami-update.path does."""
+    unit = (sys.executable, "-m", "lanjami.cli.box", "update", str(appliance.state / "update.tar"))
+    assert box.start(*machine.through, *unit, output="update").wait(within_s=30) == 0
+
+
+def _started_from(machine: Imaged, slot: Slot, *, tried: bool) -> None:
+    """As lanjami-setup.service and the watch tell it."""
+    standing = updating.settle_update(Running(slot, tried), kept=machine.kept)
+    updating.stand(standing, machine.standing_file)
 
 
 async def test_a_foreign_page_in_the_operators_browser_does_nothing(

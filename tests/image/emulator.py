@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from image import layout
+from lanjami.box import slots
 from tests.image.built import Built
 
 CARD_SIZE = 4 << 30  # bytes
@@ -27,6 +28,12 @@ CARD_SIZE = 4 << 30  # bytes
 LOGIN = "systemd.set_credential=agetty.autologin:root systemd.set_credential=login.noauth:yes"
 PLAIN = "systemd.tty.term.console=dumb audit=0"
 PROMPT = re.compile(r"root@\S+:\S*# ")
+
+
+class Bootable(Protocol):
+    """What has the files that a board's firmware reads: kernel, initramfs, the kernel's line."""
+
+    def boot_file(self, path: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +67,13 @@ USB = ("-device", "qemu-xhci,id=usb")
 def forwarded(http_port: int, dht_port: int) -> list[str]:
     """A network with a router that gives addresses; two ports of this host lead to the box."""
     # not restricted: then QEMU passes no datagram of the machine on, not even an answer
-    return ["-netdev", f"user,id=lan,{forwards(http_port, dht_port)}"]
+    rules = [f"hostfwd={rule}" for rule in forwards(http_port, dht_port)]
+    return ["-netdev", ",".join(["user", "id=lan", *rules])]
 
 
-def forwards(http_port: int, dht_port: int) -> str:
-    return f"hostfwd=tcp:127.0.0.1:{http_port}-:80,hostfwd=udp:127.0.0.1:{dht_port}-:4222"
+def forwards(http_port: int, dht_port: int) -> list[str]:
+    """How two ports of this host lead to the box, in QEMU's words."""
+    return [f"tcp:127.0.0.1:{http_port}-:80", f"udp:127.0.0.1:{dht_port}-:4222"]
 
 
 def tap(interface: str) -> list[str]:
@@ -79,6 +88,39 @@ def new_card(built: Built, card: Path) -> Path:
     return card
 
 
+def write(card: Path, content: Path, partition: layout.Partition) -> None:
+    """Begin a partition of a card with what is in a file."""
+    where = f"seek={partition.start_mib}"
+    words = ("bs=1M", where, "conv=notrunc", "status=none")
+    subprocess.run(["dd", f"if={content}", f"of={card}", *words], check=True)
+
+
+def put(card: Path, name: str, content: str) -> None:
+    """A file onto the part of a card that every computer can read."""
+    _mtools("mcopy", card, "-D", "o", "-", f"::{name}", given=content.encode())
+
+
+def get(card: Path, name: str) -> str:
+    """A file from there."""
+    return _mtools("mtype", card, f"::{name}").decode()
+
+
+def good_slot(card: Path) -> bytes:
+    """The sector of a card that names the slot to start."""
+    with card.open("rb") as file:
+        file.seek(slots.GOOD_SECTOR * slots.SECTOR)
+        return file.read(slots.SECTOR)
+
+
+def _mtools(command: str, card: Path, *words: str, given: bytes = b"") -> bytes:
+    where = f"{card}@@{layout.FIRMWARE.start_mib}M"
+    done = subprocess.run(
+        [command, "-i", where, *words], input=given, capture_output=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr.decode()}"
+    return done.stdout
+
+
 class Emulated:
     """A machine with the card, switched on. `folder` gets what it writes to its serial line, and
     what is on its network; `writes`, if given, what it writes to its card and when it flushes, as
@@ -86,7 +128,7 @@ class Emulated:
 
     def __init__(
         self,
-        built: Built,
+        built: Bootable,
         card: Path,
         folder: Path,
         *,
@@ -162,6 +204,12 @@ class Emulated:
                     answer = json.loads(lines.readline())
                 assert "return" in answer, f"{command}: {answer}"
 
+    def plug_in(self, stick: Path) -> None:
+        """A USB stick, into a machine with `USB`."""
+        file = {"driver": "file", "filename": str(stick), "read-only": True}
+        self.tell("blockdev-add", driver="raw", node_name=stick.name, read_only=True, file=file)
+        self.tell("device_add", driver="usb-storage", drive=stick.name, bus="usb.0")
+
     def switch_off(self) -> None:
         """Pull the plug."""
         self._popen.kill()
@@ -183,7 +231,7 @@ class Emulated:
                 self._said += piece.decode("utf-8", "replace")
 
 
-def _files(built: Built, folder: Path, board: Board) -> list[str | Path]:
+def _files(built: Bootable, folder: Path, board: Board) -> list[str | Path]:
     names = {"-kernel": "vmlinuz", "-initrd": "initrd.img", "-dtb": board.device_tree}
     words: list[str | Path] = []
     for option, name in names.items():
@@ -193,7 +241,7 @@ def _files(built: Built, folder: Path, board: Board) -> list[str | Path]:
     return words
 
 
-def _line(built: Built, board: Board) -> str:
+def _line(built: Bootable, board: Board) -> str:
     line = built.boot_file("cmdline.txt").decode().strip().replace("ttyS1", board.console)
     plain = f"{PLAIN} systemd.tty.term.{board.console}=dumb"
     return " ".join(filter(None, (line, LOGIN, plain, board.line)))

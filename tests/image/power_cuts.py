@@ -7,6 +7,7 @@ them. A sector is never torn itself. Not modelled: a card that lies about flushe
 it had.
 """
 
+import os
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ class Cuts:
     """
 
     def __init__(self, log: Path, disk: Path, *, start: int, size: int) -> None:
+        os.truncate(disk, size)
         self._log = log
         self._disk = disk
         self._within = range(start, start + size)
@@ -96,9 +98,10 @@ class Cuts:
             disk.write(log.read(size))
 
 
-def copy(source: Path, to: Path) -> None:
+def copy(source: Path, to: Path) -> Path:
     """A copy with the holes of its source."""
     subprocess.run(["cp", "--sparse=auto", source, to], check=True)
+    return to
 
 
 def _arrived(writes: Sequence[Write], dice: Random) -> Iterator[tuple[Write, int]]:

@@ -1,54 +1,265 @@
 """The image as it is, started on a machine; the plug pulled while names are registered; and the
-next start."""
+start after that, with a mistake in the file on the card."""
 
 import asyncio
 import contextlib
+import itertools
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from image import layout
-from lanjami import layout as state_layout
+from image import layout as card_layout
+from lanjami import layout
+from lanjami.box import places, slots
 from lanjami.nameserver import opening
-from tests.image import asking, emulator, power_cuts
+from tests.image import asking, emulator, power_cuts, releases
 from tests.image.built import Built
 from tests.image.emulator import Emulated
+from tests.image.releases import Release
 from tests.support.asker import Asker
 from tests.support.kept import kept_at
 from tests.support.ports import free_port
 from tests.support.registrations import ClientKeys
 
+pytestmark = pytest.mark.timeout(900)  # the first test of a start waits for it
+
 BOOT_S = 90.0
 MEMORY_MOST = 200e6  # bytes
-SELF_TEST = re.compile(r"lanjami self-test: (.*)\r")
 CLIENTS = 4
-ACKNOWLEDGED = 60  # names, before the plug is pulled
+ACKNOWLEDGED = 100  # names, before the plug is pulled
 CUTS = 100
+DATA = card_layout.DATA.start_mib * card_layout.MIB
+MISTAKE = '[box]\nhostname = "NO GOOD"\n'
 
 
 @dataclass
 class Box:
-    """A machine with a card, and the ports of this host that lead to it."""
+    """A card, the machine that it is in, and the ports of this host that lead there."""
 
     built: Built
-    card: Path
     folder: Path
+    card: Path
     ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
 
     @contextlib.contextmanager
-    def started(self, **options: Path) -> Iterator[Emulated]:
-        """Switched on; it answers what clients ask."""
+    def started(
+        self, name: str, *, writes: Path | None = None, reboots: bool = False
+    ) -> Iterator[Emulated]:
+        """Switched on, and it answers what clients ask."""
         network = emulator.forwarded(*self.ports)
-        machine = Emulated(self.built, self.card, self.folder, network=network, **options)
-        with contextlib.closing(contextlib.ExitStack()) as at_end:
+        machine = Emulated(
+            self.built,
+            self.card,
+            self.folder / name,
+            network=network,
+            writes=writes,
+            reboots=reboots,
+            extra=emulator.USB,
+        )
+        with contextlib.ExitStack() as at_end:
             at_end.callback(machine.switch_off)
             while wrong := asking.wrong("127.0.0.1", *self.ports, patience_s=3):
-                assert machine.up_s < BOOT_S, f"no {wrong}, {BOOT_S} s:\n{machine.said[-4000:]}"
+                assert machine.up_s < BOOT_S, f"no {wrong} in {BOOT_S} s:\n{machine.said[-4000:]}"
                 time.sleep(0.5)  # a port that QEMU forwards is open all the time
             yield machine
+
+
+@pytest.fixture(scope="module")
+def box(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Box:
+    folder = tmp_path_factory.mktemp("box")
+    return Box(built, folder, emulator.new_card(built, folder / "card"))
+
+
+# --- the first start -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def machine(box: Box) -> Iterator[Emulated]:
+    with box.started("first", writes=box.folder / "writes") as machine:
+        yield machine
+
+
+def test_clients_are_answered_soon(machine: Emulated) -> None:
+    assert machine.up_s < BOOT_S
+
+
+def test_no_unit_has_failed(machine: Emulated) -> None:
+    state = machine.run("systemctl is-system-running --wait", within_s=120)
+    assert state == "running", machine.run("systemctl --failed --no-legend --plain --no-pager")
+
+
+def test_its_self_test_says_so_on_the_serial_console(machine: Emulated) -> None:
+    told = re.compile(r"lanjami self-test: passed; lanjami \S+ from slot a serves at [0-9.]+")
+    machine.wait_for(told, within_s=60)
+
+
+def test_the_data_has_the_rest_of_the_card(machine: Emulated) -> None:
+    size = int(machine.run("blockdev --getsize64 $(blkid -L lanjami-data)"))
+    assert size > 2e9  # of 4 GiB
+    assert int(machine.run("df -B1 --output=size /data | tail -n 1")) > 0.9 * size
+
+
+def test_there_is_memory_left(machine: Emulated) -> None:
+    told = machine.run("cat /proc/meminfo")
+    kib = {name: int(size) for name, size in re.findall(r"(\w+): +(\d+) kB", told)}
+    assert (kib["MemTotal"] - kib["MemAvailable"]) * 1024 < MEMORY_MOST
+
+
+def test_it_knocks_at_no_door_outside(machine: Emulated) -> None:
+    outside = {
+        address
+        for address in emulator.destinations(machine.capture)
+        if address.is_global and not address.is_multicast
+    }
+    assert not outside
+
+
+# --- the plug is pulled --------------------------------------------------------------------------
+
+
+@dataclass
+class Pulled:
+    """What was acknowledged: by name, the ID, and how many writes to the card there were then."""
+
+    writes: Path
+    ids: dict[str, str] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+
+    def acknowledged(self, after: int) -> dict[str, str]:
+        """Those of a cut after so many writes."""
+        return {name: self.ids[name] for name, count in self.written.items() if count <= after}
+
+
+@pytest.fixture(scope="module")
+def pulled(box: Box, machine: Emulated) -> Pulled:
+    """The machine ends while names are registered."""
+    pulled = Pulled(box.folder / "writes")
+    asyncio.run(_register(box.ports[0], pulled, pull=machine.switch_off))
+    return pulled
+
+
+async def _register(port: int, pulled: Pulled, *, pull: Callable[[], None]) -> None:
+    keys = ClientKeys(bits=2048)
+    accounts = zip(itertools.count(), keys.exponents(), strict=False)
+
+    async def client() -> None:
+        async with Asker(port) as asker:
+            for number, exponent in accounts:
+                name = f"name-{number}"
+                body = keys.body(name, exponent)
+                try:
+                    answer = await asker.post(f"/name/{name}", body)
+                except (OSError, EOFError):
+                    return
+                assert answer[0] == 200
+                pulled.written[name] = power_cuts.entries_so_far(pulled.writes)
+                pulled.ids[name] = body["addr"]
+                if len(pulled.ids) == ACKNOWLEDGED:
+                    pull()
+
+    async with asyncio.timeout(120), asyncio.TaskGroup() as clients:
+        for _ in range(CLIENTS):
+            clients.create_task(client())
+
+
+def test_the_root_was_not_written_to(box: Box, pulled: Pulled) -> None:
+    assert pulled.ids
+    assert not emulator.written_to(box.built, box.card, card_layout.ROOT_A)
+
+
+def test_whenever_the_plug_is_pulled_what_was_acknowledged_is_there(
+    box: Box, pulled: Pulled, tmp_path: Path
+) -> None:
+    """A hundred times, each as the card may be then; mended as the initramfs does."""
+    dice = Random(1)
+    disk = box.built.cut(card_layout.DATA, tmp_path / "data")
+    cuts = power_cuts.Cuts(pulled.writes, disk, start=DATA, size=emulator.CARD_SIZE - DATA)
+    first = min(pulled.written.values()) - 20
+    moments = sorted(dice.randrange(first, len(cuts) + 1) for _ in range(CUTS))
+    for after in moments:
+        left = cuts.cut(after, tmp_path / "left", dice=dice)
+        assert pulled.acknowledged(after).items() <= _names(left, tmp_path / "names").items()
+    assert len({len(pulled.acknowledged(after)) for after in moments}) > CUTS / 4
+
+
+def _names(data: Path, folder: Path) -> dict[str, str]:
+    """The names on a data partition, by lanjami's own reading."""
+    folder.mkdir(exist_ok=True)
+    path = folder / layout.NAMES
+    assert subprocess.run(["e2fsck", "-p", data], capture_output=True, check=False).returncode < 4
+    for suffix in ("", "-wal"):
+        file = f"{path}{suffix}"
+        Path(file).unlink(missing_ok=True)
+        subprocess.run(
+            ["debugfs", "-R", f"dump /lanjami/{layout.NAMES}{suffix} {file}", data],
+            capture_output=True,
+            check=True,
+        )
+    opened = opening.open_names(path, spare=lambda _: None, suspect=True)
+    opened.close()
+    assert not opening.set_aside(path)
+    return {record.name: record.id for record in kept_at(path)}
+
+
+# --- the next start ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def again(box: Box, pulled: Pulled) -> Iterator[Emulated]:
+    """With the card as a hard cut leaves it, on which somebody has made a mistake since."""
+    cuts = power_cuts.Cuts(
+        pulled.writes,
+        emulator.new_card(box.built, box.folder / "new"),
+        start=0,
+        size=emulator.CARD_SIZE,
+    )
+    cuts.cut(len(cuts), box.card, dice=Random(2))
+    emulator.put(box.card, places.SETTINGS, MISTAKE)
+    releases.let_take_updates(box.built, box.card, box.folder)
+    with box.started("again", reboots=True) as machine:
+        yield machine
+
+
+def test_a_start_after_the_cut_has_the_names(box: Box, pulled: Pulled, again: Emulated) -> None:
+    async def look_up() -> None:
+        async with Asker(box.ports[0]) as asker:
+            for name, id in pulled.ids.items():
+                status, found = await asker.get(f"/name/{name}")
+                assert (status, found["addr"]) == (200, id)
+
+    asyncio.run(look_up())
+
+
+def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> None:
+    told = "box.hostname"
+    again.wait_for(re.compile("self-test: passed"), within_s=60)
+    assert told in again.run("cat /run/lanjami-box/screen").replace("\n", "")
+    assert told in emulator.get(box.card, places.MISTAKES)
+
+
+# --- updates -------------------------------------------------------------------------------------
+
+GOOD = Release("0.2.0")
+UPDATE_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def updated(box: Box, again: Emulated) -> Emulated:
+    """An update came on a USB stick."""
+    again.plug_in(GOOD.stick(box.built, box.folder))
+    again.wait_for(re.compile("passed; lanjami 0.2.0 from slot b"), within_s=UPDATE_S)
+    return again
+
+
+def test_a_good_update_runs_and_is_kept(box: Box, updated: Emulated) -> None:
+    within_s = updated.up_s + UPDATE_S
+    while emulator.good_slot(box.card) != slots.good_sector("b"):
+        assert updated.up_s < within_s
+        time.sleep(1)  # a card tells nobody that it was written to
+    assert not asking.wrong("127.0.0.1", *box.ports)

@@ -12,10 +12,11 @@ import pytest
 from lanjami.box import disks, places
 from lanjami.box.disks import Card
 from tests.image import loops
-from tests.image.loops import MIB, needs_root
+from tests.image.loops import MIB, needs_root, needs_vfat
 
 pytestmark = needs_root
 
+DIRTY = 65  # the byte of a FAT32 that says that it is being written to
 ROOTFS = Path(__file__).resolve().parents[2] / "image/rootfs"
 
 # What initramfs-tools does around the scripts, and at the end what the started system would see.
@@ -49,6 +50,7 @@ echo "slot: $(cat run/lanjami-box/slot)"
 echo "root: $(cat root/etc/which) $(stat -f -c %T root)"
 echo "id: $(cat root/etc/machine-id)"
 echo "data: $(ls root/data)"
+echo "visible: $(ls root/boot/firmware)"
 echo changed >root/etc/which
 """
 
@@ -60,6 +62,9 @@ class Box:
         self.folder = folder
         self.card = Card(device, f"{device}p")
         loops.run("mkfs.vfat", "-n", "LANJAMI", self.card.partition(1))
+        settings = folder / places.SETTINGS
+        settings.touch()
+        loops.run("mcopy", "-i", self.card.partition(1), settings, "::")
         for slot in ("a", "b"):
             self.fill(slot)
         data = folder / "content-data/box"
@@ -101,6 +106,18 @@ def test_the_root_is_a_layer_in_memory_that_the_next_start_does_not_have(box: Bo
     assert first["slot"] == "a"
     assert first["root"] == "system a overlayfs"
     assert box.start()["root"] == "system a overlayfs"
+
+
+@needs_vfat
+@pytest.mark.parametrize("was_written_to", [False, True])
+def test_the_cards_visible_part_is_there(box: Box, *, was_written_to: bool) -> None:
+    with box.card.partition(1).open("r+b") as file:
+        file.seek(DIRTY)
+        file.write(b"\1" if was_written_to else b"\0")
+    assert box.start()["visible"] == places.SETTINGS
+    with box.card.partition(1).open("rb") as file:
+        file.seek(DIRTY)
+        assert file.read(1) == b"\0"
 
 
 def test_a_tried_slot_is_started_once(box: Box) -> None:

@@ -1,22 +1,17 @@
 """What the box does to its card, done to cards made of files: FAT, ext4 and partitions are real."""
 
 import contextlib
-import hashlib
-import lzma
+import os
 import platform
 import random
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 
-import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lanjami import layout
@@ -24,16 +19,18 @@ from lanjami.backup import archive
 from lanjami.box import places, roles, setup, slots, spare, updating
 from lanjami.box.disks import Card
 from lanjami.box.setup import Box
+from lanjami.box.standing import Standing, UpdateError
 from lanjami.errors import HostError
 from lanjami.nameserver.database import Database, copy
 from lanjami.runtime import disk
 from tests.image import loops
 from tests.image.loops import MIB, needs_root, needs_sys_resource, needs_vfat
+from tests.support import bundles
+from tests.support.bundles import KEY
 
 pytestmark = needs_root
 
 LIBRARY = Path(__file__).resolve().parents[2] / "image/rootfs/usr/lib/lanjami"
-KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 JOIN = (
     '[box.wifi]\nssid = "x"\npassphrase = "correct horse battery"\ncountry = "DE"\n'
     + "# a long comment\n" * 400
@@ -165,35 +162,12 @@ class Cards:
         loops.run("mke2fs", "-q", "-t", "ext4", "-d", folder / "system", self.root)
 
     def bundle(self, *, version: str = "0.2.0", changed: str = "") -> Path:
-        content = self.root.read_bytes()
-        made = slots.Manifest(
-            *(1, platform.machine(), version, len(content)), hashlib.sha256(content).hexdigest()
-        )
-        manifest = msgspec.json.encode(made)
-        signature = KEY.sign(manifest)
-        packed = lzma.compress(content, preset=0)
-        match changed:
-            case "root":
-                packed = lzma.compress(content[:-1] + b"x", preset=0)
-            case "longer":
-                packed = lzma.compress(content + b"\0" * MIB, preset=0)
-            case "torn":
-                packed = packed[: len(packed) // 2]
-            case "manifest":
-                manifest = manifest.replace(b"0.2.0", b"0.2.1")
         path = self.folder / "lanjami-update-0.2.0.tar"
-        with tarfile.open(path, "w") as tar:
-            for name, text in (
-                (slots.MANIFEST, manifest),
-                (slots.SIGNATURE, signature),
-                (slots.ROOT, packed),
-            ):
-                member = tarfile.TarInfo(name)
-                member.size = len(text)
-                tar.addfile(member, BytesIO(text))
-        return path
+        return bundles.write(path, self.root.read_bytes(), version=version, changed=changed)
 
-    def install(self, bundle: Path, *, again: bool = False) -> None:
+    def install(self, bundle: Path, *, again: bool = False) -> list[Standing]:
+        """Returns how it told that it went on."""
+        told: list[Standing] = []
         updating.install(
             bundle,
             key=KEY.public_key(),
@@ -202,7 +176,9 @@ class Cards:
             version="0.1.0",
             again=again,
             kept=self.folder,
+            progress=told.append,
         )
+        return told
 
     def is_tried(self) -> bool:
         sector = self.card.device.read_bytes()[slots.TRY_SECTOR * slots.SECTOR :][: slots.SECTOR]
@@ -228,6 +204,40 @@ def test_an_update_comes_whole_into_the_other_slot_with_the_kernels_modules(card
         assert int(free[0]) * int(free[1]) > 17 * MIB  # it has the whole slot
 
 
+def test_it_is_told_how_far_an_update_is(cards: Cards) -> None:
+    told = cards.install(cards.bundle())
+    assert [(how.state, how.done // MIB) for how in told] == [
+        (state, done) for state in ("writing", "reading") for done in range(1, 17)
+    ]
+    assert {(how.version, how.total) for how in told} == {("0.2.0", 16 * MIB)}
+
+
+@pytest.mark.parametrize("changed", ["", "torn", "manifest"])
+def test_what_begins_well_is_told_by_its_beginning(cards: Cards, changed: str) -> None:
+    bundle = cards.bundle(changed=changed)
+    bundle.write_bytes(bundle.read_bytes()[:8192])
+    with pytest.raises(UpdateError) if changed == "manifest" else contextlib.nullcontext():
+        assert updating.examine(bundle, key=KEY.public_key(), version="0.1.0").version == "0.2.0"
+
+
+def test_no_pipe_is_waited_for(cards: Cards) -> None:
+    pipe = cards.folder / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UpdateError, match="no file"):
+        cards.install(pipe)
+
+
+def test_one_update_is_written_at_a_time(tmp_path: Path) -> None:
+    with (
+        updating.alone(tmp_path),
+        pytest.raises(UpdateError, match="another"),
+        updating.alone(tmp_path),
+    ):
+        pass
+    with updating.alone(tmp_path):
+        pass
+
+
 def test_what_the_maker_of_bundles_makes_is_taken(
     cards: Cards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +251,7 @@ def test_what_the_maker_of_bundles_makes_is_taken(
     assert cards.is_tried()
 
 
-@pytest.mark.parametrize("changed", ["root", "longer", "torn", "manifest"])
+@pytest.mark.parametrize("changed", ["root", "longer", "torn", "cut", "manifest"])
 def test_a_changed_update_is_refused_and_not_tried(cards: Cards, changed: str) -> None:
     with pytest.raises(HostError):
         cards.install(cards.bundle(changed=changed))

@@ -63,7 +63,9 @@ def test_what_a_service_runs_is_there(unit: Path) -> None:
 
 def test_every_service_is_enabled_or_started_by_another_unit() -> None:
     enabled = set(re.findall(r"^enable (\S+)$", PRESET.read_text(), flags=re.MULTILINE))
-    started = {"lanjami-spare.service", "lanjami-usb@.service"}
+    later = (UNITS / "lanjami-later.target").read_text()
+    started = {*re.findall(r"lanjami-\S+", later), "lanjami-later.target"}
+    started |= {"lanjami-update.service", "lanjami-usb@.service"}
     assert {unit.name for unit in SERVICES} <= enabled | started
     assert {unit.name for unit in UNITS.iterdir() if unit.is_file()} <= enabled | started
     enabled.discard("lanjami-power-off.path")  # of packaging/

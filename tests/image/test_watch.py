@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+import lanjami
 from lanjami.box import disks, health, notices, places, slots, updating, watch
 from lanjami.box.disks import Card, Running
 from lanjami.box.roles import Seen
 from lanjami.box.setup import Box
 from lanjami.box.slots import Slot
+from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.box.watch import Watch, World
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
 
+OLD, TRIED = Running("a", tried=False), Running("b", tried=True)
 UP = Service("up", "works", "", 0)
 WELL = Snapshot(
     version="0.1.0",
@@ -34,6 +38,7 @@ class Scene:
 
     def __init__(self, root: Path) -> None:
         self.ran: list[list[str]] = []
+        self.said: list[str] = []
         self.box = Box(root, self._run)
         for place in (places.KEPT, places.RUN, "/etc/lanjami"):
             self.box.path(place).mkdir(parents=True)
@@ -43,7 +48,7 @@ class Scene:
         self.card.device.write_bytes(b"\0" * (2 << 20))
         self.kept = self.box.path(places.KEPT)
         self.now = 1000.0
-        self.unit = "ActiveState=activating\nExecMainStatus=0\n"
+        self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
 
     def watch(self, slot: Slot = "a", *, tried: bool = False) -> Watch:
         world = World(
@@ -52,6 +57,7 @@ class Scene:
             seen=lambda: self.cables,
             running=Running(slot, tried),
             card=lambda: self.card,
+            say=self.said.append,
         )
         return Watch(world, began=self.now)
 
@@ -167,7 +173,9 @@ def test_an_update_that_serves_is_kept(scene: Scene) -> None:
     scene.pass_s(40, watching)
     sector = scene.card.device.read_bytes()[slots.GOOD_SECTOR * slots.SECTOR :][: slots.SECTOR]
     assert sector == slots.good_sector("b")
-    assert updating.told(scene.kept) == Told()
+    assert disks.running(root=scene.box.root) == Running("b", tried=False)  # it takes another one
+    assert updating.told(scene.kept) == Told(kept=lanjami.__version__)
+    assert updating.standing(scene.box.path(places.UPDATE)) == Standing("kept", lanjami.__version__)
     assert scene.told() == ""
     assert scene.ran == []
 
@@ -179,30 +187,50 @@ def test_an_update_that_does_not_serve_is_taken_back_and_that_is_said(scene: Sce
     watching = scene.watch("b", tried=True)
     scene.pass_s(430, watching)
     assert scene.did("reboot") == 1
+    assert "is taken back" in scene.said[-1]
     assert scene.card.device.read_bytes() == before
     assert not (scene.kept / "reboots").exists()
 
-    watch.settle_update(Running("a", tried=False), kept=scene.kept)
+    updating.settle_update(Running("a", tried=False), kept=scene.kept)
     scene.snapshot = WELL
     scene.pass_s(10, scene.watch("a"))
     assert "0.2.0 did not pass its test and was taken back" in scene.told()
 
 
 @pytest.mark.parametrize(
-    ("told", "slot", "after"),
+    ("unit", "reboots"),
     [
-        (Told("0.2.0", "b"), "b", Told("0.2.0", "b")),  # it is being tried
-        (Told("0.2.0", "b"), "a", Told(refused="0.2.0")),
-        (Told(refused="0.2.0"), "a", Told(refused="0.2.0")),
-        (Told(), "a", Told()),
+        ("ActiveState=activating\nExecMainStatus=1\nNRestarts=4\n", 0),
+        ("ActiveState=activating\nExecMainStatus=1\nNRestarts=5\n", 1),
+        ("ActiveState=failed\nExecMainStatus=78\nNRestarts=0\n", 1),
+        ("ActiveState=inactive\nExecMainStatus=0\nNRestarts=0\n", 0),  # not started yet
+    ],
+)
+def test_an_update_that_cannot_serve_is_taken_back_at_once(
+    scene: Scene, unit: str, reboots: int
+) -> None:
+    scene.snapshot, scene.unit = None, unit
+    scene.pass_s(30, scene.watch("b", tried=True))
+    assert scene.did("reboot") == reboots
+
+
+@pytest.mark.parametrize(
+    ("told", "running", "after", "standing"),
+    [
+        (Told("0.2.0", "b"), TRIED, Told("0.2.0", "b"), Standing("tried", "0.2.0")),
+        (Told("0.2.0", "b"), Running("b", tried=False), None, Standing("kept", "0.2.0")),
+        (Told("0.2.0", "b"), OLD, Told(refused="0.2.0"), Standing("back", "0.2.0")),
+        (Told(refused="0.2.0"), OLD, None, Standing("back", "0.2.0")),
+        (Told(kept="0.2.0"), OLD, None, Standing("kept", "0.2.0")),
+        (Told(), OLD, None, Standing()),
     ],
 )
 def test_a_start_knows_what_became_of_an_update(
-    tmp_path: Path, told: Told, slot: Slot, after: Told
+    tmp_path: Path, told: Told, running: Running, after: Told | None, standing: Standing
 ) -> None:
     updating.tell(told, tmp_path)
-    watch.settle_update(Running(slot, tried=False), kept=tmp_path)
-    assert updating.told(tmp_path) == after
+    assert updating.settle_update(running, kept=tmp_path) == standing
+    assert updating.told(tmp_path) == (after or told)
 
 
 def _net(root: Path, name: str, *made: str, **files: str) -> None:
@@ -236,3 +264,26 @@ def test_the_running_slot_is_known(tmp_path: Path, text: str, found: Running | N
 
 def test_other_machines_have_no_slot(tmp_path: Path) -> None:
     assert disks.running(root=tmp_path) is None
+
+
+def test_the_outcome_of_the_self_test_is_said_once(scene: Scene) -> None:
+    watching = scene.watch("b")
+    scene.snapshot = None
+    scene.pass_s(10, watching)
+    assert scene.said == []
+    scene.snapshot = replace(WELL, addresses=[])
+    scene.pass_s(10, watching)
+    scene.snapshot = WELL
+    scene.pass_s(60, watching)
+    scene.snapshot = replace(
+        WELL,
+        healthy=False,
+        services={**WELL.services, "dhtnode": Service("down", "", "gone", 1)},
+    )
+    scene.pass_s(10, watching)
+    runs = f"lanjami {lanjami.__version__} from slot b"
+    assert scene.said == [
+        f"lanjami self-test: no network; {runs}",
+        f"lanjami self-test: passed; {runs} serves at 10.77.0.1",
+        f"lanjami self-test: failed; {runs}, with limits: dhtnode",
+    ]

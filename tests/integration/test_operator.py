@@ -30,7 +30,10 @@ FORMS = {
     "/operator/box/end": {"end": "stop", "sure": "1"},
     "/operator/password": {"old": PASSWORD, "new": "another password", "again": "another password"},
     "/operator/logout": {},
+    "/operator/update/begin": {"size": "100"},
+    "/operator/update/end": {"token": "guess"},
 }
+PIECE = "/operator/update/piece"
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +66,8 @@ async def _is_signed_in(browser: Browser) -> bool:
 
 
 async def _unchanged(stage: Stage) -> bool:
-    return not stage.done and await stage.passwords.check(PASSWORD)
+    is_untouched = not stage.done and not any(stage.state.iterdir())
+    return is_untouched and await stage.passwords.check(PASSWORD)
 
 
 # --- without a session --------------------------------------------------------------------------
@@ -71,7 +75,7 @@ async def _unchanged(stage: Stage) -> bool:
 
 def test_every_form_is_tried(stage: Stage) -> None:
     posted = {route.path for route in stage.routes if route.method == "POST"}
-    assert posted == FORMS.keys() | WITHOUT_SESSION
+    assert posted == FORMS.keys() | WITHOUT_SESSION | {PIECE}
     assert {route.method for route in stage.routes} == {"GET", "POST"}
 
 
@@ -89,7 +93,10 @@ async def test_no_page_is_shown_and_nothing_done_without_a_session(
             assert answer.fields["location"] == "/operator/login?lang=en"
             assert answer.body == b""
         else:
-            answer = await visitor.post(route.path, FORMS[route.path])
+            if route.path == PIECE:
+                answer = await visitor.piece(PIECE, b"x", csrf="guess")
+            else:
+                answer = await visitor.post(route.path, FORMS[route.path])
             assert answer.status == 403, route.path
             assert b"You are not signed in any more" in answer.body
     assert await _unchanged(stage)
@@ -99,7 +106,7 @@ async def test_no_page_is_shown_and_nothing_done_without_a_session(
     "method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "SUBSCRIBE", "LISTEN"]
 )
 async def test_other_methods_do_nothing(stage: Stage, operator: Browser, method: str) -> None:
-    for path in FORMS:
+    for path in (*FORMS, PIECE):
         answer = await operator.ask(method, path, b"", f"Host: {operator.host}")
         assert answer.status in (400, 404, 405), path
     assert await _unchanged(stage)
@@ -150,6 +157,9 @@ async def test_a_form_of_a_foreign_page_does_nothing(
         body = urlencode({"csrf": operator.csrf, **form}).encode()
         answer = await operator.send(path, body, *told)
         assert answer.status == 403, path
+    token = f"X-CSRF: {operator.csrf}"
+    answer = await operator.send(PIECE, b"x", *told, token, type="application/octet-stream")
+    assert answer.status == 403
     assert await _unchanged(stage)
     assert await _is_signed_in(operator)
 
@@ -162,6 +172,9 @@ async def test_a_form_without_the_sessions_token_does_nothing(
         answer = await operator.post(path, {**form, "csrf": token})
         assert answer.status == 403, path
         assert b"nothing was done" in answer.body
+    if token.isascii():
+        answer = await operator.piece(PIECE, b"x", csrf=token or "none")
+        assert answer.status == 403
     assert await _unchanged(stage)
     assert await _is_signed_in(operator)
 
@@ -216,7 +229,7 @@ async def test_the_boxs_name_leads_here(operator: Browser) -> None:
 
 
 async def test_pages_are_neither_kept_framed_nor_loaded_from_elsewhere(operator: Browser) -> None:
-    pages = ["", "/names", "/names/one?name=ann", "/log", "/network", "/box"]
+    pages = ["", "/names", "/names/one?name=ann", "/log", "/network", "/box", "/update"]
     for path in (*(f"/operator{page}" for page in pages), "/operator/link"):
         answer = await operator.get(path)
         policy = answer.fields["content-security-policy"]
@@ -292,7 +305,7 @@ async def test_a_password_is_not_changed_so(
 
 
 async def test_the_password_is_kept_as_a_hash_for_its_user_alone(stage: Stage) -> None:
-    (file,) = stage.folder.iterdir()
+    file = stage.folder / "operator-password"
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.read_text().startswith("$argon2id$")
     assert PASSWORD not in file.read_text()
@@ -385,7 +398,7 @@ async def test_old_passwords_are_not_tried_for_long_either(stage: Stage, operato
 
 async def test_the_desk_does_what_is_asked(stage: Stage, operator: Browser) -> None:
     for path, form in FORMS.items():
-        if path not in ("/operator/password", "/operator/logout"):
+        if path not in ("/operator/password", "/operator/logout", "/operator/update/end"):
             assert (await operator.post(path, form)).status in (200, 303), path
     for _ in range(200):  # what is done after the answer
         if len(stage.done) == 10:

@@ -42,6 +42,13 @@ def test_a_link_of_a_box_that_does_not_run_is_refused(box: Box) -> None:
     assert "lanjami does not run" in told
 
 
+def test_a_box_of_another_system_offers_no_updates(box: Box, desk: Desk) -> None:
+    _running_at_the_desk(box, desk)
+    status, page = desk.get("/operator/box")
+    assert (status, b"/operator/update" in page) == (200, False)
+    assert desk.get("/operator/update")[0] == 404
+
+
 def test_a_link_lets_in_once(box: Box, desk: Desk) -> None:
     box.running()
     link = desk.link()

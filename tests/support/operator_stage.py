@@ -9,6 +9,9 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from lanjami.box import updating, upload
+from lanjami.box.standing import Standing
+from lanjami.box.upload import Upload
 from lanjami.config import Sources
 from lanjami.errors import RequestError
 from lanjami.nameserver.names import parse_id, parse_name
@@ -19,7 +22,8 @@ from lanjami.status.operator.box import Box, End
 from lanjami.status.operator.desk_api import DeskApi
 from lanjami.status.operator.gate_api import COOKIE, Gate
 from lanjami.status.operator.passwords import Passwords
-from tests.support import page_stage
+from lanjami.status.operator.update_api import UpdateApi
+from tests.support import bundles, page_stage
 from tests.support.http_client import Answer, connected
 from tests.support.ports import free_port
 from tests.support.running import running
@@ -36,6 +40,7 @@ class Stage:
     done: list[tuple[str, ...]] = field(default_factory=list)
     log: list[Line] = field(default_factory=list)
     kept: str = ""
+    standing: Standing = field(default_factory=Standing)
     port: int = field(default_factory=free_port)
     gate: Gate = field(init=False)
     routes: list[web.RouteDef] = field(init=False)
@@ -43,6 +48,11 @@ class Stage:
     @property
     def passwords(self) -> Passwords:
         return Passwords(self.folder / "operator-password")
+
+    @property
+    def state(self) -> Path:
+        """Where updates come to."""
+        return self.folder / "state"
 
     def keep(self, text: str) -> None:
         self.done.append(("settings", text))
@@ -80,8 +90,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[Stage]:
+async def served(folder: Path, *, silent_s: float = upload.SILENT_S) -> AsyncIterator[Stage]:
     stage = Stage(folder)
+    stage.state.mkdir()
+
+    def examine(file: Path) -> None:
+        updating.examine(file, key=bundles.KEY.public_key(), version="0.1.0")
+
+    updates = Upload(
+        stage.state, examine=examine, standing=lambda: stage.standing, silent_s=silent_s
+    )
 
     async def backup(_: web.Request) -> web.StreamResponse:
         stage.done.append(("backup",))
@@ -102,14 +120,20 @@ async def served(folder: Path) -> AsyncIterator[Stage]:
         has_rights=lambda: True,
         ends=list(End),
         end=lambda end: stage.done.append(("end", end)),
+        updates=updates,
     )
     stage.gate = Gate(box, stage.passwords)
-    stage.routes = [*stage.gate.routes(), *DeskApi(box, stage.gate, backup=backup).routes()]
+    update = UpdateApi(updates, stage.gate, version="0.1.0", piece=upload.PIECE)
+    stage.routes = [
+        *stage.gate.routes(),
+        *DeskApi(box, stage.gate, backup=backup).routes(),
+        *update.routes(),
+    ]
     server = HttpServer(
         ports=[stage.port],
         routes=lambda: stage.routes,
         probe="/operator",
-        largest_body=64 << 10,  # as others of the box's interfaces need it
+        largest_body=upload.PIECE,
     )
     async with running(server):
         yield stage
@@ -134,6 +158,11 @@ class Browser:
         """A form as this server's own page sends it."""
         body = urlencode({"csrf": self.csrf, **(form or {})}).encode()
         return await self.send(path, body, f"Origin: http://{self.host}", *fields)
+
+    async def piece(self, path: str, body: bytes, *fields: str, csrf: str = "") -> Answer:
+        """A piece of a file as a script of this server's own page sends it."""
+        own = (f"Origin: http://{self.host}", f"X-CSRF: {csrf or self.csrf}")
+        return await self.send(path, body, *own, *fields, type="application/octet-stream")
 
     async def send(self, path: str, body: bytes, *fields: str, type: str = "") -> Answer:
         kind = type or "application/x-www-form-urlencoded"

@@ -16,7 +16,8 @@ MIB = 1 << 20
 
 
 def _require(made: Manifest = MANIFEST, version: str = "0.1.0", room: int = 8 * MIB) -> None:
-    slots.require_wanted(made, version=version, machine="aarch64", room=room)
+    slots.require_wanted(made, version=version, machine="aarch64")
+    slots.require_room(made, room)
 
 
 def test_what_was_signed_is_taken() -> None:

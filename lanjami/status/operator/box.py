@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from lanjami.box.standing import Standing
 from lanjami.config import Sources
 from lanjami.lan import Ip
 from lanjami.nameserver.record import Record
@@ -44,12 +45,25 @@ class Names(Protocol):
     async def reserved(self) -> Sequence[str]: ...
 
 
+class Updates(Protocol):
+    """Takes an update in pieces; every method blocks for the disk, and raises UpdateError. `owner`
+    is the session that it comes from. See `lanjami/box/upload.py`."""
+
+    @property
+    def silent_s(self) -> float: ...
+    def standing(self) -> Standing: ...
+    def begin(self, owner: str, size: int, *, now: float) -> str: ...
+    def add(self, owner: str, token: str, at: int, piece: bytes, *, now: float) -> int: ...
+    def finish(self, owner: str, token: str) -> None: ...
+    def drop_silent(self, *, now: float) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """`restart` starts a part anew, by its name. `keep_settings` writes what was set on the page,
     in a thread. `interfaces` are all that the machine has, and `radios` those that are Wi-Fi.
     `has_rights` says whether programs that we start may serve a network. `ends` are those ends
-    that this box can have."""
+    that this box can have. `updates` is None where the box cannot update itself."""
 
     snapshot: Callable[[], Snapshot]
     host_names: Callable[[], Collection[str]]
@@ -65,3 +79,4 @@ class Box:
     has_rights: Callable[[], bool]
     ends: Collection[End]
     end: Callable[[End], None]
+    updates: Updates | None = None

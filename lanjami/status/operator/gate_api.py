@@ -31,9 +31,11 @@ _log = log.get(__name__)
 ROOT = "/operator"
 LOGIN = f"{ROOT}/login"
 COOKIE = "lanjami-operator"
+CSRF_FIELD = "X-CSRF"  # the session's token, with what is no form
 LARGEST_FORM = 16 * 1024  # bytes
 WARN_EVERY_S = 60.0
 _MOST_FIELDS = 256
+_FORM, _BYTES = "application/x-www-form-urlencoded", "application/octet-stream"
 
 # Browsers send no Origin with a form where no referrer is allowed at all, but "null".
 _HEADERS = {
@@ -116,14 +118,26 @@ class Gate:
 
         return self._open(answer)
 
+    def taking(self, handler: Handler, *, largest: int) -> _Answer:
+        """A piece of a file, of at most `largest` bytes, with the session's token in a header."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            session = self._session(request)
+            if session is None:
+                return await self._refused(request, "session", 403)
+            if not rules.is_same(request.headers.get(CSRF_FIELD, ""), session.csrf):
+                return await self._refused(request, "form", 403)
+            return await handler(Visit(request, session, language(request), {}))
+
+        return self._open(answer, kind=_BYTES, largest=largest)
+
     async def draw(
         self, request: web.Request, name: str, *, status: int = 200, here: str = "", **values: Any
     ) -> web.Response:
         """A page of the operator's."""
-        if self._pages is None:
-            self._pages = await asyncio.to_thread(_load)
+        pages = await self._drawn()
         spoken = language(request)
-        text = self._pages.draw(name, spoken, here=here or request.path, **values)
+        text = pages.draw(name, spoken, here=here or request.path, **values)
         return web.Response(
             text=text,
             status=status,
@@ -139,8 +153,14 @@ class Gate:
         return await self.draw(
             visit.request,
             name,
+            can_update=self._box.updates is not None,
             **{"said": said, "csrf": visit.session.csrf, "status": status, **values},
         )
+
+    async def sentence(self, visit: Visit, said: Said) -> str:
+        """What the catalogue of their language says."""
+        pages = await self._drawn()
+        return pages.sentence(visit.language, said.key, **said.values)
 
     def make_link(self) -> str:
         """The token of a link that lets somebody in, once and soon."""
@@ -161,7 +181,7 @@ class Gate:
 
     # --- what is before a session ----------------------------------------------------------
 
-    def _open(self, handler: _Answer) -> _Answer:
+    def _open(self, handler: _Answer, *, kind: str = _FORM, largest: int = LARGEST_FORM) -> _Answer:
         """All that a request needs before anybody looks at what it wants."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
@@ -170,9 +190,9 @@ class Gate:
             if request.method == "POST":
                 if not _is_from_own_page(request):
                     return await self._refused(request, "origin", 403)
-                if request.content_type != "application/x-www-form-urlencoded":
+                if request.content_type != kind:
                     return await self._refused(request, "form", 415)
-                if len(await request.read()) > LARGEST_FORM:
+                if len(await request.read()) > largest:
                     return await self._refused(request, "form", 413)
             return await self._told(request, lambda: handler(request))
 
@@ -274,6 +294,11 @@ class Gate:
 
     def _session(self, request: web.Request) -> Session | None:
         return self._sessions.find(request.cookies.get(COOKIE, ""), now=_now())
+
+    async def _drawn(self) -> Pages:
+        if self._pages is None:
+            self._pages = await asyncio.to_thread(_load)
+        return self._pages
 
     # --- how a request is refused ----------------------------------------------------------
 

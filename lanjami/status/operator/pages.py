@@ -33,7 +33,12 @@ class Pages:
                 "part_key": lambda name: part_key(t, name),
                 "part_title": lambda name, host="": part_title(t, name, host),
                 "csrf": "",
+                "can_update": False,
                 "said": None,
                 **values,
             }
         )
+
+    def sentence(self, language: str, key: str, **values: object) -> str:
+        """A sentence of a catalogue, not escaped."""
+        return self._catalogues[language](key, **values)
