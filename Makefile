@@ -42,8 +42,8 @@ pages: $(VENV)/dev.stamp
 image: $(VENV)/run.stamp
 	@PYTHON=$(RUN)/python image/build $(ARGS)
 
-image-check: image $(VENV)/dev.stamp
-	@LANJAMI_IMAGE=$(CURDIR)/dist/image $(RUN)/pytest tests/image
+image-check: $(VENV)/dev.stamp
+	@scripts/image-check $(RUN)
 
 $(VENV)/run.stamp: scripts/setup requirements/run.txt pyproject.toml
 	@scripts/setup $(VENV) requirements/run.txt

@@ -40,10 +40,10 @@ def assemble(step: Step, inputs: Inputs, out: Path, release: Release) -> None:
     packed = out / "work/out.tar"
     step.run(
         [
-            "mmdebstrap",
-            *[f"--mode={debian.mode()}", "--variant=custom", "--format=null"],
+            *[*debian.mmdebstrap(), "--variant=custom", "--format=null"],
             "--skip=setup,update,cleanup",
             f"--setup-hook=tar-in {inputs.tools} /",
+            debian.MOUNT_POINTS,
             '--customize-hook=mkdir "$1/target" "$1/payload"',
             f"--customize-hook=tar-in {inputs.base} /target",
             f"--customize-hook=tar-in {inputs.payload} /payload",

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,13 @@ MIRROR = "http://deb.debian.org/debian"
 SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SNAPSHOTS = "http://snapshot.debian.org/archive"
+
+# What mmdebstrap mounts on in a tree that it did not make itself.
+MOUNT_POINTS = '--setup-hook=mkdir -p "$1/dev/pts" "$1/dev/shm" "$1/proc" "$1/sys"'
+
+# What a build follows of this machine's own settings of apt: proxies, and whether a mirror may be
+# older than it says, as one that was stopped is.
+FOLLOWED = ("Acquire::http::", "Acquire::https::", "Acquire::Check-")
 
 # Times of files that packages make while they are set up. Not the commit's, so that a tree serves
 # many commits; after the point release that the suites began with, so that no clock runs back.
@@ -58,7 +66,7 @@ class Tree:
     @property
     def key(self) -> str:
         """Of everything that makes the tree, so that whatever changes makes another."""
-        return hashlib.sha256(repr(_command(self, Path(), Path())).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr(_recipe(self, Path(), Path())).encode()).hexdigest()[:16]
 
 
 def listed(path: Path) -> tuple[str, ...]:
@@ -95,12 +103,13 @@ def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
     """The tree as a tar in the cache, made unless it is there. Raises BuildError."""
     made = cache / f"{tree.name}-{tree.key}.tar"
     if made.exists() and not fresh:
-        step.note = f"kept: {made.name}"
+        step.kept = made.name
         return made
     packages = cache / "packages" / tree.name
     packages.mkdir(parents=True, exist_ok=True)
     unfinished = made.with_suffix(".new.tar")
-    step.run(_command(tree, packages, unfinished), environment=environment(EPOCH_S))
+    command = [*mmdebstrap(), *_machine_settings()]
+    step.run([*command, *_recipe(tree, packages, unfinished)], environment=environment(EPOCH_S))
     unfinished.rename(made)
     return made
 
@@ -113,16 +122,16 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
     key = hashlib.sha256(base.name.encode() + ours.read_bytes()).hexdigest()[:16]
     made = cache / f"initrd-{key}.img"
     if made.exists() and made.stat().st_mtime >= base.stat().st_mtime:
-        step.note = f"kept: {made.name}"
+        step.kept = made.name
         return made
     unfinished = made.with_suffix(".new.img")
     inside = 'chroot "$1" mkinitramfs -o /initrd.img "$(ls "$1/usr/lib/modules")"'
     step.run(
         [
-            *["mmdebstrap", f"--mode={mode()}", "--variant=custom", "--format=null"],
+            *[*mmdebstrap(), "--variant=custom", "--format=null"],
             *["--architectures=arm64", "--skip=setup,update,cleanup"],
             f"--setup-hook=tar-in {base} /",
-            '--setup-hook=mkdir -p "$1/dev" "$1/proc" "$1/sys"',  # for mmdebstrap to mount on
+            MOUNT_POINTS,
             f"--customize-hook=tar-in {ours} /",
             f"--customize-hook={inside}",
             f"--customize-hook=download /initrd.img {unfinished}",
@@ -134,11 +143,9 @@ def initramfs(step: Step, base: Path, ours: Path, cache: Path) -> Path:
     return made
 
 
-def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
+def _recipe(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
     """What makes the tree; `packages` is where fetched ones are kept."""
     return [
-        "mmdebstrap",
-        f"--mode={mode()}",
         "--variant=apt",
         *([f"--architectures={tree.architecture}"] if tree.architecture else []),
         f"--include={','.join(tree.packages)}",
@@ -146,6 +153,7 @@ def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
         "--aptopt=Acquire::Retries 3",
         *(["--aptopt=Acquire::Check-Valid-Until false"] if tree.archive.snapshot else []),
         "--dpkgopt=force-confold",
+        "--dpkgopt=force-unsafe-io",  # a tree that lost its power is made again
         *[f"--dpkgopt={line}" for line in tree.dpkg_conf],
         "--skip=essential/unlink,download/empty,cleanup/apt,output/dev",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
@@ -160,9 +168,24 @@ def _command(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
     ]
 
 
-def mode() -> str:
-    """How mmdebstrap gets to own files: as root it is root, else by a user namespace."""
-    return "root" if os.geteuid() == 0 else "unshare"
+def _machine_settings() -> list[str]:
+    """How this machine's apt reaches the archive: no package differs by it."""
+    printed = subprocess.run(
+        ["apt-config", "dump", "--no-empty", "--format", '%F "%v";%n', "Acquire"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (line for line in printed.stdout.splitlines() if line.startswith(FOLLOWED))
+    return [f"--aptopt={line}" for line in lines]
+
+
+def mmdebstrap() -> list[str]:
+    """How it gets to own files: as root it is root, with mounts that end with it however it ends;
+    else in a user namespace."""
+    if os.geteuid() == 0:
+        return ["unshare", "--mount", "mmdebstrap", "--mode=root"]
+    return ["mmdebstrap", "--mode=unshare"]
 
 
 def environment(epoch_s: int) -> Mapping[str, str]:

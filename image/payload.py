@@ -36,8 +36,6 @@ version = {PYTHON}
 UNITS = "usr/lib/systemd/system"
 PLACES = {
     "packaging/lanjami.service": f"{UNITS}/lanjami.service",
-    # linked from there where a box needs its rights
-    "packaging/lanjami-network.conf": "usr/share/lanjami/network.conf",
     "packaging/lanjami-power-off.service": f"{UNITS}/lanjami-power-off.service",
     "packaging/lanjami-power-off.path": f"{UNITS}/lanjami-power-off.path",
     "packaging/lanjami-power-off.conf": f"{UNITS}/lanjami.service.d/power-off.conf",

@@ -1,14 +1,18 @@
 """Runs the steps of a build: says which runs and how long it took, and keeps what it printed."""
 
 import subprocess
-import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from image.screen import Course, Screen
+
 PART = "== "  # what begins a line of a step's output that names the part it has come to
 TAIL_LINES = 15
+DRAW_EVERY_S = 0.5
 
 
 class BuildError(Exception):
@@ -20,46 +24,87 @@ class BuildError(Exception):
 
 
 class Steps:
-    """Numbers the steps as they come; each has a log in `folder`, which is made.
+    """The steps of a build, known before by title with their usual seconds (`usual_s`).
 
-    `times` has the seconds of every step and part, by title, in the order they ran.
+    Each has a log in `folder`, which is made. `times` has the seconds of every step and part, by
+    title, in the order they ended.
     """
 
-    def __init__(self, folder: Path, *, count: int) -> None:
+    def __init__(self, folder: Path, usual_s: Mapping[str, float], screen: Screen) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._count = count
-        self._number = 0
         self.times: dict[str, float] = {}
+        self._folder = folder
+        self._course = Course(usual_s)
+        self._screen = screen
+        self._programs: set[subprocess.Popen[bytes]] = set()
 
     @contextmanager
     def step(self, title: str) -> Iterator["Step"]:
         """One step. Raises BuildError with the step's title and log where it fails."""
-        self._number += 1
         name = "-".join(title.lower().split())
-        log = self._folder / f"{self._number:02}-{name}.log"
-        say(f"[{self._number}/{self._count}] {title}")
+        log = self._folder / f"{self._course.number(title):02}-{name}.log"
+        self._screen.say(f"[{self._course.place(title)}] {title}")
         began = time.monotonic()
+        self._course.begin(title, now=began)
         with log.open("w", encoding="utf-8") as file:
-            step = Step(file.fileno(), log, self.times)
+            step = Step(file.fileno(), log, self._tell, self._programs)
             try:
                 yield step
             except BuildError as error:
                 raise BuildError(f"{title}: {error}", log=error.log or log) from error
             except OSError as error:
                 raise BuildError(f"{title}: {error}", log=log) from error
-        self.times[title] = time.monotonic() - began
-        say(f"      {self.times[title]:6.1f} s{step.note and f', {step.note}'}")
+        self._course.end(title, was_kept=bool(step.kept))
+        self._tell(title, time.monotonic() - began, f", kept: {step.kept}" if step.kept else "")
+
+    def together(self, *works: Callable[[], None]) -> None:
+        """Runs steps side by side. Where one fails, the others are ended, and its error raised."""
+        with ThreadPoolExecutor(len(works)) as pool:
+            ended, running = wait([pool.submit(work) for work in works], None, FIRST_EXCEPTION)
+            if running:
+                for program in list(self._programs):
+                    program.terminate()
+        for work in ended:
+            work.result()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draws how far they are, while the block runs."""
+        is_over = threading.Event()
+
+        def draw() -> None:
+            while not is_over.wait(DRAW_EVERY_S):
+                self._screen.draw(self._course.line(now=time.monotonic()))
+            self._screen.draw("")
+
+        thread = threading.Thread(target=draw)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _tell(self, title: str, seconds: float, note: str = "") -> None:
+        self.times[title] = seconds
+        self._screen.say(f"      {seconds:6.1f} s  {title}{note}")
 
 
 class Step:
-    """A step that runs; `note` is told beside its time."""
+    """A step that runs; `kept` names what of an earlier build took its place."""
 
-    def __init__(self, log_descriptor: int, log: Path, times: dict[str, float]) -> None:
+    def __init__(
+        self,
+        log_descriptor: int,
+        log: Path,
+        tell: Callable[[str, float], None],
+        programs: set[subprocess.Popen[bytes]],
+    ) -> None:
         self._log_descriptor = log_descriptor
         self._log = log
-        self._times = times
-        self.note = ""
+        self._tell = tell
+        self._programs = programs
+        self.kept = ""
 
     def run(self, command: Sequence[str | Path], *, environment: Mapping[str, str]) -> None:
         """Runs a program to its end, its output in the log. Raises BuildError where it fails."""
@@ -74,29 +119,23 @@ class Step:
             ) as process,
             open(self._log_descriptor, "wb", closefd=False) as log,
         ):
+            self._programs.add(process)
             assert process.stdout is not None
             for line in process.stdout:
                 log.write(line)
                 log.flush()
                 if line.startswith(PART.encode()):
-                    self._tell(part, began)
+                    if part:
+                        self._tell(part, time.monotonic() - began)
                     part, began = line.decode().removeprefix(PART).strip(), time.monotonic()
-        self._tell(part, began)
+        self._programs.discard(process)
+        if part:
+            self._tell(part, time.monotonic() - began)
         if process.returncode:
             raise BuildError(f"{command[0]} failed (exit {process.returncode})", log=self._log)
-
-    def _tell(self, part: str, began: float) -> None:
-        if part:
-            self._times[part] = time.monotonic() - began
-            say(f"      {self._times[part]:6.1f} s  {part}")
 
 
 def tail(log: Path) -> str:
     """The last lines of a log, for whoever has to see what went wrong."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(lines[-TAIL_LINES:])
-
-
-def say(line: str) -> None:
-    """A line for the person who builds."""
-    sys.stderr.write(f"{line}\n")

@@ -5,6 +5,7 @@ Services never see each other; each is handed functions that tell what it needs 
 
 import asyncio
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -172,7 +173,7 @@ class App:
                 ),
                 *(connectivity_api.routes() if self._answers_connectivity_checks() else []),
             ],
-            quick=self._names_api.quick,
+            quick=[self._names_api.quick, *map(proxy_api.quick, self._proxies)],
             probe="/name/-",  # no name: answered without the database, which has its own check
         )
         local = httpd.LocalServer(
@@ -374,6 +375,7 @@ def _only_said() -> Iterator[None]:
 def serve(app: App, started: Callable[[str], None]) -> End | None:
     """Run the appliance until SIGINT or SIGTERM, or until its operator ends it; see `App.run`."""
     privileges.lay_down(keep="CAP_NET_BIND_SERVICE")
+    gc.freeze()  # programs do not go: to look through theirs holds everybody up, 10 ms on a laptop
     asyncio.run(_until_signalled(app, started))
     return app.end
 

@@ -13,9 +13,10 @@ RUN = "/run/lanjami-box"  # gone at every start
 NOTICES = "/run/lanjami-box/notices"
 SCREEN = "/run/lanjami-box/screen"
 ROLES = "/run/lanjami-box/roles"
+CLOCK = "/run/lanjami-box/chrony.conf"  # read by lanjami-clock.service
+CLOCK_RUN = "/run/lanjami-clock"  # whose folder this is
 DISK = "/run/lanjami-box/disk"  # by the initramfs: the whole card
 SLOT = "/run/lanjami-box/slot"  # by the initramfs: the slot, and "tried" where it is tried once
 
 CONFIG = "/etc/lanjami/lanjami.toml"  # in memory, written at every start
-NETWORK_RIGHTS = "/usr/share/lanjami/network.conf"  # packaging/lanjami-network.conf
 UPDATE_KEY = "/usr/share/lanjami/update-key.pem"

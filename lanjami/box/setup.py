@@ -20,7 +20,7 @@ from lanjami import layout
 from lanjami.box import card, disks, networkd, places
 from lanjami.config import Config, parse
 from lanjami.errors import ConfigError, HostError
-from lanjami.network import clock
+from lanjami.network import chrony_conf, clock
 from lanjami.runtime import disk, log
 
 _log = log.get(__name__)
@@ -194,10 +194,8 @@ def _write_network(box: Box, config: Config) -> None:
     for name, text in networkd.render(config).items():
         disk.write_atomically(folder / name, text.encode(), mode=0o644)
     if config.ntp.servers:
-        rights = box.path("/run/systemd/system/lanjami.service.d")
-        rights.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            (rights / "network.conf").symlink_to(places.NETWORK_RIGHTS)
+        followed = chrony_conf.follower(config.ntp.servers, folder=places.CLOCK_RUN)
+        disk.write_atomically(box.path(places.CLOCK), followed.encode(), mode=0o644)
     supplicant = networkd.supplicant(config)
     if supplicant:
         disk.write_atomically(box.path(places.RUN) / "wpa_supplicant.conf", supplicant.encode())

@@ -4,7 +4,8 @@ Facts: OpenDHT src/dht.cpp, onPing … onRefresh. `updates` tells those who list
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import policy, query
@@ -23,8 +24,7 @@ MOST_SELECTED = 4096  # values whose ids fit in one datagram, and as many as a l
 _NO_KEY = bytes(ID_LENGTH)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What happened at a key: values that came, ids of those refreshed, values that went."""
 
     key: bytes
@@ -96,7 +96,7 @@ class Answers:
             return [self._error(asked, m.INCOMPLETE, "Put with no info_hash")], []
         if not self.tokens.is_good(asked.token, source):
             return [self._error(asked, m.UNAUTHORIZED, "Put with incorrect token")], []
-        if any(value.id == 0 for value in asked.values):
+        if 0 in [value.id for value in asked.values]:
             return [self._error(asked, m.INCOMPLETE, "Put with invalid ID")], []
         changes: list[Change] = []
         if self.is_close(asked.key, source.version, now=now):
@@ -181,7 +181,10 @@ class Answers:
 
     def is_close(self, key: bytes, version: int, *, keepers: int = KEEPERS, now: float) -> bool:
         """Whether we are among the nodes that keep the values of a key (Dht::onAnnounce)."""
-        closest = self._tables[version].closest(key, count=keepers, now=now)
+        table = self._tables[version]
+        if len(table) < BUCKET:
+            return True
+        closest = table.closest(key, count=keepers, now=now)
         if len(closest) < BUCKET:
             return True
         number = int.from_bytes(key)

@@ -123,7 +123,10 @@ class Inbox:
         node = self._nodes.speaking(message.node_id, source, now=now)
         node.heard(now)
         replies = self._on_query(message, source, now)
-        datagrams = sum(self._requests.reply(reply, source) for reply in replies)
+        # before the replies: who listens is waiting, and from the reply on, OpenDHT's new
+        # listener takes what it heard for all
+        self._updates.on_timer(now=now)
+        datagrams = sum([self._requests.reply(reply, source) for reply in replies])
         self._admission.charge(source.ip, max(0.0, _work(message) + datagrams - 1))
         if not message.is_client:
             self._meet(node, replied=False, now=now)
@@ -152,9 +155,7 @@ class Inbox:
             case m.Listen():
                 said, listener = answers.listen(message, source, now=now)
                 if listener is not None:
-                    # at once: from the reply on, OpenDHT's listener takes what it heard for all
                     self._updates.tell(listener)
-                    self._updates.on_timer(now=now)
                 replies = [said]
             case m.Update():
                 self._operations.on_update(message, now=now)
@@ -249,4 +250,4 @@ def _work(message: m.Spoken) -> float:
     """What the values in a query cost, in queries."""
     if not isinstance(message, m.Put | m.Update):
         return 0.0
-    return sum(1.0 + SIGNATURE * value.is_signed for value in message.values)
+    return sum([1.0 + SIGNATURE * value.is_signed for value in message.values])

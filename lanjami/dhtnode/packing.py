@@ -80,7 +80,8 @@ def _update(message: m.Update) -> list[bytes]:
         told["sid"] = message.socket
     if message.token:
         told["token"] = message.token
-    return _query(message, "update", told | _changes(message)) + list(_parts(apart, message))
+    _add_changes(told, message)
+    return _query(message, "update", told) + list(_parts(apart, message))
 
 
 def _reply(message: m.Reply) -> list[bytes]:
@@ -98,7 +99,7 @@ def _reply(message: m.Reply) -> list[bytes]:
         said["values"], apart = _values(message.values)
     if message.index is not None:
         said["fileds"] = message.index
-    said |= _changes(message)
+    _add_changes(said, message)
     return [_datagram({"r": said}, "r", message), *_parts(apart, message)]
 
 
@@ -133,16 +134,12 @@ def _query(message: m.Spoken, name: str, asked: dict[str, object]) -> list[bytes
 
 
 def _datagram(content: dict[str, object], kind: str, message: m.Spoken | m.Error) -> bytes:
-    return _encode(
-        {**content, "t": message.transaction, "y": kind, "v": PROGRAM, **_marks(message)}
-    )
-
-
-def _marks(message: m.Message) -> dict[str, object]:
-    marks: dict[str, object] = {"n": message.network} if message.network else {}
-    if isinstance(message, m.Spoken | m.Error) and message.is_client:
-        marks["s"] = True
-    return marks
+    content |= {"t": message.transaction, "y": kind, "v": PROGRAM}
+    if message.network:
+        content["n"] = message.network
+    if message.is_client:
+        content["s"] = True
+    return _encode(content)
 
 
 def _want(versions: tuple[int, ...]) -> dict[str, object]:
@@ -157,9 +154,11 @@ def _records(nodes: Sequence[Record]) -> dict[str, object]:
     return said
 
 
-def _changes(message: m.Update | m.Reply) -> dict[str, object]:
-    changes = {"re": message.refreshed, "exp": message.expired}
-    return {name: ids for name, ids in changes.items() if ids}
+def _add_changes(said: dict[str, object], message: m.Update | m.Reply) -> None:
+    if message.refreshed:
+        said["re"] = message.refreshed
+    if message.expired:
+        said["exp"] = message.expired
 
 
 def _values(values: Sequence[Value]) -> tuple[list[object], Sequence[bytes]]:
@@ -178,4 +177,5 @@ def _parts(values: Sequence[bytes], message: m.Spoken) -> Iterator[bytes]:
 
 
 def _part(parts: dict[int, dict[str, object]], message: m.Message) -> bytes:
-    return _encode({**_marks(message), "y": "p", "t": message.transaction, "p": parts})
+    network: dict[str, object] = {"n": message.network} if message.network else {}
+    return _encode({**network, "y": "p", "t": message.transaction, "p": parts})

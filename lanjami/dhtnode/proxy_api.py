@@ -27,6 +27,7 @@ from lanjami.dhtnode.streams import Stream, Streams
 from lanjami.dhtnode.value_json import LARGEST, PushAddress, read, read_push_address, write
 from lanjami.errors import HostError, RequestError
 from lanjami.lan import http_url, of_socket
+from lanjami.runtime.plain import Answer, Quick, Request
 
 LARGEST_BODY = LARGEST + 16 * 1024  # bytes; from `LARGEST` on, we say what is too large
 
@@ -81,6 +82,20 @@ def routes(proxy: Proxy, *, page: _Handle | None = None) -> list[web.RouteDef]:
     return [web.route(*where, _answered(handle)) for where, handle in handlers.items()]
 
 
+def quick(proxy: Proxy) -> Quick:
+    """Answers at once how the node is, which a client asks before all else and then often."""
+
+    def answer(request: Request, client: str) -> Answer | None:
+        if request.target not in ("/", "/node/info") or request.may_want_html:
+            return None
+        try:
+            return Answer(200, _node_info(proxy, client), is_public=True)
+        except HostError:
+            return None
+
+    return answer
+
+
 def is_browser(accept: str) -> bool:
     """Whether who accepts this is a person's browser: it wants HTML by name, which no client of
     a proxy does."""
@@ -106,8 +121,8 @@ class _Api:
         self._counted_since = self._started_at
 
     async def node_info(self, request: web.Request) -> web.StreamResponse:
-        found = self._proxy.info()
-        return _json(info.as_json(found, public_ip=str(_source(request).address)))
+        host, *_ = _transport(request).get_extra_info("peername")
+        return _answer(_node_info(self._proxy, host))
 
     async def statistics(self, _: web.Request) -> web.StreamResponse:
         proxy, now = self._proxy, time.time()
@@ -154,7 +169,7 @@ class _Api:
         if not body:
             raise RequestError(400, "Missing parameters")
         value = await self._proxy.put(_key(request), read(body), source=_source(request))
-        return web.Response(body=write(value), content_type="application/json", headers=_HEADERS)
+        return _answer(write(value))
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         self._requests["listen"] += 1
@@ -289,6 +304,18 @@ async def _push_address(request: web.Request) -> PushAddress:
     return push
 
 
+def _node_info(proxy: Proxy, client: str) -> bytes:
+    """How the node is, for a client at an address as its socket tells it."""
+    return _line(info.as_json(proxy.info(), public_ip=str(of_socket(client))))
+
+
+def _line(body: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(body) + b"\n"
+
+
 def _json(body: dict[str, Any], *, status: int = 200) -> web.Response:
-    text = msgspec.json.encode(body) + b"\n"
-    return web.Response(body=text, status=status, content_type="application/json", headers=_HEADERS)
+    return _answer(_line(body), status=status)
+
+
+def _answer(body: bytes, *, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json", headers=_HEADERS)

@@ -193,7 +193,7 @@ class PythonNode:
             while (now := loop.time()) < look_at:
                 sockets.send(core.on_timer(now=now))
                 self._hand_over()
-                await sockets.pause(max(0.0, min(look_at, core.wake_at) - loop.time()))
+                await sockets.pause(min(look_at, core.wake_at))
 
     async def _beat(self, core: DhtCore, ready: Ready) -> None:
         """Prove through the socket, as a client would, that a value put comes back."""

@@ -3,7 +3,6 @@
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -43,8 +42,7 @@ def _nothing(*_: object) -> None:
     pass
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A query on its way. `node` is None where only an address is known.
 
     `on_late` is called when the first attempt was not answered in time, `on_lost` when none was,
@@ -61,11 +59,11 @@ class Request:
     sent_at: float = NEVER
     attempts: int = 0
     is_over: bool = False
+    cost: int = _COST  # bytes of memory, its values' among them
 
-    @property
-    def cost(self) -> int:
-        values = self.message.values if isinstance(self.message, m.Put | m.Update) else ()
-        return _COST + sum(len(value.packed) for value in values)
+    def __post_init__(self) -> None:
+        if isinstance(self.message, m.Put | m.Update):
+            self.cost += sum([len(value.packed) for value in self.message.values])
 
 
 class Requests:

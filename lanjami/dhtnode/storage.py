@@ -7,10 +7,12 @@ Dht::expireStore; there only the values' own bytes count). 64 MiB (STORAGE_LIMIT
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import takewhile
+
+import msgspec
 
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
@@ -32,8 +34,7 @@ class Outcome(Enum):
     REFUSED = "refused"
 
 
-@dataclass(slots=True)
-class Stored:
+class Stored(msgspec.Struct, eq=False):
     """A value, when it was made and goes, and the address that put it (empty: we did). `moment`
     counts what came and changed; `is_kept`: we put it again and again, whoever wants that."""
 
@@ -64,7 +65,7 @@ class Storage:
     def __init__(self, *, total_bytes: int = TOTAL_BYTES) -> None:
         self._total_bytes = total_bytes
         self._by_key: dict[bytes, dict[int, Stored]] = {}
-        self._accounts: dict[bytes, _Account] = {}
+        self._accounts: defaultdict[bytes, _Account] = defaultdict(_Account)
         self._expiry: list[tuple[float, Place]] = []  # a heap; what has changed since is stale
         self._cost = 0
         self._count = 0
@@ -94,8 +95,12 @@ class Storage:
 
     def since(self, key: bytes, moment: int) -> Sequence[Stored]:
         """What came to a key or changed there after a moment, in that order."""
-        there = self._by_key.get(key, {}).values()
-        return list(takewhile(lambda stored: stored.moment > moment, reversed(there)))[::-1]
+        newest: list[Stored] = []
+        for stored in reversed(self._by_key.get(key, {}).values()):
+            if stored.moment <= moment:
+                break
+            newest.append(stored)
+        return newest[::-1]
 
     def find(self, key: bytes, id: int) -> Stored | None:
         return self._by_key.get(key, {}).get(id)
@@ -184,7 +189,7 @@ class Storage:
         self._moment += 1
         stored.moment = self._moment
         self._by_key.setdefault(key, {})[stored.value.id] = stored
-        account = self._accounts.setdefault(stored.source, _Account())
+        account = self._accounts[stored.source]
         account.cost += stored.cost
         account.places.add((key, stored.value.id))
         self._cost += stored.cost

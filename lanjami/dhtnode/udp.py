@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Self
 
 from lanjami.dhtnode.core import DhtCore
@@ -68,6 +68,7 @@ class Sockets:
         self._endpoints: dict[_Name, Endpoint] = {}
         self._names: dict[Endpoint, _Name] = {}
         self._nudged = asyncio.Event()
+        self._pauses_until = float("-inf")
         self._has_failed = False
         self._opened = ExitStack()
 
@@ -97,17 +98,15 @@ class Sockets:
         """End a `pause`: there is something new to do."""
         self._nudged.set()
 
-    async def pause(self, timeout_s: float) -> None:
-        """Wait until there is something to do before its time, at most `timeout_s`."""
-        try:
-            async with asyncio.timeout(timeout_s):
+    async def pause(self, until: float) -> None:
+        """Wait until a time of the loop, or until there is something to do before it."""
+        self._pauses_until = until
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
                 await self._nudged.wait()
-        except TimeoutError:
-            pass
         self._nudged.clear()
 
     def _on_readable(self, sock: socket.socket, version: int) -> None:
-        wake_at = self._core.wake_at
         until = self._loop.time() + TURN_S
         while (now := self._loop.time()) < until:
             try:
@@ -118,7 +117,7 @@ class Sockets:
                 continue  # of an earlier datagram, such as a host that went away
             self._take(data, self._endpoint(name), now)
         self._answered()
-        if self._core.wake_at < wake_at:
+        if self._core.wake_at < self._pauses_until:
             self._nudged.set()
 
     def _take(self, data: bytes, source: Endpoint, now: float) -> None:

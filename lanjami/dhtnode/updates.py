@@ -65,7 +65,7 @@ class Updates:
             listener.is_busy = False
             update = self._next(listener) if listener in self._listeners else None
             if update is not None:
-                self._left -= _HEAD_BYTES + sum(len(value.packed) for value in update.values)
+                self._left -= _HEAD_BYTES + sum([len(value.packed) for value in update.values])
                 self._send(update, listener, now)
 
     def _pop(self) -> Listener:

@@ -10,7 +10,6 @@ include/opendht/value.h, msgpack_pack; src/value.cpp, msgpack_unpack).
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -61,8 +60,7 @@ class _Packed(msgspec.Struct, frozen=True):
     pt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, gc=False):
     """What is known of a value without opening it; `packed` is the value itself.
 
     `size` is what OpenDHT counts against its limits: the bytes of its contents. `owner_id` is

@@ -20,7 +20,7 @@ from lanjami.nameserver.names import JamiId, Name, parse_id, parse_name
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime.httpd import json_answer, refusal
-from lanjami.runtime.plain import Answer
+from lanjami.runtime.plain import Answer, Request
 
 _T = TypeVar("_T")
 
@@ -75,12 +75,12 @@ class Api:
             web.get("/openapi.json", _describe),
         ]
 
-    def quick(self, target: str) -> Answer | None:
+    def quick(self, request: Request, _client: str) -> Answer | None:
         """What clients ask all the time, at once: the look-up of a name or an ID in lower case.
 
         None for everything else, and for what cannot be answered now.
         """
-        asked = _QUICK.fullmatch(target)
+        asked = _QUICK.fullmatch(request.target)
         if asked is None:
             return None
         name, id = asked.groups()

@@ -11,15 +11,25 @@ def render(
 ) -> str:
     """The whole configuration file; its own files are in `folder`."""
     lines = [
-        *(f"server {server} iburst" for server in servers),
-        f"local stratum {STRATUM} orphan",
+        *_servers(servers),
         *(f"allow {network}" for network in clients),
+        f"local stratum {STRATUM} orphan",
         f"driftfile {folder}/chrony.drift",
-        f"pidfile {folder}/chrony.pid",
-        # nobody commands it, but for its own configuration
-        "cmdport 0",
-        "bindcmdaddress /",
-        # a clock that is far off is set in one step while it starts; later it is led back
-        "makestep 1 3",
+        *_alone(folder),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def follower(servers: Iterable[str], *, folder: str) -> str:
+    """The same for one that sets this machine's clock and tells nobody the time."""
+    return "".join(f"{line}\n" for line in (*_servers(servers), "port 0", *_alone(folder)))
+
+
+def _servers(servers: Iterable[str]) -> list[str]:
+    # a clock that is far off is set in one step while it starts; later it is led back
+    return [*(f"server {server} iburst" for server in servers), "makestep 1 3"]
+
+
+def _alone(folder: str) -> list[str]:
+    # nobody commands it, but for its own configuration
+    return [f"pidfile {folder}/chrony.pid", "cmdport 0", "bindcmdaddress /"]

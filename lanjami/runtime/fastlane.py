@@ -42,7 +42,7 @@ class FastLane:
         self,
         *,
         listeners: Sequence[socket.socket],
-        quick: Quick,
+        quick: Sequence[Quick],
         protocols: Protocols,
         connections: Connections,
     ) -> None:
@@ -75,14 +75,15 @@ class FastLane:
                 if self._moving:  # a task that is cancelled before it begins closes nothing
                     await asyncio.wait(self._moving)
 
-    def answer(self, request: Request) -> bytes | None:
+    def answer(self, request: Request, client: str) -> bytes | None:
         """The whole answer, if there is a quick one."""
         try:
-            answer = self._quick(request.target)
-            return None if answer is None else render(answer, is_last=request.is_last)
+            for quick in self._quick:
+                if (answer := quick(request, client)) is not None:
+                    return render(answer, is_last=request.is_last)
         except Exception:  # noqa: BLE001 - a bug of one answer, which the full server may tell
             _log.exception("no quick answer", target=request.target)
-            return None
+        return None
 
     def hand_over(self, guest: "Guest", sock: socket.socket) -> None:
         """Give the connection away, as it is."""
@@ -105,7 +106,7 @@ class FastLane:
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
             try:
-                sock, _ = listener.accept()
+                sock, (client, *_) = listener.accept()
             except BlockingIOError:
                 return
             except ConnectionAbortedError:  # by a client that did not wait
@@ -117,7 +118,7 @@ class FastLane:
                 return
             sock.setblocking(False)
             if self.connections.has_room():
-                Guest(sock, self).read()
+                Guest(sock, client, self).read()
             else:
                 sock.close()
 
@@ -132,10 +133,11 @@ class FastLane:
 class Guest:
     """A connection: on its bare socket here, then perhaps on its way, then a transport's."""
 
-    __slots__ = ("_is_cut", "_is_here", "_is_watched", "_lane", "_sock", "_transport")
+    __slots__ = ("_client", "_is_cut", "_is_here", "_is_watched", "_lane", "_sock", "_transport")
 
-    def __init__(self, sock: socket.socket, lane: FastLane) -> None:
+    def __init__(self, sock: socket.socket, client: str, lane: FastLane) -> None:
         self._sock = sock
+        self._client = client
         self._lane = lane
         self._is_here = True
         self._is_watched = False
@@ -156,7 +158,7 @@ class Guest:
             return
         # of a longer one, more may be there than we see
         request = recognise(received) if len(received) <= LARGEST_HEAD else None
-        answer = None if request is None else self._lane.answer(request)
+        answer = None if request is None else self._lane.answer(request, self._client)
         if request is None or answer is None:
             # A part of a request too: left unread it would wake us again and again.
             self._hand_over()

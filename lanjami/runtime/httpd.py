@@ -33,8 +33,8 @@ Routes = Callable[[], Sequence[web.AbstractRouteDef]]
 
 class HttpServer:
     """Serves on the first of `ports` that is free, and looks through the socket whether it answers
-    `probe`, a path: what `quick` answers at once, and `routes` for all the rest. It serves on all
-    of `also`, too; one that is taken is missed, and said.
+    `probe`, a path: what one of `quick` answers at once, and `routes` for all the rest. It serves
+    on all of `also`, too; one that is taken is missed, and said.
 
     A request has at most `largest_body` bytes, and a client `request_within_s` for each; streams
     may be answered for ever.
@@ -48,7 +48,7 @@ class HttpServer:
         ports: Sequence[int],
         routes: Routes,
         probe: str,
-        quick: Quick,
+        quick: Sequence[Quick] = (),
         also: Sequence[int] = (),
         largest_body: int = LARGEST_BODY,
         request_within_s: float = REQUEST_WITHIN_S,

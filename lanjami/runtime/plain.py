@@ -15,21 +15,24 @@ LARGEST_HEAD = 4096  # bytes; a browser's are about 600, a longer one is judged 
 
 class Request(NamedTuple):
     """A GET without a body. `target` is a path of A-Z a-z 0-9 _ ~ - and /, `is_last` whether the
-    connection ends with its answer."""
+    connection ends with its answer; `may_want_html` is never wrong where it is False."""
 
     target: str
     is_last: bool
+    may_want_html: bool = False
 
 
 class Answer(NamedTuple):
-    """A status and a JSON document."""
+    """A status and a JSON document, which scripts of every site may read where it is public."""
 
     status: int
     body: bytes
+    is_public: bool = False
 
 
-# Answers a target at once, without blocking; None for what is not its own. Raises nothing.
-Quick = Callable[[str], Answer | None]
+# Answers a request of a client, given by its IP address, at once, without blocking; None for what
+# is not its own. Raises nothing.
+Quick = Callable[[Request, str], Answer | None]
 
 
 def recognise(received: bytes) -> Request | None:
@@ -38,14 +41,16 @@ def recognise(received: bytes) -> Request | None:
     if found is None:
         return None
     target, first, last = found.groups()
-    return Request(target.decode("ascii"), (first or last) is not None)
+    may_want_html = b"text/html" in received.lower()
+    return Request(target.decode("ascii"), (first or last) is not None, may_want_html)
 
 
 def render(answer: Answer, *, is_last: bool) -> bytes:
     """The whole answer. Without a Date: a box without Internet may have no clock that is right,
     and who has none must not send one (RFC 9110, 6.6.1)."""
     head = (_LAST_HEADS if is_last else _HEADS)[answer.status]
-    return b"%b%d\r\n\r\n%b" % (head, len(answer.body), answer.body)
+    public = _PUBLIC if answer.is_public else b""
+    return b"%b%d\r\n%b\r\n%b" % (head, len(answer.body), public, answer.body)
 
 
 # Everything is bounded and possessive (++, }+): what was matched is never given back, so that any
@@ -53,7 +58,7 @@ def render(answer: Answer, *, is_last: bool) -> bytes:
 #
 # What frames, ends or turns a message around is none of the other fields; of those that begin
 # with Content- only the type, which name lookups carry without a body. The rest cannot matter to
-# an answer that depends on nothing but the target.
+# an answer that depends on nothing but what a `Request` says.
 _FIELDS = (
     rb"(?:(?!(?i:host:|connection:|content-(?!type:)|transfer-|expect:|upgrade|trailer:|te:|proxy-"
     rb"|http2-|sec-websocket-))[A-Za-z0-9-]{1,64}+:[\x20-\x7e]{0,1024}+\r\n){0,32}+"
@@ -77,6 +82,7 @@ _HEADS = {
     for status in HTTPStatus
     if status >= HTTPStatus.OK
 }
+_PUBLIC = b"Access-Control-Allow-Origin: *\r\n"
 _LAST_HEADS = {
     status: head.replace(b"Content-Length: ", b"Connection: close\r\nContent-Length: ")
     for status, head in _HEADS.items()

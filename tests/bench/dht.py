@@ -6,17 +6,19 @@ import statistics
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.bench import dht_asker, footprint, scene
 from tests.bench.table import Aim, Reference, Row, Samples
 from tests.support import building
 from tests.support.appliance import Appliance
-from tests.support.lab import Host, Lab
+from tests.support.lab import Host, Lab, Process
 
 ROUNDS = 3
 HOSTS, EACH = 10, 30  # of the storm
 SOURCES = 10
+WORDS = 100
 
 HOW = f"""\
 A box whose only node is the one in Python, and Debian's `dhtnode` in its place. The storm:
@@ -24,11 +26,14 @@ A box whose only node is the one in Python, and Debian's `dhtnode` in its place.
 at an address of its own) are started at once and know this node alone; until the last is
 connected. Two processors are shared by all of them, so most of the time is the clients' own.
 A listener: the median of {dht_asker.PUTS} puts, each from the datagram that one client sends to
-the one that another has. Queries: {dht_asker.PER_S:,} a second from {SOURCES} addresses for
-{dht_asker.LOAD_S:g} s, a quarter each of put, get, find and ping; how many a second one
-processor would do at this rate's cost. Memory: what {dht_asker.VALUES:,} values of
-{len(dht_asker.VALUE)} bytes, each at a key of its own, add to the process. Medians of {ROUNDS}
+the one that another has; and that of {WORDS} puts between two clients of OpenDHT's wheel, from
+the call of the one to the call-back of the other. Queries: {dht_asker.PER_S:,} a second from
+{SOURCES} addresses for {dht_asker.LOAD_S:g} s, a quarter each of put, get, find and ping; how
+many a second one processor would do at this rate's cost. Memory: what {dht_asker.VALUES:,} values
+of {len(dht_asker.VALUE)} bytes, each at a key of its own, add to the process. Medians of {ROUNDS}
 rounds."""
+
+_CLIENT = str(Path(__file__).with_name("wheel_words.py"))
 
 Start = Callable[[Host], Awaitable[int]]
 
@@ -37,6 +42,7 @@ Start = Callable[[Host], Awaitable[int]]
 class _Round:
     joined_s: float
     heard_ms: float
+    called_ms: float
     queries_per_s: float
     unanswered: float
     memory_mb: float
@@ -57,7 +63,8 @@ async def measure() -> list[Row]:
             2,
             Aim(1.5, of="ratio"),
         ),
-        ("From a put to who listens", "heard_ms", "ms", 2, Aim(2, of="ratio")),
+        ("From a put to who listens, datagrams", "heard_ms", "ms", 2, Aim(2, of="ratio")),
+        ("From a put to who listens, OpenDHT 4.4.2", "called_ms", "ms", 2, Aim(2, of="ratio")),
         ("Queries a second and processor", "queries_per_s", "", 0, None),
         ("Queries that were not answered", "unanswered", "", 0, None),
         (f"Memory for {dht_asker.VALUES:,} values", "memory_mb", "MB", 1, None),
@@ -85,7 +92,12 @@ async def _round(start: Start) -> _Round:
         assert stored == dht_asker.VALUES, f"only {stored} values were stored"
         memory_mb = footprint.pss_mb([pid]) - before_mb
     return _Round(
-        joined_s, heard_ms, load["answered"] / took_s, load["asked"] - load["answered"], memory_mb
+        joined_s=joined_s,
+        heard_ms=heard_ms,
+        called_ms=await _called_ms(start),
+        queries_per_s=load["answered"] / took_s,
+        unanswered=load["asked"] - load["answered"],
+        memory_mb=memory_mb,
     )
 
 
@@ -101,6 +113,31 @@ async def _storm(start: Start) -> float:
     took = [one for one in joined if one is not None]
     assert len(took) == HOSTS * EACH, f"only {len(took)} clients joined"
     return max(took)
+
+
+async def _called_ms(start: Start) -> float:
+    """Milliseconds from a client's put to the call-back of one that listens."""
+    with scene.lab() as lab:
+        switch = lab.switch()
+        await start(lab.host("box").plug(switch, f"{scene.BOX}/24"))
+        speaking = []
+        for number, verb in enumerate(("hear", "put"), start=2):
+            client = lab.host(verb).plug(switch, f"10.77.0.{number}/24")
+            speaking.append(
+                client.start(
+                    sys.executable, _CLIENT, verb, scene.BOX, "words", str(WORDS), output=verb
+                )
+            )
+            while "ready" not in speaking[-1].output():
+                await asyncio.sleep(0.05)  # who has to hear the first word is there before it
+        heard, put = [await _moments(process) for process in speaking]
+        return statistics.median(1000 * (heard[id] - put[id]) for id in put)
+
+
+async def _moments(process: Process) -> dict[str, float]:
+    assert await asyncio.to_thread(process.wait, within_s=60.0) == 0, process.output()
+    _, *lines = process.output().splitlines()
+    return {id: float(at_s) for id, at_s in (line.split() for line in lines)}
 
 
 async def _asked(lab: Lab, start: Start) -> tuple[int, Callable[[str], Awaitable[Any]]]:

@@ -38,6 +38,7 @@ async def measure() -> list[Row]:
             f"{title} a second",
             Samples([said["rates"][kind] for said in box], "", 0),
             Reference("dhtnode", Samples([said["rates"][kind] for said in debian], "", 0)),
+            Aim(0.5, of="ratio", least=True),
         )
         for kind, title in _KINDS.items()
     ]

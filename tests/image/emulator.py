@@ -1,55 +1,113 @@
 """A card in a machine that QEMU makes: 64-bit ARM, but no Raspberry Pi.
 
-The card is a layer over the image, which stays as it is, in a larger size: so it can grow.
+The card is a file, larger than the image, so that it can grow. Between starts it can be read and
+changed with mtools and debugfs. What the machine has flushed is in it when the machine is gone.
 """
 
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
+from typing import Any
 
+from image import layout
 from tests.image.built import Built
 
-CARD_SIZE = "4G"
+CARD_SIZE = 4 << 30  # bytes
 # Logs root in on the serial line of this machine alone; the image has no password. Credentials
 # come from whoever starts the kernel: systemd.system-credentials(7).
 LOGIN = "systemd.set_credential=agetty.autologin:root systemd.set_credential=login.noauth:yes"
-PLAIN = "systemd.tty.term.console=dumb systemd.tty.term.ttyAMA0=dumb audit=0"
+PLAIN = "systemd.tty.term.console=dumb audit=0"
 PROMPT = re.compile(r"root@\S+:\S*# ")
 
 
-class Emulated:
-    """A machine with the card, switched on; `log` gets what it writes to its serial line."""
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Which machine QEMU makes: `disk` is the device with the drive "card", `adapter` the one on
+    the network "lan", and `console` what Linux calls the serial line."""
 
-    def __init__(self, built: Built, folder: Path, *, http_port: int, dht_port: int) -> None:
-        self._card = card = folder / "card.qcow2"
-        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(built.image)]
-        if not card.exists():
-            subprocess.run([*create, card, CARD_SIZE], check=True)
-        for name in ("vmlinuz", "initrd.img"):
-            (folder / name).write_bytes(built.boot_file(name))
-        line = built.boot_file("cmdline.txt").decode().strip().replace("ttyS1,115200", "ttyAMA0")
-        # not restricted: then QEMU passes no datagram of the machine on, not even an answer
+    machine: Sequence[str]
+    disk: Sequence[str]
+    adapter: Sequence[str]
+    serial: Sequence[str]
+    console: str
+    line: str = ""  # what the kernel is told besides
+    device_tree: str = ""  # a file of the card
+
+
+VIRT = Board(
+    machine=(
+        *("-M", "virt,gic-version=3", "-cpu", "cortex-a53", "-smp", "2", "-m", "1024"),
+        *("-accel", "tcg,thread=multi", "-device", "virtio-rng-pci"),
+    ),
+    disk=("-device", "virtio-blk-pci,drive=card"),
+    adapter=("-device", "virtio-net-pci,netdev=lan,id=adapter,romfile="),
+    serial=("-serial", "stdio"),
+    console="ttyAMA0",
+)
+# Where an adapter or a stick can be plugged in while it runs.
+USB = ("-device", "qemu-xhci,id=usb")
+
+
+def forwarded(http_port: int, dht_port: int) -> list[str]:
+    """A network with a router that gives addresses; two ports of this host lead to the box."""
+    # not restricted: then QEMU passes no datagram of the machine on, not even an answer
+    return ["-netdev", f"user,id=lan,{forwards(http_port, dht_port)}"]
+
+
+def forwards(http_port: int, dht_port: int) -> str:
+    return f"hostfwd=tcp:127.0.0.1:{http_port}-:80,hostfwd=udp:127.0.0.1:{dht_port}-:4222"
+
+
+def tap(interface: str) -> list[str]:
+    """A cable to a TAP interface of this host, which is there already."""
+    return ["-netdev", f"tap,id=lan,ifname={interface},script=no,downscript=no"]
+
+
+def new_card(built: Built, card: Path) -> Path:
+    """The image on a card."""
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", built.image, card], check=True)
+    os.truncate(card, CARD_SIZE)
+    return card
+
+
+class Emulated:
+    """A machine with the card, switched on. `folder` gets what it writes to its serial line, and
+    what is on its network; `writes`, if given, what it writes to its card and when it flushes, as
+    dm-log-writes has it. `reboots` says whether it goes on after its end."""
+
+    def __init__(
+        self,
+        built: Built,
+        card: Path,
+        folder: Path,
+        *,
+        network: Sequence[str],
+        board: Board = VIRT,
+        writes: Path | None = None,
+        reboots: bool = False,
+        extra: Sequence[str] = (),
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        kernel = [*_files(built, folder, board), "-append", _line(built, board)]
         self.capture = folder / "lan.pcap"
-        forward = f"hostfwd=tcp:127.0.0.1:{http_port}-:80,hostfwd=udp:127.0.0.1:{dht_port}-:4222"
+        dump = f"filter-dump,id=dump,netdev=lan,file={self.capture}"
         self._popen = subprocess.Popen(
             [
-                *("qemu-system-aarch64", "-M", "virt,gic-version=3", "-cpu", "cortex-a53"),
-                *("-smp", "2", "-m", "1024", "-accel", "tcg,thread=multi", "-nographic"),
-                *("-kernel", folder / "vmlinuz", "-initrd", folder / "initrd.img"),
-                *("-append", f"{line} {LOGIN} {PLAIN}"),
-                *("-drive", f"if=none,id=card,file={card},cache=unsafe"),
-                *("-device", "virtio-blk-pci,drive=card", "-device", "virtio-rng-pci"),
-                *("-netdev", f"user,id=lan,{forward}"),
-                *("-device", "virtio-net-pci,netdev=lan,romfile="),
-                *("-object", f"filter-dump,id=dump,netdev=lan,file={self.capture}"),
-                *("-monitor", "none", "-serial", "stdio", "-no-reboot"),
+                *("qemu-system-aarch64", *board.machine, "-nographic", *kernel),
+                *(*_drive(card, writes), *board.disk),
+                *([*network, *board.adapter, "-object", dump] if network else ["-nic", "none"]),
+                *("-monitor", "none", *board.serial, *extra),
+                *("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off"),
+                *([] if reboots else ["-no-reboot"]),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -57,6 +115,7 @@ class Emulated:
         )
         self._on_since = time.monotonic()
         self._said = ""
+        self._qmp = folder / "qmp"
         self._log = folder / "console.log"
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
@@ -70,9 +129,9 @@ class Emulated:
     def said(self) -> str:
         return self._said
 
-    def run(self, command: str, *, within_s: float = 60.0) -> str:
-        """What a command prints to root on the serial line."""
-        self.wait_for(PROMPT, within_s=within_s)
+    def run(self, command: str, *, within_s: float = 60.0, since: int = 0) -> str:
+        """What a command prints to root on the serial line, after a prompt that came `since`."""
+        self.wait_for(PROMPT, within_s=within_s, since=since)
         start = len(self._said)
         # the sum tells the answer from the echo of the question
         self._type(f"{command}; echo done-$((40+2))\n")
@@ -90,18 +149,21 @@ class Emulated:
             time.sleep(0.1)  # a serial line tells nobody that something has come
         return found
 
-    def written(self) -> list[range]:
-        """Which bytes of the card have been written to since it left the image."""
-        mapped = subprocess.check_output(
-            ["qemu-img", "map", "--force-share", "--output=json", self._card]
-        )
-        return [
-            range(extent["start"], extent["start"] + extent["length"])
-            for extent in json.loads(mapped)
-            if extent["depth"] == 0 and extent["present"]
-        ]
+    def tell(self, command: str, **arguments: Any) -> None:
+        """Have QEMU do something to the machine, as its QMP reference has it."""
+        with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rwb") as lines:
+            sock.connect(str(self._qmp))
+            lines.readline()  # its greeting
+            for words in ({"execute": "qmp_capabilities"}, _command(command, arguments)):
+                lines.write(json.dumps(words).encode() + b"\n")
+                lines.flush()
+                answer = json.loads(lines.readline())
+                while "event" in answer:
+                    answer = json.loads(lines.readline())
+                assert "return" in answer, f"{command}: {answer}"
 
     def switch_off(self) -> None:
+        """Pull the plug."""
         self._popen.kill()
         self._reader.join()
         self._popen.communicate()
@@ -119,6 +181,51 @@ class Emulated:
                 log.write(piece)
                 log.flush()
                 self._said += piece.decode("utf-8", "replace")
+
+
+def _files(built: Built, folder: Path, board: Board) -> list[str | Path]:
+    names = {"-kernel": "vmlinuz", "-initrd": "initrd.img", "-dtb": board.device_tree}
+    words: list[str | Path] = []
+    for option, name in names.items():
+        if name:
+            (folder / name).write_bytes(built.boot_file(name))
+            words += [option, folder / name]
+    return words
+
+
+def _line(built: Built, board: Board) -> str:
+    line = built.boot_file("cmdline.txt").decode().strip().replace("ttyS1", board.console)
+    plain = f"{PLAIN} systemd.tty.term.{board.console}=dumb"
+    return " ".join(filter(None, (line, LOGIN, plain, board.line)))
+
+
+def _drive(card: Path, writes: Path | None) -> list[str]:
+    """What the machine flushes leaves QEMU, and this host need not sync it: only QEMU is killed."""
+    file = {"driver": "file", "cache": {"no-flush": True}}
+    drive: dict[str, Any] = {"driver": "raw", "file": {**file, "filename": str(card)}}
+    if writes is not None:
+        writes.touch()
+        log = {**file, "filename": str(writes)}
+        drive = {"driver": "blklogwrites", "file": drive, "log": {"driver": "raw", "file": log}}
+    return ["-blockdev", json.dumps({"node-name": "card", **drive})]
+
+
+def _command(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "execute": name,
+        "arguments": {key.replace("_", "-"): value for key, value in arguments.items()},
+    }
+
+
+def written_to(built: Built, card: Path, partition: layout.Partition) -> bool:
+    """Whether a partition of a card differs from the image's."""
+    size = partition.size_mib * layout.MIB
+    with built.image.open("rb") as before, card.open("rb") as after:
+        for file in (before, after):
+            file.seek(partition.start_mib * layout.MIB)
+        return any(
+            before.read(layout.MIB) != after.read(layout.MIB) for _ in range(size // layout.MIB)
+        )
 
 
 def destinations(capture: Path) -> Iterator[IPv4Address]:

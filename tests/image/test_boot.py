@@ -1,58 +1,54 @@
-"""The image as it is, started on a machine: what whoever plugs a card in sees."""
+"""The image as it is, started on a machine; the plug pulled while names are registered; and the
+next start."""
 
+import asyncio
 import contextlib
+import re
+import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
 
 import pytest
 
 from image import layout
-from tests.image import asking
+from lanjami import layout as state_layout
+from lanjami.nameserver import opening
+from tests.image import asking, emulator, power_cuts
 from tests.image.built import Built
-from tests.image.emulator import Emulated, destinations
+from tests.image.emulator import Emulated
+from tests.support.asker import Asker
+from tests.support.kept import kept_at
 from tests.support.ports import free_port
+from tests.support.registrations import ClientKeys
 
 BOOT_S = 90.0
+MEMORY_MOST = 200e6  # bytes
+SELF_TEST = re.compile(r"lanjami self-test: (.*)\r")
+CLIENTS = 4
+ACKNOWLEDGED = 60  # names, before the plug is pulled
+CUTS = 100
 
 
-@pytest.fixture(scope="module")
-def machine(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
-    """It runs, and has answered what clients ask."""
-    ports = {"http_port": free_port(), "dht_port": free_port()}
-    machine = Emulated(built, tmp_path_factory.mktemp("card"), **ports)
-    with contextlib.closing(contextlib.ExitStack()) as at_end:
-        at_end.callback(machine.switch_off)
-        while wrong := asking.wrong("127.0.0.1", *ports.values(), patience_s=3):
-            assert machine.up_s < BOOT_S, f"no {wrong} after {BOOT_S} s:\n{machine.said[-4000:]}"
-            time.sleep(0.5)  # a port that QEMU forwards is open all the time
-        yield machine
+@dataclass
+class Box:
+    """A machine with a card, and the ports of this host that lead to it."""
 
+    built: Built
+    card: Path
+    folder: Path
+    ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
 
-def test_clients_are_answered_soon(machine: Emulated) -> None:
-    assert machine.up_s < BOOT_S
-
-
-def test_no_unit_has_failed(machine: Emulated) -> None:
-    state = machine.run("systemctl is-system-running --wait", within_s=120)
-    assert state == "running", machine.run("systemctl --failed --no-legend --plain --no-pager")
-
-
-def test_the_data_has_the_rest_of_the_card(machine: Emulated) -> None:
-    size = int(machine.run("blockdev --getsize64 $(blkid -L lanjami-data)"))
-    assert size > 2e9  # of 4 GiB
-    assert int(machine.run("df -B1 --output=size /data | tail -n 1")) > 0.9 * size
-
-
-def test_nothing_writes_to_the_root(machine: Emulated) -> None:
-    first = layout.ROOT_A.start_mib * layout.MIB
-    past = first + layout.ROOT_A.size_mib * layout.MIB
-    assert not [w for w in machine.written() if w.start < past and w.stop > first]
-
-
-def test_it_knocks_at_no_door_outside(machine: Emulated) -> None:
-    outside = {
-        address
-        for address in destinations(machine.capture)
-        if address.is_global and not address.is_multicast
-    }
-    assert not outside
+    @contextlib.contextmanager
+    def started(self, **options: Path) -> Iterator[Emulated]:
+        """Switched on; it answers what clients ask."""
+        network = emulator.forwarded(*self.ports)
+        machine = Emulated(self.built, self.card, self.folder, network=network, **options)
+        with contextlib.closing(contextlib.ExitStack()) as at_end:
+            at_end.callback(machine.switch_off)
+            while wrong := asking.wrong("127.0.0.1", *self.ports, patience_s=3):
+                assert machine.up_s < BOOT_S, f"no {wrong}, {BOOT_S} s:\n{machine.said[-4000:]}"
+                time.sleep(0.5)  # a port that QEMU forwards is open all the time
+            yield machine

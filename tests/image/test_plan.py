@@ -14,6 +14,7 @@ import pytest
 from image import debian, layout, payload, published
 from image.debian import Archive
 from image.payload import Release
+from image.screen import Screen
 from image.steps import BuildError, Steps, tail
 
 RELEASE = Release(version="0.1.0", commit="0" * 40, epoch_s=1_795_000_000)
@@ -115,8 +116,12 @@ def test_what_makes_the_initramfs_knows_no_commit(tmp_path: Path) -> None:
         assert "etc/initramfs-tools/hooks/lanjami" in tar.getnames()
 
 
+def _steps(folder: Path, *titles: str, written: io.StringIO | None = None) -> Steps:
+    return Steps(folder, dict.fromkeys(titles, 60), Screen(written or io.StringIO()))
+
+
 def test_a_failed_step_says_which_and_keeps_its_log(tmp_path: Path) -> None:
-    steps = Steps(tmp_path, count=1)
+    steps = _steps(tmp_path, "a step")
     with (
         pytest.raises(BuildError, match="a step: sh failed") as failed,
         steps.step("a step") as step,
@@ -127,22 +132,57 @@ def test_a_failed_step_says_which_and_keeps_its_log(tmp_path: Path) -> None:
     assert tail(log) == "why"
 
 
-def test_parts_of_a_step_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    steps = Steps(tmp_path, count=1)
+def test_parts_of_a_step_are_timed(tmp_path: Path) -> None:
+    written = io.StringIO()
+    steps = _steps(tmp_path, "whole", written=written)
     with steps.step("whole") as step:
         step.run(["sh", "-c", "echo == first; echo no part; echo == second"], environment=SHELL)
     assert set(steps.times) == {"whole", "first", "second"}
-    assert "[1/1] whole" in capsys.readouterr().err
+    assert "[1/1] whole" in written.getvalue()
+
+
+def test_where_a_step_fails_those_beside_it_are_ended(tmp_path: Path) -> None:
+    steps = _steps(tmp_path, "long", "bad")
+    marks = tmp_path / "begun"
+    os.mkfifo(marks)
+
+    def run(title: str, script: str) -> None:
+        with steps.step(title) as step:
+            step.run(["sh", "-c", script], environment=SHELL)
+
+    with pytest.raises(BuildError, match="bad: sh failed"):
+        steps.together(
+            lambda: run("long", f"echo >{marks}; exec sleep 600"),
+            lambda: run("bad", f"read -r _ <{marks}; exit 3"),
+        )
+    assert not steps.times
+
+
+def test_steps_side_by_side_are_all_done_at_the_end(tmp_path: Path) -> None:
+    steps = _steps(tmp_path, "one", "two")
+    ways = [tmp_path / "to one", tmp_path / "to two"]
+    for way in ways:
+        os.mkfifo(way)
+
+    def meet(title: str, script: str) -> None:
+        with steps.step(title) as step:
+            step.run(["sh", "-c", script, "sh", *ways], environment=SHELL)
+
+    steps.together(
+        lambda: meet("one", 'echo >"$2"; read -r _ <"$1"'),
+        lambda: meet("two", 'read -r _ <"$2"; echo >"$1"'),
+    )
+    assert set(steps.times) == {"one", "two"}
 
 
 def test_a_kept_tree_is_not_made_again(tmp_path: Path) -> None:
     tree = debian.tools(Archive())
     kept = tmp_path / f"tools-{tree.key}.tar"
     kept.write_text("")
-    steps = Steps(tmp_path / "logs", count=1)
-    with steps.step("tools") as step:
+    written = io.StringIO()
+    with _steps(tmp_path / "logs", "tools", written=written).step("tools") as step:
         assert debian.make(step, tree, tmp_path, fresh=False) == kept
-    assert "kept" in step.note
+    assert f"kept: {kept.name}" in written.getvalue()
 
 
 def test_the_wheels_of_the_box_are_of_the_versions_of_everybody() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -179,10 +180,11 @@ def test_what_others_read_has_the_rights_for_that(machine: Machine) -> None:
         assert file.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_clock_that_follows_servers_wants_the_right_to_it(machine: Machine) -> None:
-    link = machine.box.path("/run/systemd/system/lanjami.service.d/network.conf")
+def test_a_clock_follows_the_servers_that_are_named(machine: Machine) -> None:
+    followed = machine.box.path(places.CLOCK)
     machine.start()
-    assert not link.is_symlink()
+    assert not followed.exists()
     machine.card.write_text('[ntp]\nservers = ["192.168.1.1"]\n')
     assert machine.start() == machine.start() == []
-    assert str(link.readlink()) == places.NETWORK_RIGHTS
+    assert "server 192.168.1.1 iburst" in followed.read_text()
+    assert followed.stat().st_mode & stat.S_IROTH  # by a user of its own

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from lanjami.box import watch
+from tests.support.exposure import MOST, exposure
 
 ROOTFS = Path(__file__).resolve().parents[2] / "image/rootfs"
 UNITS = ROOTFS / "usr/lib/systemd/system"
 SERVICES = sorted(UNITS.glob("*.service"))
 PRESET = ROOTFS / "usr/lib/systemd/system-preset/00-lanjami.preset"
-WORST = 2.0  # of 10
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze judges it"
@@ -31,15 +31,7 @@ def _named(unit: Path) -> str:
 def test_the_exposure_of_every_service_is_low(tmp_path: Path, unit: Path) -> None:
     judged = tmp_path / unit.name.replace("@", "@sda1")
     shutil.copy(unit, judged)
-    told = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", judged],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    level = re.search(r"exposure level for \S+: ([0-9.]+)", told.stdout)
-    assert level is not None
-    assert float(level[1]) <= WORST
+    assert exposure(judged) <= MOST
 
 
 @needs_systemd

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from lanjami.errors import RequestError
 from lanjami.runtime.httpd import HttpServer, json_answer
-from lanjami.runtime.plain import Answer
+from lanjami.runtime.plain import Answer, Request
 from tests.support.http_client import Client, connected, get
 from tests.support.limited_server import limited_server
 from tests.support.ports import free_port
@@ -31,8 +31,8 @@ LAST_LOOK_UP = get("/name/alice", "Connection: close")
 POST = b"POST /echo HTTP/1.1\r\nHost: box\r\nContent-Length: 4\r\n\r\nbody"
 
 
-def _quick(target: str) -> Answer | None:
-    match target:
+def _quick(request: Request, _client: str) -> Answer | None:
+    match request.target:
         case "/name/alice":
             return Answer(200, b'{"name":"alice"}')
         case "/name/nobody":
@@ -56,7 +56,7 @@ class Server:
             ports=[self.port],
             routes=self._routes,
             probe="/",
-            quick=_quick,
+            quick=[_quick],
             request_within_s=request_within_s,
         )
 

@@ -49,7 +49,9 @@ class Rivals:
 async def server(tmp_path: Path) -> AsyncIterator[tuple[Registry, int]]:
     registry, port = Registry(path=tmp_path / "names.sqlite"), free_port()
     names_api = api.Api(registry)
-    http = HttpServer(ports=[port], routes=names_api.routes, quick=names_api.quick, probe="/name/-")
+    http = HttpServer(
+        ports=[port], routes=names_api.routes, quick=[names_api.quick], probe="/name/-"
+    )
     async with supervised(registry, http):
         yield registry, port
 

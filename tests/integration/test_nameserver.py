@@ -45,7 +45,7 @@ class Server:
 async def _server(path: Path) -> AsyncIterator[Server]:
     registry, port = Registry(path=path, reserved=RESERVED), free_port()
     names = api.Api(registry)
-    http = HttpServer(ports=[port], routes=names.routes, quick=names.quick, probe="/name/lanjami")
+    http = HttpServer(ports=[port], routes=names.routes, quick=[names.quick], probe="/name/lanjami")
     connector = aiohttp.TCPConnector(force_close=True)  # a connection each, as clients have
     async with (
         supervised(registry, http),

@@ -74,6 +74,10 @@ def test_chrony_understands_its_configuration(tmp_path: Path) -> None:
     )
     judged = _judged("chronyd", "-p", "-f", file)
     assert judged.returncode == 0, judged.stderr
+    file.write_text(chrony_conf.follower(["10.77.0.254"], folder=str(tmp_path)))
+    judged = _judged("chronyd", "-p", "-f", file)
+    assert judged.returncode == 0, judged.stderr
+    assert "server 10.77.0.254 iburst" in judged.stdout
     file.write_text("local stratus 10\n")
     assert _judged("chronyd", "-p", "-f", file).returncode != 0
 

@@ -9,10 +9,10 @@ import pytest
 
 from lanjami.ending import POWER_OFF
 from lanjami.network import access_point, lan_server
+from tests.support.exposure import MOST, exposure
 
 UNIT = Path("packaging/lanjami.service")
 NETWORK = Path("packaging/lanjami-network.conf")
-WORST = 2.0  # of 10
 
 # what the kernel lets through, and RFC 6598 (100.64.0.0/10) is not among it
 LAN = {
@@ -27,15 +27,27 @@ needs_systemd = pytest.mark.skipif(
 
 @needs_systemd
 def test_its_exposure_is_low() -> None:
-    judged = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    level = re.search(r"exposure level for lanjami.service: ([0-9.]+)", judged.stdout)
-    assert level is not None
-    assert float(level[1]) <= WORST
+    assert exposure(UNIT) <= MOST
+
+
+@needs_systemd
+@pytest.mark.parametrize(("left_out", "most"), [("CLOCK", MOST), ("NOTHING", 2.4)])
+def test_as_the_network_it_is_exposed_by_the_clock_alone(
+    tmp_path: Path, left_out: str, most: float
+) -> None:
+    """The image gives that right to a service of its own (lanjami-clock.service)."""
+    units = tmp_path / "usr/lib/systemd/system"
+    drop_in = units / "lanjami.service.d/network.conf"
+    drop_in.parent.mkdir(parents=True)
+    (units / "lanjami.service").write_text(UNIT.read_text())
+    text = NETWORK.read_text()
+    if left_out == "CLOCK":
+        for words in (" CAP_SYS_TIME", "ProtectClock=no", "@clock "):
+            assert words in text
+            text = text.replace(words, "")
+    drop_in.write_text(text)
+    level = exposure("lanjami.service", root=tmp_path)
+    assert most - 0.1 < level <= most
 
 
 def _verified(folder: Path, *, network: str | None = None) -> "subprocess.CompletedProcess[str]":

@@ -262,6 +262,15 @@ async def test_a_browser_that_asks_is_given_a_page(tmp_path: Path) -> None:
         assert "node_id" in (await us.ask("GET", "/node/info", accept="text/html")).lines[0]
 
 
+async def test_the_node_s_info_is_the_same_at_once_and_from_the_full_server(tmp_path: Path) -> None:
+    async with ours(tmp_path) as box, client(box.http) as us:
+        quick, full = await us.ask("GET", "/node/info"), await us.ask("GET", "/node/info?in=full")
+        assert "Server" in full.headers
+        assert "Server" not in quick.headers
+        assert quick.lines == full.lines
+        assert quick.headers == {name: full.headers[name] for name in quick.headers}
+
+
 async def test_a_forged_value_is_not_put(tmp_path: Path) -> None:
     forged = json.loads(write(signed("alice", 7, data=b"signed"))) | {"data": "Zm9yZ2Vk"}
     async with ours(tmp_path) as box, client(box.http) as us:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from lanjami.runtime.httpd import HttpServer
-from lanjami.runtime.plain import Answer
+from lanjami.runtime.plain import Answer, Request
 from tests.support.ports import free_port
 
 HOG_EVERY_S = 0.005
@@ -59,13 +59,12 @@ async def limited_server(*, descriptors: int) -> AsyncIterator[LimitedServer]:
         await process.communicate()
 
 
+def _quick(request: Request, _client: str) -> Answer | None:
+    return Answer(200, b"{}") if request.target == "/name/alice" else None
+
+
 async def _serve(port: int) -> None:
-    server = HttpServer(
-        ports=[port],
-        routes=list,
-        probe="/name/alice",
-        quick=lambda target: Answer(200, b"{}") if target == "/name/alice" else None,
-    )
+    server = HttpServer(ports=[port], routes=list, probe="/name/alice", quick=[_quick])
     lines: asyncio.Queue[str] = asyncio.Queue()
     asyncio.get_running_loop().add_reader(0, lambda: lines.put_nowait(sys.stdin.readline()))
     ready = asyncio.Event()

@@ -46,7 +46,9 @@ def main(names: Path, port: int) -> None:
 async def _live(names: Path, port: int, up: int) -> None:
     registry = Registry(path=names, reserved=RESERVED)
     names_api = api.Api(registry)
-    http = HttpServer(ports=[port], routes=names_api.routes, quick=names_api.quick, probe="/name/-")
+    http = HttpServer(
+        ports=[port], routes=names_api.routes, quick=[names_api.quick], probe="/name/-"
+    )
     async with supervised(registry, http):
         os.write(up, b"!")
         await asyncio.Event().wait()

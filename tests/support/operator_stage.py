@@ -108,7 +108,6 @@ async def served(folder: Path) -> AsyncIterator[Stage]:
     server = HttpServer(
         ports=[stage.port],
         routes=lambda: stage.routes,
-        quick=lambda _: None,
         probe="/operator",
         largest_body=64 << 10,  # as others of the box's interfaces need it
     )

@@ -66,7 +66,6 @@ async def served(stage: Stage, *, write_within_s: float = 10.0) -> AsyncIterator
     server = HttpServer(
         ports=[stage.port],
         routes=lambda: [*page.routes(with_root=True), *QualityApi(live).routes()],
-        quick=lambda _: None,
         probe="/",
         largest_body=CHUNK,
         request_within_s=2.0,  # also for who has left, to be seen as gone

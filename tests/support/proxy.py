@@ -65,7 +65,7 @@ async def ours(
         also=also,
         largest_body=proxy_api.LARGEST_BODY,
         routes=lambda: proxy_api.routes(proxy, page=page),
-        quick=lambda _: None,
+        quick=[proxy_api.quick(proxy)],
         probe="/proxyList",
     )
     async with AsyncExitStack() as opened:

@@ -281,7 +281,9 @@ def test_a_listener_is_told_what_is_there_comes_is_refreshed_and_goes() -> None:
 
     token = _token(core)
     put = m.Put(**_named("asker"), key=KEY, token=token, values=(second,))
-    (update,) = _updates(core.on_datagram(packing.pack(put)[0], at(1), now=3.0))
+    datagrams = core.on_datagram(packing.pack(put)[0], at(1), now=3.0)
+    assert [datagram.to for datagram in datagrams] == [at(5), at(1)], "who listens waits for it"
+    (update,) = _updates(datagrams)
     assert update.values == (second,)
     assert not _updates(core.on_datagram(packing.pack(put)[0], at(1), now=3.2)), "one at a time"
     (update,) = _confirm(core, update, now=3.3)

@@ -33,6 +33,10 @@ def _plain(*fields: bytes, line: bytes = b"GET /name/alice HTTP/1.1") -> bytes:
         (_plain(b"X: y", b"connection:CLOSE", b"Host: a"), Request("/name/alice", is_last=True)),
         (_plain(b"Host: a", b"X:"), Request("/name/alice", is_last=False)),
         (_plain(b"Host: a", line=b"GET / HTTP/1.1"), Request("/", is_last=False)),
+        (
+            _plain(b"Host: a", b"ACCEPT: Text/HTML,*/*;q=0.8"),
+            Request("/name/alice", is_last=False, may_want_html=True),
+        ),
     ],
 )
 def test_what_clients_ask_every_day_is_recognised(received: bytes, request_: Request) -> None:
@@ -130,6 +134,9 @@ def test_an_answer_is_whole() -> None:
         b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )
     assert b"\r\nConnection: close\r\n" in render(Answer(200, b"{}"), is_last=True)
+    assert render(Answer(200, b"{}", is_public=True), is_last=True).endswith(
+        b"\r\nContent-Length: 2\r\nAccess-Control-Allow-Origin: *\r\n\r\n{}"
+    )
 
 
 # --- nobody reads another request from what is recognised ----------------------------------------
