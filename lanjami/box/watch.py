@@ -145,6 +145,9 @@ class Watch:
                 kept = Standing("kept", lanjami.__version__)
                 updating.stand(kept, self._world.box.path(places.UPDATE))
                 self._tried = False
+                # for who asks later: another update, and the watch itself where it starts again
+                slot = f"{self._world.running.slot}\n".encode()
+                disk.write_atomically(self._world.box.path(places.SLOT), slot, mode=0o644)
                 _log.info("the update passed its test and is kept", version=lanjami.__version__)
             case Action.ROLL_BACK:
                 _log.error("the update did not pass its test, the other slot starts")

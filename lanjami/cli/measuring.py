@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,6 @@ from lanjami.errors import HostError, RequestError
 from lanjami.status.quality import Measured
 
 PORTS = (80, 8080)  # tried in turn where none is given, as `http.ports` has them
-UPLOADS = 4  # at a time, as a browser's page has
 WARM_UPS = 3  # round trips that are not counted
 ANSWER_WITHIN_S = 10.0
 ASK_AGAIN_S = 1.0
@@ -43,9 +43,12 @@ class _Turn(msgspec.Struct, frozen=True):
     ticket: str
     ahead: int
     round_trips: int
+    lanes: int
+    lane_trips: int
     fewest_trips: int
     trips_s: float
     stream_s: float
+    ramp_s: float
     stream_bytes: int
     chunk: int
     first_chunk: int
@@ -61,17 +64,21 @@ def measure(host: str, progress: Progress) -> Measured:
     place = find(host)
     try:
         turn = _take_turn(place, lambda ahead: progress(0.0, ahead))
-        trips = _round_trips(place, turn, lambda share: progress(share / 3, 0))
-        down = _down(place, turn, lambda share: progress((1 + share) / 3, 0))
-        up_bytes, up_s = _up(place, turn, lambda share: progress((2 + share) / 3, 0))
+        one = _trips(place, turn, 1, turn.round_trips, lambda share: progress(share / 4, 0))
+        many = _trips(
+            *(place, turn, turn.lanes, turn.lane_trips),
+            lambda share: progress((1 + share) / 4, 0),
+        )
+        stalls = _Stalls(turn.stall_ms)
+        down = _down(place, turn, stalls, lambda share: progress((2 + share) / 4, 0))
+        up = _up(place, turn, min(one) / 1000, lambda share: progress((3 + share) / 4, 0))
         measured = Measured(
-            round_trips_ms=trips,
-            down_bytes=down.size,
-            down_s=down.seconds,
-            up_bytes=up_bytes,
-            up_s=up_s,
-            stalls=down.stalls,
-            longest_stall_ms=down.longest_ms,
+            round_trips_ms=one,
+            lane_trips_ms=many,
+            down_mbit=down,
+            up_mbit=up,
+            stalls=stalls.number,
+            longest_stall_ms=stalls.longest_ms,
         )
         with closing(place.connect()) as connection:  # which ends our turn
             _ask(connection, "POST", _path("result", turn), msgspec.json.encode(measured))
@@ -117,78 +124,124 @@ def _take_turn(place: Place, waiting: Callable[[int], None]) -> _Turn:
         time.sleep(ASK_AGAIN_S)
 
 
-def _round_trips(place: Place, turn: _Turn, progress: Callable[[float], None]) -> list[float]:
+def _trips(
+    place: Place, turn: _Turn, lanes: int, most: int, progress: Callable[[float], None]
+) -> list[float]:
     trips: list[float] = []
-    with closing(place.connect()) as connection:
-        for _ in range(WARM_UPS):
-            _ask(connection, "GET", _path("echo", turn))
-        end = time.perf_counter() + turn.trips_s
-        while len(trips) < turn.round_trips:
-            before = time.perf_counter()
-            if before > end and len(trips) >= turn.fewest_trips:
-                break
-            _ask(connection, "GET", _path("echo", turn))
-            trips.append(1000 * (time.perf_counter() - before))
-            progress(len(trips) / turn.round_trips)
+
+    def ask() -> None:
+        with closing(place.connect()) as connection:
+            for _ in range(WARM_UPS):
+                _ask(connection, "GET", _path("echo", turn))
+            end = time.perf_counter() + turn.trips_s
+            while len(trips) < most:
+                before = time.perf_counter()
+                if before > end and len(trips) >= turn.fewest_trips:
+                    break
+                _ask(connection, "GET", _path("echo", turn))
+                trips.append(1000 * (time.perf_counter() - before))
+                progress(len(trips) / most)
+
+    _on_lanes(lanes, ask)
     return trips
 
 
-@dataclass(slots=True)
-class _Stream:
-    size: int = 0
-    seconds: float = 0.0
-    stalls: int = 0
-    longest_ms: float = 0.0
+class _Flow:
+    """What one lane moves, from now on."""
+
+    def __init__(self, turn: _Turn) -> None:
+        self._turn = turn
+        self._began_at = time.perf_counter()
+        self._size = self._ramp_size = 0
+        self._ramp_s = 0.0
+        self.seconds = 0.0
+
+    def moved(self, size: int) -> float:
+        """Count a piece; returns how much of the stream is done, from 0 to 1."""
+        self._size += size
+        self.seconds = time.perf_counter() - self._began_at
+        if self.seconds < self._turn.ramp_s:
+            self._ramp_size, self._ramp_s = self._size, self.seconds
+        by_size = self._size * self._turn.lanes / self._turn.stream_bytes
+        return min(1.0, max(by_size, self.seconds / self._turn.stream_s))
+
+    def mbit(self) -> float:
+        if self.seconds > 2 * self._turn.ramp_s:
+            return _mbit(self._size - self._ramp_size, self.seconds - self._ramp_s)
+        return _mbit(self._size, self.seconds)
 
 
-def _down(place: Place, turn: _Turn, progress: Callable[[float], None]) -> _Stream:
-    found = _Stream()
-    with closing(place.connect()) as connection:
-        connection.request("GET", _path("down", turn))
-        answer = connection.getresponse()
-        _require(answer.status, answer)
-        began_at = last_at = time.perf_counter()
-        while piece := answer.read1(turn.chunk):
+def _mbit(size: int, seconds: float) -> float:
+    return size * 8e-6 / max(seconds, 1e-3)
+
+
+class _Stalls:
+    """The times in which nothing came on any lane."""
+
+    def __init__(self, stall_ms: float) -> None:
+        self._stall_ms = stall_ms
+        self._lock = threading.Lock()
+        self._last_at: float | None = None
+        self.number = 0
+        self.longest_ms = 0.0
+
+    def heard(self) -> None:
+        with self._lock:
             now = time.perf_counter()
-            gap_ms = 1000 * (now - last_at)
-            if found.size and gap_ms > turn.stall_ms:
-                found.stalls += 1
-                found.longest_ms = max(found.longest_ms, gap_ms)
-            last_at = now
-            found.size += len(piece)
-            found.seconds = now - began_at
-            progress(_share(found.size, found.seconds, turn))
-            if found.seconds > turn.stream_s:  # of a slow line, much is still under way
-                break
-    return found
+            gap_ms = 0.0 if self._last_at is None else 1000 * (now - self._last_at)
+            self._last_at = now
+            if gap_ms > self._stall_ms:
+                self.number += 1
+                self.longest_ms = max(self.longest_ms, gap_ms)
 
 
-def _up(place: Place, turn: _Turn, progress: Callable[[float], None]) -> tuple[int, float]:
+def _down(place: Place, turn: _Turn, stalls: _Stalls, progress: Callable[[float], None]) -> float:
+    rates: list[float] = []
+
+    def receive() -> None:
+        with closing(place.connect()) as connection:
+            connection.request("GET", _path("down", turn))
+            answer = connection.getresponse()
+            _require(answer.status, answer)
+            flow = _Flow(turn)
+            while piece := answer.read1(turn.chunk):
+                stalls.heard()
+                progress(flow.moved(len(piece)))
+                if flow.seconds > turn.stream_s:  # of a slow line, much is still under way
+                    break
+            rates.append(flow.mbit())
+
+    _on_lanes(turn.lanes, receive)
+    return sum(rates)
+
+
+def _up(place: Place, turn: _Turn, round_trip_s: float, progress: Callable[[float], None]) -> float:
     noise = os.urandom(turn.chunk)
-    began_at = time.perf_counter()
-    sent: list[int] = []
+    rates: list[float] = []
 
     def send() -> None:
-        size = turn.first_chunk
+        size, left = turn.first_chunk, turn.stream_bytes // turn.lanes
         with closing(place.connect()) as connection:
-            while (before := time.perf_counter()) - began_at < turn.stream_s:
-                if sum(sent) + UPLOADS * size > turn.stream_bytes:
-                    return
+            # it waits for what of the streams from the box is still under way
+            _ask(connection, "GET", _path("echo", turn))
+            flow = _Flow(turn)
+            while flow.seconds < turn.stream_s and size <= left:
+                before_s = flow.seconds
                 _ask(connection, "POST", _path("up", turn), noise[:size])
-                sent.append(size)
-                now = time.perf_counter()
-                if now - before < turn.chunk_s:
+                left -= size
+                progress(flow.moved(size))
+                if flow.seconds - before_s < round_trip_s + turn.chunk_s:
                     size = min(turn.chunk, 2 * size)
-                progress(_share(sum(sent), now - began_at, turn))
+            rates.append(flow.mbit())
 
-    with ThreadPoolExecutor(UPLOADS) as pool:
-        for done in [pool.submit(send) for _ in range(UPLOADS)]:
+    _on_lanes(turn.lanes, send)
+    return sum(rates)
+
+
+def _on_lanes(lanes: int, work: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(lanes) as pool:
+        for done in [pool.submit(work) for _ in range(lanes)]:
             done.result()
-    return sum(sent), time.perf_counter() - began_at
-
-
-def _share(size: int, seconds: float, turn: _Turn) -> float:
-    return min(1.0, max(size / turn.stream_bytes, seconds / turn.stream_s))
 
 
 def _path(what: str, turn: _Turn) -> str:

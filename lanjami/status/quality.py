@@ -1,7 +1,8 @@
 """What a line bears: from what was measured between two ends to a verdict for each use.
 
 Measured over HTTP, by a browser or by another box: a datagram that is lost is sent again by TCP
-after 200 ms at the earliest (Linux, TCP_RTO_MIN), so loss shows as a stall.
+after 200 ms at the earliest (Linux, TCP_RTO_MIN), so loss shows as a stall. Round trips after each
+other tell latency and jitter; how many are lost takes more, and so several are made at a time.
 """
 
 from dataclasses import dataclass
@@ -16,30 +17,32 @@ from msgspec import Meta
 from lanjami.errors import RequestError
 
 ROUND_TRIPS = 60  # asked for, one after the other
+LANES = 4  # at a time, of round trips and of streams; a browser has six, and follows the page
+LANE_TRIPS = 600  # on all lanes: with 2 % lost each way 24 stall, and hardly ever as few as 12
 FEWEST_TRIPS = 10  # that are made also where they take longer than
-TRIPS_S = 6.0
+TRIPS_S = 4.0
 STREAM_S = 4.0  # at most, in each direction
+RAMP_S = 1.0  # of a stream that takes more than twice that: not counted, for TCP seeks the rate
 STREAM_BYTES = 32 << 20  # at most, in each direction
-CHUNK = 64 * 1024  # bytes of an upload's request, at most
+CHUNK = 128 * 1024  # bytes of an upload's request, at most; each costs a far line a round trip
 FIRST_CHUNK = 8 * 1024  # of the first; they are doubled as long as one takes less than
-CHUNK_S = 0.25
+CHUNK_S = 0.25  # and a round trip
 STALL_MS = 180.0  # above the median: a retransmission, and no jitter
 
 _Ms = Annotated[float, Meta(ge=0, le=60_000)]
 _Count = Annotated[int, Meta(ge=0, le=1_000_000)]
-_Bytes = Annotated[int, Meta(ge=0, le=1 << 40)]
-_Seconds = Annotated[float, Meta(ge=0, le=600)]
+_Mbit = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was measured at the other end. `stalls` are the gaps of more than `STALL_MS` between
-    two pieces of a stream."""
+    """What was measured at the other end: round trips one after the other and, on all lanes, at a
+    time; what all lanes together moved in each direction; `stalls` are times of more than
+    `STALL_MS` in which nothing came of the streams from the box."""
 
     round_trips_ms: Annotated[list[_Ms], Meta(min_length=2, max_length=200)]
-    down_bytes: _Bytes
-    down_s: _Seconds
-    up_bytes: _Bytes
-    up_s: _Seconds
+    lane_trips_ms: Annotated[list[_Ms], Meta(min_length=2, max_length=1000)]
+    down_mbit: _Mbit
+    up_mbit: _Mbit
     stalls: _Count = 0
     longest_stall_ms: _Ms = 0.0
 
@@ -100,27 +103,31 @@ def parse(body: bytes) -> Measured:
 
 
 def judge(measured: Measured) -> Line:
-    """The median round trip, the mean difference of two after each other (stalls apart), and the
-    throughput."""
-    trips = measured.round_trips_ms
-    middle = median(trips)
-    smooth = [trip for trip in trips if trip < middle + STALL_MS]
-    stalled = [trip for trip in trips if trip >= middle + STALL_MS]
+    """The median round trip, and the mean difference of two after each other, stalls apart."""
+    smooth, stalled = _parted(measured.round_trips_ms)
+    stalled += _parted(measured.lane_trips_ms)[1]
+    trips = len(measured.round_trips_ms) + len(measured.lane_trips_ms)
     steps = [abs(later - earlier) for earlier, later in pairwise(smooth)]
     return Line(
-        latency_ms=middle,
+        latency_ms=median(measured.round_trips_ms),
         jitter_ms=sum(steps) / len(steps) if steps else 0.0,
         stalls=len(stalled) + measured.stalls,
         longest_stall_ms=max(measured.longest_stall_ms, *stalled, 0.0),
-        lost_share=len(stalled) / len(trips),
-        down_mbit=_mbit(measured.down_bytes, measured.down_s),
-        up_mbit=_mbit(measured.up_bytes, measured.up_s),
+        lost_share=len(stalled) / trips,
+        down_mbit=measured.down_mbit,
+        up_mbit=measured.up_mbit,
     )
 
 
 def verdicts(line: Line) -> dict[str, Bears]:
     """What the line bears, by the names of `USES`."""
     return {use.name: _verdict(line, use) for use in USES}
+
+
+def _parted(trips: list[float]) -> tuple[list[float], list[float]]:
+    """Those that went through, and those that stalled."""
+    limit = median(trips) + STALL_MS
+    return [trip for trip in trips if trip < limit], [trip for trip in trips if trip >= limit]
 
 
 def _verdict(line: Line, use: Use) -> Bears:
@@ -134,7 +141,3 @@ def _verdict(line: Line, use: Use) -> Bears:
         ):
             return bears
     return Bears.NO
-
-
-def _mbit(size: int, seconds: float) -> float:
-    return size * 8 / 1e6 / max(seconds, 1e-3)

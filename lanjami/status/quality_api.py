@@ -1,6 +1,6 @@
 """Measuring the line between a visitor and the box: one at a time, bounded on this side.
 
-Who measures asks for a turn until nobody is in front, then for echoes, a stream from the box, and
+Who measures asks for a turn until nobody is in front, then for echoes, streams from the box, and
 sends to it; what they measured comes back as a result. Nothing is done without a ticket, and a
 ticket is only given to a request that no foreign page can make a browser send.
 """
@@ -18,10 +18,11 @@ from lanjami.runtime.httpd import json_answer
 from lanjami.status import quality
 from lanjami.status.live import Live
 from lanjami.status.page_api import HEADERS, language
-from lanjami.status.quality import CHUNK, STREAM_BYTES, STREAM_S
+from lanjami.status.quality import LANES, STREAM_BYTES, STREAM_S
 from lanjami.status.turns import Turns
 
 _HEADERS = {**HEADERS, "Cache-Control": "no-store"}
+_PIECE = 64 * 1024  # bytes of the stream from the box that are written at a time
 _GRACE_S = 1.0  # beyond which a stream that is not taken is cut off
 
 
@@ -37,7 +38,7 @@ class QualityApi:
     def __init__(self, live: Live) -> None:
         self._live = live
         self._turns = Turns()
-        self._noise = os.urandom(CHUNK)  # which no link on the way compresses
+        self._noise = os.urandom(_PIECE)  # which no link on the way compresses
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -63,11 +64,14 @@ class QualityApi:
                 "ticket": ticket,
                 "ahead": ahead,
                 "round_trips": quality.ROUND_TRIPS,
+                "lanes": quality.LANES,
+                "lane_trips": quality.LANE_TRIPS,
                 "fewest_trips": quality.FEWEST_TRIPS,
                 "trips_s": quality.TRIPS_S,
                 "stream_s": STREAM_S,
+                "ramp_s": quality.RAMP_S,
                 "stream_bytes": STREAM_BYTES,
-                "chunk": CHUNK,
+                "chunk": quality.CHUNK,
                 "first_chunk": quality.FIRST_CHUNK,
                 "chunk_s": quality.CHUNK_S,
                 "stall_ms": quality.STALL_MS,
@@ -79,7 +83,7 @@ class QualityApi:
         return web.Response(status=204, headers=_HEADERS)
 
     async def _down(self, request: web.Request) -> web.StreamResponse:
-        self._spend(request, STREAM_BYTES)
+        self._spend(request, STREAM_BYTES // LANES)
         response = web.StreamResponse(
             headers={**_HEADERS, "Content-Type": "application/octet-stream"}
         )
@@ -87,7 +91,7 @@ class QualityApi:
         end = asyncio.get_running_loop().time() + STREAM_S
         try:
             async with asyncio.timeout_at(end + _GRACE_S):
-                for _ in range(STREAM_BYTES // CHUNK):
+                for _ in range(STREAM_BYTES // LANES // _PIECE):
                     if _now() >= end:
                         break
                     await response.write(self._noise)

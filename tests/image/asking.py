@@ -23,13 +23,6 @@ def page(host: str, port: int, *, patience_s: float) -> bool:
     return status == 200 and b"<html" in content
 
 
-def text(host: str, port: int, path: str, *, patience_s: float = 10.0) -> str:
-    """What is at a path."""
-    status, content = _get(f"http://{host}:{port}{path}", patience_s)
-    assert status == 200
-    return content.decode()
-
-
 def names(host: str, port: int, *, patience_s: float) -> bool:
     """The name server, of a name that nobody has."""
     status, content = _get(f"http://{host}:{port}/name/{NOBODY}", patience_s)

@@ -240,18 +240,12 @@ def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> Non
     told = "box.hostname"
     again.wait_for(re.compile("self-test: passed"), within_s=60)
     assert told in again.run("cat /run/lanjami-box/screen").replace("\n", "")
-    shown = again.run("cat /dev/vcs1")
-    assert told in shown, shown
-    assert told in asking.text("127.0.0.1", box.ports[0], "/")
     assert told in emulator.get(box.card, places.MISTAKES)
-    state = again.run("systemctl is-system-running --wait", within_s=120)
-    assert state == "running", again.run("systemctl --failed --no-legend --plain --no-pager")
 
 
 # --- updates -------------------------------------------------------------------------------------
 
 GOOD = Release("0.2.0")
-BAD = Release("0.3.0", broken="app")
 UPDATE_S = 300.0
 
 
@@ -268,16 +262,4 @@ def test_a_good_update_runs_and_is_kept(box: Box, updated: Emulated) -> None:
     while emulator.good_slot(box.card) != slots.good_sector("b"):
         assert updated.up_s < within_s
         time.sleep(1)  # a card tells nobody that it was written to
-    assert not asking.wrong("127.0.0.1", *box.ports)
-
-
-def test_a_bad_update_is_taken_back_and_that_is_said(box: Box, updated: Emulated) -> None:
-    before = len(updated.said)
-    updated.plug_in(BAD.stick(box.built, box.folder))
-    failed = re.compile("failed; lanjami 0.3.0 from slot a is taken back")
-    before = updated.wait_for(failed, within_s=UPDATE_S, since=before).end()
-    served = re.compile("passed; lanjami 0.2.0 from slot b")
-    before = updated.wait_for(served, within_s=UPDATE_S, since=before).end()
-    told = updated.run("cat /run/lanjami-box/screen", since=before)
-    assert "0.3.0 did not pass its test and was taken back" in told.replace("\n", "")
     assert not asking.wrong("127.0.0.1", *box.ports)

@@ -173,6 +173,7 @@ def test_an_update_that_serves_is_kept(scene: Scene) -> None:
     scene.pass_s(40, watching)
     sector = scene.card.device.read_bytes()[slots.GOOD_SECTOR * slots.SECTOR :][: slots.SECTOR]
     assert sector == slots.good_sector("b")
+    assert disks.running(root=scene.box.root) == Running("b", tried=False)  # it takes another one
     assert updating.told(scene.kept) == Told(kept=lanjami.__version__)
     assert updating.standing(scene.box.path(places.UPDATE)) == Standing("kept", lanjami.__version__)
     assert scene.told() == ""

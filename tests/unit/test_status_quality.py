@@ -31,7 +31,7 @@ def _line(
 
 
 def _measured(*trips: float, stalls: int = 0, longest: float = 0.0) -> Measured:
-    return Measured(list(trips), 1_000_000, 1.0, 500_000, 2.0, stalls, longest)
+    return Measured(list(trips), [1.0, 1.0], 8.0, 2.0, stalls, longest)
 
 
 def test_a_good_line_bears_everything() -> None:
@@ -70,7 +70,7 @@ def test_delay_jitter_and_loss_count_for_every_use(line: Line, voice: Bears) -> 
     assert set(verdicts(line).values()) == {voice}
 
 
-def test_numbers_are_the_median_the_steps_and_the_throughput() -> None:
+def test_numbers_are_the_median_and_the_steps() -> None:
     line = judge(_measured(10, 12, 10, 12, 11))
     assert (line.latency_ms, line.jitter_ms) == (11, 1.75)
     assert (line.down_mbit, line.up_mbit) == (8.0, 2.0)
@@ -80,7 +80,14 @@ def test_numbers_are_the_median_the_steps_and_the_throughput() -> None:
 def test_a_retransmission_is_a_stall_and_no_jitter() -> None:
     line = judge(_measured(10, 10, 215, 10, 10, stalls=2, longest=150))
     assert line.jitter_ms == 0
-    assert (line.stalls, line.longest_stall_ms, line.lost_share) == (3, 215, 0.2)
+    assert (line.stalls, line.longest_stall_ms, line.lost_share) == (3, 215, 1 / 7)
+
+
+def test_loss_is_counted_over_all_round_trips() -> None:
+    many = [20.0] * 34 + [230.0, 300.0]  # slower on a narrow line, for they share it
+    line = judge(msgspec.structs.replace(_measured(10, 10, 10, 10), lane_trips_ms=many))
+    assert (line.latency_ms, line.jitter_ms, line.longest_stall_ms) == (10, 0, 300)
+    assert (line.stalls, line.lost_share) == (2, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,7 @@ def test_a_retransmission_is_a_stall_and_no_jitter() -> None:
         msgspec.json.encode({**msgspec.to_builtins(_measured(1, 1)), "round_trips_ms": [1]}),
         msgspec.json.encode({**msgspec.to_builtins(_measured(1, 1)), "round_trips_ms": [-1, 1]}),
         msgspec.json.encode({**msgspec.to_builtins(_measured(1, 1)), "round_trips_ms": [1] * 201}),
-        b'{"round_trips_ms":[NaN,1],"down_bytes":1,"down_s":1,"up_bytes":1,"up_s":1}',
+        b'{"round_trips_ms":[NaN,1],"lane_trips_ms":[1,1],"down_mbit":1,"up_mbit":1}',
     ],
 )
 def test_what_is_no_measurement_is_refused(body: bytes) -> None:
@@ -106,10 +113,9 @@ def test_what_is_no_measurement_is_refused(body: bytes) -> None:
     st.builds(
         Measured,
         round_trips_ms=st.lists(st.floats(0, 60_000), min_size=2, max_size=200),
-        down_bytes=st.integers(0, 1 << 40),
-        down_s=st.floats(0, 600),
-        up_bytes=st.integers(0, 1 << 40),
-        up_s=st.floats(0, 600),
+        lane_trips_ms=st.lists(st.floats(0, 60_000), min_size=2, max_size=1000),
+        down_mbit=st.floats(0, 1e9),
+        up_mbit=st.floats(0, 1e9),
         stalls=st.integers(0, 1_000_000),
         longest_stall_ms=st.floats(0, 60_000),
     )

@@ -99,67 +99,95 @@
     }
   };
 
-  const roundTrips = async (turn, ask, progress) => {
+  const onLanes = (lanes, work) => Promise.all(Array.from({ length: lanes }, work));
+
+  const makeTrips = async (turn, ask, progress, lanes, most) => {
     const trips = [];
-    for (let i = 0; i < 3; i += 1) await ask("echo"); // the first one opens the connection
-    const end = performance.now() + turn.trips_s * 1000;
-    while (trips.length < turn.round_trips) {
-      const before = performance.now();
-      if (before > end && trips.length >= turn.fewest_trips) break;
-      await ask("echo");
-      trips.push(performance.now() - before);
-      progress(trips.length / turn.round_trips);
-    }
+    await onLanes(lanes, async () => {
+      for (let i = 0; i < 3; i += 1) await ask("echo"); // the first one opens the connection
+      const end = performance.now() + turn.trips_s * 1000;
+      while (trips.length < most) {
+        const before = performance.now();
+        if (before > end && trips.length >= turn.fewest_trips) break;
+        await ask("echo");
+        trips.push(performance.now() - before);
+        progress(trips.length / most);
+      }
+    });
     return trips;
+  };
+  const oneByOne = (turn, ask, progress) => makeTrips(turn, ask, progress, 1, turn.round_trips);
+  const atATime = (turn, ask, progress) =>
+    makeTrips(turn, ask, progress, turn.lanes, turn.lane_trips);
+
+  // what one lane moves, without what it moves at first, where it goes on for longer
+  const flow = (turn) => {
+    const began = performance.now();
+    const none = { bytes: 0, seconds: 0 };
+    const all = { ...none };
+    let ramp = none;
+    return {
+      all,
+      moved: (size) => {
+        all.bytes += size;
+        all.seconds = (performance.now() - began) / 1000;
+        if (all.seconds < turn.ramp_s) ramp = { ...all };
+        return Math.max((all.bytes * turn.lanes) / turn.stream_bytes, all.seconds / turn.stream_s);
+      },
+      mbit: () => {
+        const start = all.seconds > 2 * turn.ramp_s ? ramp : none;
+        return ((all.bytes - start.bytes) * 8e-6) / Math.max(all.seconds - start.seconds, 1e-3);
+      },
+    };
   };
 
   const fromBox = async (turn, ask, progress) => {
-    const found = { bytes: 0, seconds: 0, stalls: 0, longest: 0 };
-    const answer = await ask("down");
-    const before = performance.now();
-    let last = before;
-    const reader = answer.body.getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      const now = performance.now();
-      if (now - last > turn.stall_ms && found.bytes) {
-        found.stalls += 1;
-        found.longest = Math.max(found.longest, now - last);
+    const found = { mbit: 0, stalls: 0, longest: 0 };
+    let last = 0;
+    await onLanes(turn.lanes, async () => {
+      const answer = await ask("down");
+      const reader = answer.body.getReader();
+      const lane = flow(turn);
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        const now = performance.now();
+        if (last && now - last > turn.stall_ms) {
+          found.stalls += 1;
+          found.longest = Math.max(found.longest, now - last);
+        }
+        last = now;
+        progress(lane.moved(value.length));
+        if (lane.all.seconds > turn.stream_s) { // of a slow line, much is still under way
+          reader.cancel();
+          break;
+        }
       }
-      last = now;
-      if (done) break;
-      found.bytes += value.length;
-      found.seconds = (now - before) / 1000;
-      progress(Math.max(found.bytes / turn.stream_bytes, found.seconds / turn.stream_s));
-      if (found.seconds > turn.stream_s) { // of a slow line, much is still under way
-        reader.cancel();
-        break;
-      }
-    }
+      found.mbit += lane.mbit();
+    });
     return found;
   };
 
-  const toBox = async (turn, ask, progress) => {
+  const toBox = async (turn, ask, progress, roundTrip) => {
     // 64 KiB, as many as it gives at once; a Blob, for a browser sends it twice as fast
-    const noise = new Blob([crypto.getRandomValues(new Uint8Array(turn.chunk))]);
-    const began = performance.now();
-    const found = { bytes: 0, seconds: 0 };
-    const send = async () => {
+    const some = crypto.getRandomValues(new Uint8Array(65536));
+    const noise = new Blob(Array(Math.ceil(turn.chunk / some.length)).fill(some));
+    let mbit = 0;
+    await onLanes(turn.lanes, async () => {
       let size = turn.first_chunk;
-      for (;;) {
-        const before = performance.now();
-        if (before - began > turn.stream_s * 1000) return;
-        if (found.bytes + 4 * size > turn.stream_bytes) return;
+      let left = turn.stream_bytes / turn.lanes;
+      await ask("echo"); // it waits for what of the streams from the box is still under way
+      const lane = flow(turn);
+      while (lane.all.seconds < turn.stream_s && size <= left) {
+        const before = lane.all.seconds;
         await ask("up", { method: "POST", body: noise.slice(0, size) });
-        const now = performance.now();
-        found.bytes += size;
-        found.seconds = (now - began) / 1000;
-        if (now - before < turn.chunk_s * 1000) size = Math.min(turn.chunk, 2 * size);
-        progress(Math.max(found.bytes / turn.stream_bytes, found.seconds / turn.stream_s));
+        left -= size;
+        progress(lane.moved(size));
+        if (lane.all.seconds - before < roundTrip + turn.chunk_s) size = Math.min(turn.chunk, 2 * size);
       }
-    };
-    await Promise.all([send(), send(), send(), send()]);
-    return found;
+      mbit += lane.mbit();
+    });
+    return mbit;
   };
 
   const measure = async (signal) => {
@@ -172,20 +200,21 @@
     };
     const step = async (number, name, work) => {
       said.textContent = box.dataset[name];
-      return work(turn, ask, (share) => { bar.value = (100 * (number + Math.min(1, share))) / 3; });
+      return work(turn, ask, (share) => { bar.value = (100 * (number + Math.min(1, share))) / 4; });
     };
     bar.hidden = false;
-    const trips = await step(0, "trips", roundTrips);
-    const down = await step(1, "down", fromBox);
-    const up = await step(2, "up", toBox);
+    const one = await step(0, "trips", oneByOne);
+    const many = await step(1, "trips", atATime);
+    const down = await step(2, "down", fromBox);
+    const roundTrip = Math.min(...one) / 1000;
+    const up = await step(3, "up", (...all) => toBox(...all, roundTrip));
     const answer = await ask("result", {
       method: "POST",
       body: JSON.stringify({
-        round_trips_ms: trips,
-        down_bytes: down.bytes,
-        down_s: down.seconds,
-        up_bytes: up.bytes,
-        up_s: up.seconds,
+        round_trips_ms: one,
+        lane_trips_ms: many,
+        down_mbit: down.mbit,
+        up_mbit: up,
         stalls: down.stalls,
         longest_stall_ms: down.longest,
       }),
