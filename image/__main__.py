@@ -13,7 +13,7 @@ from image import assembly, debian, payload, published
 from image.screen import Screen
 from image.steps import BuildError, Steps, tail
 
-# The steps, and how many seconds each took on two cores with nothing kept.
+# The steps, and about how many seconds of a processor each takes with nothing kept.
 TOOLS = "tools of Debian"
 WHEELS = "lanjami and its wheels"
 BASE = "Debian for the box"
@@ -21,7 +21,7 @@ INITRAMFS = "initramfs"
 FILES = "files for the box"
 IMAGE = "image"
 LISTS = "sums and lists"
-USUAL_S = {TOOLS: 60, WHEELS: 10, BASE: 400, INITRAMFS: 60, FILES: 1, IMAGE: 90, LISTS: 4}
+USUAL_S = {TOOLS: 40, WHEELS: 10, BASE: 230, INITRAMFS: 90, FILES: 1, IMAGE: 80, LISTS: 4}
 
 # Program, and the package of Debian and Ubuntu that has it.
 NEEDED = {
