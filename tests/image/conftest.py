@@ -15,7 +15,6 @@ from tests.image.built import Built
 FOLDER = os.environ.get("LANJAMI_IMAGE")
 NEED_AN_IMAGE = {
     "test_again.py",
-    "test_board.py",
     "test_boot.py",
     "test_card.py",
     "test_contents.py",
