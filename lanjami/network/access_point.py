@@ -14,7 +14,8 @@ from lanjami.runtime import disk, privileges, process
 from lanjami.runtime.service import Ready, together
 
 CHECK_EVERY_S = 5.0
-ANSWERS_WITHIN_S = 10.0  # a radio may first have to look whether a channel is free
+STARTS_WITHIN_S = 30.0  # a small board is slow, and a radio may look whether a channel is free
+ANSWERS_WITHIN_S = 5.0
 
 RIGHTS = ["CAP_NET_ADMIN", "CAP_NET_RAW"]
 _ROUTINE = re.compile("interface state|AP-ENABLED|AP-DISABLED|AP-STA-|STA [0-9a-f:]+ |CTRL-EVENT-")
@@ -94,20 +95,22 @@ class AccessPoint:
         return wifi.quietest_channel(scan)
 
     async def _check(self, control: Path, told: str, ready: Ready) -> None:
+        within_s = STARTS_WITHIN_S
         while True:
-            await _require_pong(control)
+            await _require_pong(control, within_s=within_s)
             ready(told)
             await asyncio.sleep(CHECK_EVERY_S)
+            within_s = ANSWERS_WITHIN_S
 
 
-async def _require_pong(control: Path) -> None:
+async def _require_pong(control: Path, *, within_s: float) -> None:
     """HostError where hostapd does not answer on its control socket (wpa_ctrl.c)."""
     loop = asyncio.get_running_loop()
     own = control.with_name("lanjami")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN_S):
+            async with asyncio.timeout(within_s):
                 while not await asyncio.to_thread(control.exists):  # noqa: ASYNC110 - it is another's
                     await asyncio.sleep(0.1)
                 await asyncio.to_thread(own.unlink, missing_ok=True)
