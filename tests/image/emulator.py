@@ -204,6 +204,13 @@ class Emulated:
                     answer = json.loads(lines.readline())
                 assert "return" in answer, f"{command}: {answer}"
 
+    def memory_in_use(self, *, within_s: float = 60.0) -> int:
+        """Bytes that are neither free nor a cache that goes where they are needed."""
+        told = self.run("cat /proc/meminfo", within_s=within_s)
+        kib = {name: int(size) for name, size in re.findall(r"(\w+): +(\d+) kB", told)}
+        cache = kib["Buffers"] + kib["Cached"] + kib["SReclaimable"] - kib["Shmem"]
+        return (kib["MemTotal"] - kib["MemFree"] - cache) * 1024
+
     def plug_in(self, stick: Path) -> None:
         """A USB stick, into a machine with `USB`."""
         file = {"driver": "file", "filename": str(stick), "read-only": True}
