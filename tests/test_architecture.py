@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -285,7 +286,7 @@ FIELD = re.compile(r"(?<![a-z])(jami|opendht|dht|nameserver|name server|username
 TASK_MAKERS = frozenset({"create_task", "ensure_future", "gather"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Module:
     """A module's dotted name and text."""
 
@@ -293,7 +294,7 @@ class Module:
     source: str
     is_package: bool = False
 
-    @property
+    @cached_property
     def tree(self) -> ast.Module:
         return ast.parse(self.source, self.name)
 
@@ -302,7 +303,7 @@ class Module:
         """The service it belongs to, such as "lanjami.discovery"; "lanjami" for the shared."""
         return ".".join(self.name.split(".")[: 2 if self.name.count(".") > 1 else 1])
 
-    @property
+    @cached_property
     def imports(self) -> frozenset[str]:
         """The dotted names of what is imported: of a module, or of something in it."""
         found: set[str] = set()
