@@ -23,6 +23,31 @@ class BuildError(Exception):
         self.log = log
 
 
+class _Programs:
+    """The programs that run; ended together, with those that are started after that."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_over = False
+
+    def add(self, program: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.add(program)
+            if self._is_over:
+                program.terminate()
+
+    def discard(self, program: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.discard(program)
+
+    def end(self) -> None:
+        with self._lock:
+            self._is_over = True
+            for program in self._running:
+                program.terminate()
+
+
 class Steps:
     """The steps of a build, known before by title with their usual seconds (`usual_s`).
 
@@ -36,7 +61,7 @@ class Steps:
         self._folder = folder
         self._course = Course(usual_s)
         self._screen = screen
-        self._programs: set[subprocess.Popen[bytes]] = set()
+        self._programs = _Programs()
 
     @contextmanager
     def step(self, title: str) -> Iterator["Step"]:
@@ -62,8 +87,7 @@ class Steps:
         with ThreadPoolExecutor(len(works)) as pool:
             ended, running = wait([pool.submit(work) for work in works], None, FIRST_EXCEPTION)
             if running:
-                for program in list(self._programs):
-                    program.terminate()
+                self._programs.end()
         for work in ended:
             work.result()
 
@@ -98,7 +122,7 @@ class Step:
         log_descriptor: int,
         log: Path,
         tell: Callable[[str, float], None],
-        programs: set[subprocess.Popen[bytes]],
+        programs: _Programs,
     ) -> None:
         self._log_descriptor = log_descriptor
         self._log = log

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import tarfile
+import threading
 import tomllib
 from dataclasses import replace
 from itertools import pairwise
@@ -156,6 +157,26 @@ def test_where_a_step_fails_those_beside_it_are_ended(tmp_path: Path) -> None:
             lambda: run("bad", f"read -r _ <{marks}; exit 3"),
         )
     assert not steps.times
+
+
+def test_what_begins_after_a_failure_is_ended(tmp_path: Path) -> None:
+    steps = _steps(tmp_path, "late", "bad")
+    has_failed = threading.Event()
+
+    def fail() -> None:
+        try:
+            with steps.step("bad") as step:
+                step.run(["false"], environment=SHELL)
+        finally:
+            has_failed.set()
+
+    def begin() -> None:
+        has_failed.wait()
+        with steps.step("late") as step:
+            step.run(["sleep", "600"], environment=SHELL)
+
+    with pytest.raises(BuildError, match="bad: false failed"):
+        steps.together(fail, begin)
 
 
 def test_steps_side_by_side_are_all_done_at_the_end(tmp_path: Path) -> None:
