@@ -373,10 +373,13 @@ def _busy() -> Now:
 
 
 def test_all_that_a_browser_loads_is_less_than_60_kb() -> None:
-    static = sum(len(content) for content in read_static().values())
+    static = read_static()
     for language in LANGUAGES:
         for now in (_now(present=Present()), _busy()):
-            whole = len(_page(now, language=language).encode()) + static
+            drawn = _page(now, language=language)
+            loaded = {name for name in static if f"/{name}" in drawn}
+            assert loaded >= {"page.css", "page.js"}
+            whole = len(drawn.encode()) + sum(len(static[name]) for name in loaded)
             assert whole < 60_000, (language, whole)
 
 
