@@ -23,7 +23,7 @@ from lanjami.status.turns import Turns
 
 _HEADERS = {**HEADERS, "Cache-Control": "no-store"}
 _PIECE = 64 * 1024  # bytes of the stream from the box that are written at a time
-_GRACE_S = 1.0  # beyond which a stream that is not taken is cut off
+_GRACE_S = 5.0  # for a stream that is not taken; a slow line takes its lanes in turn
 
 
 class _Asked(msgspec.Struct, frozen=True):

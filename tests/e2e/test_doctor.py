@@ -161,7 +161,10 @@ def _with_a_stranger_in_the_dht(ward: Ward) -> Callable[[], object]:
     stranger.ip("route", "add", "10.77.0.0/24", "dev", "eth0")
     ward.box.ip("route", "add", "203.0.113.0/24", "dev", "eth0")
     stranger.start(sys.executable, "-c", _JOIN)
-    time.sleep(6)  # a node is told of to others once it has answered a few times
+    # a node is told of to others once it has answered a few times, and nobody says when
+    until = time.monotonic() + 30
+    while "public-dht" not in _faults(ward.doctor()) and time.monotonic() < until:
+        pass
     return stranger.unplug
 
 
