@@ -36,7 +36,7 @@ def _hear(node: opendht.DhtRunner, key: opendht.InfoHash, count: int) -> None:
     node.listen(key, hear)
     _say("ready")
     while len(heard) < count:
-        time.sleep(_POLL_S)
+        time.sleep(_POLL_S)  # heard on a thread of the node's
     for id, at_s in heard:
         _say(f"{id} {at_s:.6f}")
 

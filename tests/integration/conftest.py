@@ -1,10 +1,13 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import argon2
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from lanjami.status.operator import passwords
 from tests.support.box import Box
+from tests.support.operator_stage import PASSWORD, Stage, served
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +25,18 @@ def box(tmp_path: Path) -> Iterator[Box]:
     box = Box(tmp_path)
     yield box
     box.end()
+
+
+@pytest.fixture
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords of the operator take no time."""
+    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_HASHER", quick)
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, quick_hashes: None) -> AsyncIterator[Stage]:
+    """The operator's part of a page, with a password."""
+    async with served(tmp_path) as stage:
+        await stage.passwords.keep(PASSWORD)
+        yield stage

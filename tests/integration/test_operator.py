@@ -3,8 +3,6 @@
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import urlencode
 
 import argon2
@@ -14,7 +12,9 @@ from lanjami.runtime.log import Line
 from lanjami.status.operator import passwords, rules
 from lanjami.status.operator.gate_api import COOKIE, LARGEST_FORM
 from tests.support.http_client import connected
-from tests.support.operator_stage import PASSWORD, Browser, Stage, served
+from tests.support.operator_stage import PASSWORD, Browser, Stage
+
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 
 HASHER = passwords._HASHER  # noqa: SLF001 - as it is without these tests
 WITHOUT_SESSION = {"/operator/login", "/operator/link"}
@@ -34,19 +34,6 @@ FORMS = {
     "/operator/update/end": {"token": "guess"},
 }
 PIECE = "/operator/update/piece"
-
-
-@pytest.fixture(autouse=True)
-def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "_HASHER", quick)
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with served(tmp_path) as stage:
-        await stage.passwords.keep(PASSWORD)
-        yield stage
 
 
 @pytest.fixture

@@ -2,35 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import argon2
 import pytest
 
 from lanjami.box import updating, upload
 from lanjami.box.standing import Standing, UpdateError
 from lanjami.box.upload import PIECE, Upload
 from lanjami.runtime import disk
-from lanjami.status.operator import passwords
 from tests.support import bundles
 from tests.support.http_client import Answer
 from tests.support.operator_stage import PASSWORD, Browser, Stage, served
 
+pytestmark = pytest.mark.usefixtures("quick_hashes")
+
 CONTENT = random.Random(1).randbytes(1 << 20)  # which packs to several pieces
-
-
-@pytest.fixture(autouse=True)
-def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    monkeypatch.setattr(passwords, "_HASHER", quick)
-
-
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with served(tmp_path) as stage:
-        await stage.passwords.keep(PASSWORD)
-        yield stage
 
 
 @pytest.fixture
