@@ -127,6 +127,7 @@ RUNTIME = frozenset(
         "lanjami.runtime.log",
         "lanjami.runtime.net",
         "lanjami.runtime.notify",
+        "lanjami.runtime.patience",
         "lanjami.runtime.plain",
         "lanjami.runtime.privileges",
         "lanjami.runtime.process",

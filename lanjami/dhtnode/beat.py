@@ -7,11 +7,11 @@ import socket
 from lanjami.dhtnode.heartbeat import Heartbeat, Reply
 from lanjami.errors import HostError, WireError
 from lanjami.runtime import log, net
+from lanjami.runtime.patience import Patience
 
 _log = log.get(__name__)
 
 WITHIN_S = 3.0  # a beat that takes longer is a hang, or a flood
-OVERLOADED_S = 30.0  # for which a node that beat before may miss beats, in a flood
 RESEND_S = 0.25  # a flood can crowd out a datagram, hardly sixteen in a row
 
 
@@ -24,23 +24,15 @@ class Pulse:
         self._sock = sock
         self._heartbeat = heartbeat
         self._node_id = node_id
-        self._who = who
-        self._beaten_at: float | None = None
+        self._patience = Patience(who)
 
     async def beat(self) -> str:
-        """Beat once; "", or what is worse off where a node is late that beat before.
-
-        Raises HostError where the first beat is late, or all have been for `OVERLOADED_S`.
-        """
-        loop = asyncio.get_running_loop()
+        """Beat once; "", or what is worse off. Raises HostError where the node hangs."""
         try:
             await beat(self._sock, self._heartbeat, self._node_id)
         except TimeoutError:
-            late = f"no value came back within {WITHIN_S:g} s"
-            if self._beaten_at is None or loop.time() - self._beaten_at > OVERLOADED_S:
-                raise HostError(f"{self._who} hangs: {late}") from None
-            return f"{self._who} is overloaded: {late}"
-        self._beaten_at = loop.time()
+            return self._patience.missed(f"no value came back within {WITHIN_S:g} s")
+        self._patience.answered()
         return ""
 
 

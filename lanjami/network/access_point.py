@@ -11,6 +11,7 @@ from lanjami.config import Wifi
 from lanjami.errors import HostError
 from lanjami.network import hostapd_conf, wifi
 from lanjami.runtime import disk, privileges, process
+from lanjami.runtime.patience import Patience
 from lanjami.runtime.service import Ready, together
 
 CHECK_EVERY_S = 5.0
@@ -95,16 +96,21 @@ class AccessPoint:
         return wifi.quietest_channel(scan)
 
     async def _check(self, control: Path, told: str, ready: Ready) -> None:
+        patience = Patience("hostapd")
         within_s = STARTS_WITHIN_S
         while True:
-            await _require_pong(control, within_s=within_s)
-            ready(told)
+            late = ""
+            if await _answers(control, within_s=within_s):
+                patience.answered()
+            else:
+                late = patience.missed("it does not answer")
+            ready(told, reason=late)
             await asyncio.sleep(CHECK_EVERY_S)
             within_s = ANSWERS_WITHIN_S
 
 
-async def _require_pong(control: Path, *, within_s: float) -> None:
-    """HostError where hostapd does not answer on its control socket (wpa_ctrl.c)."""
+async def _answers(control: Path, *, within_s: float) -> bool:
+    """Whether hostapd does on its control socket (wpa_ctrl.c); HostError where it says no PONG."""
     loop = asyncio.get_running_loop()
     own = control.with_name("lanjami")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -118,9 +124,10 @@ async def _require_pong(control: Path, *, within_s: float) -> None:
                 await loop.sock_connect(sock, str(control))
                 await loop.sock_sendall(sock, b"PING")
                 answer = await loop.sock_recv(sock, 64)
-        except (OSError, TimeoutError) as error:
-            raise HostError("hostapd hangs: it does not answer") from error
+        except (OSError, TimeoutError):
+            return False
         finally:
             await asyncio.to_thread(own.unlink, missing_ok=True)
     if not answer.startswith(b"PONG"):
         raise HostError("hostapd does not work: it answers with no PONG")
+    return True

@@ -23,6 +23,7 @@ from lanjami.network.guard import Guard
 from lanjami.network.outlook import Outlook
 from lanjami.network.plan import Plan
 from lanjami.runtime import disk, log, net, privileges, process
+from lanjami.runtime.patience import Patience
 from lanjami.runtime.service import Ready, together, until
 
 _log = log.get(__name__)
@@ -30,6 +31,8 @@ _log = log.get(__name__)
 LOOK_EVERY_S = 1.0
 CHECK_EVERY_S = 5.0
 EQUIP_EVERY_S = 10.0
+STARTS_WITHIN_TRIES = 15  # of a second each; a small board is slow
+ANSWERS_WITHIN_TRIES = 5
 PATIENCE_S = 10.0  # after a start, until it is said that there is nothing to serve
 MISSED_MOST = 1  # question for an address that dnsmasq may leave without an answer
 
@@ -137,14 +140,19 @@ class LanServer:
         """See whether dnsmasq works, until it should do something else."""
         loop = asyncio.get_running_loop()
         check_at = loop.time()
+        patience, tries = Patience("dnsmasq"), STARTS_WITHIN_TRIES
         while self._plan(ula) == now:
             if loop.time() >= check_at:
-                if "dns" in now.serves:
-                    await _require_answer(now)
+                reasons = list(now.reasons)
+                if "dns" in now.serves and await _answers(now, tries=tries):
+                    patience.answered()
+                    tries = ANSWERS_WITHIN_TRIES
+                elif "dns" in now.serves:
+                    reasons.append(patience.missed("it answers no question for a name"))
                 if self._guard is not None and self._guard.missed > MISSED_MOST:
                     raise HostError("dnsmasq hangs: nobody who asks for an address is offered one")
                 routes = await asyncio.to_thread(net.routes_packets)
-                ready(_told(now, routes=routes), reason="; ".join(now.reasons))
+                ready(_told(now, routes=routes), reason="; ".join(reasons))
                 check_at = loop.time() + CHECK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -220,13 +228,12 @@ class LanServer:
         return self._state / f"{self._interface}.{what}"
 
 
-async def _require_answer(now: Plan) -> None:
-    """HostError where dnsmasq does not tell the box's own address within some seconds."""
-    answer = await probes.name(now.addresses[0], dnsmasq_conf.BOX_NAME, tries=5)
-    if answer is None:
-        raise HostError("dnsmasq hangs: it answers no question for a name")
-    if now.v4 is not None and answer.addresses != (now.v4.ip,):
+async def _answers(now: Plan, *, tries: int) -> bool:
+    """Whether dnsmasq tells the box's own address; HostError where somebody tells another."""
+    answer = await probes.name(now.addresses[0], dnsmasq_conf.BOX_NAME, tries=tries)
+    if answer is not None and now.v4 is not None and answer.addresses != (now.v4.ip,):
         raise HostError(f"another DNS server than ours answers at {now.v4.ip}")
+    return answer is not None
 
 
 def _told(now: Plan, *, routes: bool) -> str:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import lanjami
 from lanjami import layout
-from lanjami.errors import HostError
 from lanjami.lan import Interface
 from lanjami.network import chrony_conf, clock, probes
 from lanjami.runtime import disk, log, privileges, process
+from lanjami.runtime.patience import Patience
 from lanjami.runtime.service import Ready, together, until
 
 _log = log.get(__name__)
@@ -126,11 +126,16 @@ class TimeServer:
     async def _check(self, now: list[_At], ready: Ready, reason: str) -> None:
         loop = asyncio.get_running_loop()
         check_at = loop.time()
+        patience = Patience("chronyd")
         while self._networks() == now:
             if loop.time() >= check_at:
+                late = ""
                 if await probes.time(now[0].ip, tries=8) is None:
-                    raise HostError("chronyd hangs: it tells nobody the time")
-                ready(f"UDP 123, tells the time to {_list(now)}", reason=reason)
+                    late = patience.missed("it tells nobody the time")
+                else:
+                    patience.answered()
+                reasons = "; ".join(filter(None, (late, reason)))
+                ready(f"UDP 123, tells the time to {_list(now)}", reason=reasons)
                 check_at = loop.time() + CHECK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
 

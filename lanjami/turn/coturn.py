@@ -19,6 +19,7 @@ from lanjami.config import Turn
 from lanjami.errors import HostError, WireError
 from lanjami.lan import Address, Interface, Ip, host_port
 from lanjami.runtime import disk, log, net, process
+from lanjami.runtime.patience import Patience
 from lanjami.runtime.service import Ready, together
 from lanjami.turn import conf, stun
 from lanjami.turn.catch import Catch
@@ -182,18 +183,16 @@ class Relay:
         credentials = stun.Credentials(CHECKER, self._config.realm, key)
         within_s = START_S
         guard_at = loop.time() + GUARD_EVERY_S
+        at = ", ".join(host_port(str(ip), self._config.port) for ip in _all(lans))
+        checks = [
+            _Check(lan, ip, self._config.port, credentials) for lan in lans for ip in lan.addresses
+        ]
         try:
             while True:
-                full = [
-                    lan.interface
-                    for lan in lans
-                    for ip in lan.addresses
-                    if not await _check(lan, ip, self._config.port, credentials, within_s)
-                ]
+                reasons = [await check.run(within_s) for check in checks]
                 within_s = CHECK_WITHIN_S
                 self._is_serving = True
-                at = ", ".join(host_port(str(ip), self._config.port) for ip in _all(lans))
-                reason = f"no relay is left on {', '.join(dict.fromkeys(full))}" if full else ""
+                reason = "; ".join(filter(None, dict.fromkeys(reasons)))
                 ready(f"{at}, a relay given and taken back", reason=reason)
                 await asyncio.sleep(CHECK_EVERY_S)
                 if self._lans() != list(lans):
@@ -227,33 +226,46 @@ def _all(lans: Sequence[Lan]) -> list[Ip]:
     return [ip for lan in lans for ip in lan.addresses]
 
 
-async def _check(
-    lan: Lan, ip: Ip, port: int, credentials: stun.Credentials, within_s: float
-) -> bool:
-    """Have a relay given and taken back; False where all are given, HostError where that does not
-    work."""
-    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
-    name = f"coturn on {lan.interface}"
-    transactions = starmap(secrets.token_bytes, repeat((12,)))
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
+class _Check:
+    """Has a relay given and taken back at one address."""
+
+    def __init__(self, lan: Lan, ip: Ip, port: int, credentials: stun.Credentials) -> None:
+        self._name = f"coturn on {lan.interface}"
+        self._full = f"no relay is left on {lan.interface}"
+        self._at = (str(ip), port)
+        self._family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+        self._credentials = credentials
+        self._patience = Patience(self._name)
+
+    async def run(self, within_s: float) -> str:
+        """What is worse off, if anything; HostError where it does not work."""
         try:
             async with asyncio.timeout(within_s):
-                await asyncio.get_running_loop().sock_connect(sock, (str(ip), port))
-                steps = stun.proof(credentials, transactions)
-                request = next(steps)
-                while True:
-                    answer = await _exchange(sock, request)
-                    try:
-                        request = steps.send(answer)
-                    except StopIteration as done:
-                        return done.value is not None
+                is_given = await self._ask()
         except TimeoutError:
-            raise HostError(f"{name} hangs: no answer within {within_s:g} s") from None
+            return self._patience.missed(f"no answer within {within_s:g} s")
         except WireError as error:
-            raise HostError(f"{name} does not relay: {error}") from error
+            raise HostError(f"{self._name} does not relay: {error}") from error
         except OSError as error:
-            raise HostError(f"{name} cannot be asked at {ip}: {error.strerror}") from error
+            what = f"{self._name} cannot be asked at {self._at[0]}"
+            raise HostError(f"{what}: {error.strerror}") from error
+        self._patience.answered()
+        return "" if is_given else self._full
+
+    async def _ask(self) -> bool:
+        """False where all relays are given."""
+        transactions = starmap(secrets.token_bytes, repeat((12,)))
+        with socket.socket(self._family, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, self._at)
+            steps = stun.proof(self._credentials, transactions)
+            request = next(steps)
+            while True:
+                answer = await _exchange(sock, request)
+                try:
+                    request = steps.send(answer)
+                except StopIteration as done:
+                    return done.value is not None
 
 
 async def _exchange(sock: socket.socket, request: bytes) -> bytes:

@@ -24,12 +24,23 @@ STOCK = (
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _LONGEST_PASSWORD = 128  # bytes
-# As in coturn's /usr/share/coturn/schema.sql
-_TABLE = """
-    CREATE TABLE IF NOT EXISTS turnusers_lt (
-        realm varchar(127) DEFAULT '', name varchar(512), hmackey char(128),
-        PRIMARY KEY (realm, name)
-    )
+# All of coturn's /usr/share/coturn/schema.sql. What is missing, each of its threads would add, and
+# lock the others out: coturn's dbd_sqlite.c waits for no lock, and refuses who comes meanwhile.
+_TABLES = """
+    turnusers_lt (realm varchar(127) DEFAULT '', name varchar(512), hmackey char(128),
+        PRIMARY KEY (realm, name));
+    turn_secret (realm varchar(127) DEFAULT '', value varchar(256), PRIMARY KEY (realm, value));
+    allowed_peer_ip (realm varchar(127) DEFAULT '', ip_range varchar(256),
+        PRIMARY KEY (realm, ip_range));
+    denied_peer_ip (realm varchar(127) DEFAULT '', ip_range varchar(256),
+        PRIMARY KEY (realm, ip_range));
+    turn_origin_to_realm (origin varchar(127), realm varchar(127), PRIMARY KEY (origin));
+    turn_realm_option (realm varchar(127) DEFAULT '', opt varchar(32), value varchar(128),
+        PRIMARY KEY (realm, opt));
+    oauth_key (kid varchar(128), ikm_key varchar(256), timestamp bigint DEFAULT 0,
+        lifetime integer DEFAULT 0, as_rs_alg varchar(64) DEFAULT '', realm varchar(127),
+        PRIMARY KEY (kid));
+    admin_user (name varchar(32), realm varchar(127), password varchar(127), PRIMARY KEY (name))
 """
 
 
@@ -94,7 +105,8 @@ class Users:
             database = sqlite3.connect(self.path, timeout=5.0)
             try:
                 with database:
-                    database.execute(_TABLE)
+                    for table in _TABLES.split(";"):
+                        database.execute(f"CREATE TABLE IF NOT EXISTS {table}")
                     if is_new:
                         self._add(database, *STOCK)
                     yield database

@@ -22,7 +22,7 @@ PROFILES = {
     "clean": ("rate 100mbit", "good good good good good"),
     "far": ("delay 25ms rate 25mbit limit 300", "good good good good tight"),
     "very far": ("delay 120ms rate 10mbit", "tight tight tight no no"),
-    "unsteady": ("delay 60ms 50ms rate 4mbit", "tight tight no no no"),
+    "unsteady": ("delay 60ms 50ms rate 4800kbit", "tight tight no no no"),
     "lossy": ("loss 3% rate 100mbit", "tight tight tight tight tight"),
     "very lossy": ("loss 10% rate 100mbit", "no no no no no"),
     "for voice": ("rate 400kbit limit 30", "good no no no no"),

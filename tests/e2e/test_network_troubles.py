@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lanjami.runtime.patience import LATE_S
 from tests.support import dhcp_client
 from tests.support.appliance import Appliance, child
 from tests.support.lab import Host, Lab, Process, Switch
@@ -140,7 +141,7 @@ async def test_a_program_that_dies_or_hangs_is_started_again(
     assert pid is not None
     os.kill(pid, trouble)
     words = "was killed by SIGKILL" if trouble == signal.SIGKILL else "hangs"
-    await logs(appliance, f"{program} {words}", within_s=30)
+    await logs(appliance, f"{program} {words}", within_s=30 + LATE_S)
     await appliance.healthy()
     assert child(appliance.process.pid, program) not in (pid, None)
     await gone(pid)

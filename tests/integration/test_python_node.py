@@ -21,6 +21,7 @@ from lanjami.dhtnode.python_node import PythonNode
 from lanjami.dhtnode.requests import Datagram
 from lanjami.dhtnode.udp import Sockets
 from lanjami.errors import HostError
+from lanjami.runtime import patience
 from tests.support.dht_peers import debian, expected, wheel
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
@@ -124,7 +125,7 @@ async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
         reasons.append(reason)
         monkeypatch.setattr(beat, "beat", unheard)
         if reason:
-            monkeypatch.setattr(beat, "OVERLOADED_S", 0.0)
+            monkeypatch.setattr(patience, "LATE_S", 0.0)
 
     monkeypatch.setattr(python_node, "BEAT_EVERY_S", 0.01)
     node = _node(tmp_path)
