@@ -15,9 +15,12 @@ from tests.image.built import Built
 FOLDER = os.environ.get("LANJAMI_IMAGE")
 NEED_AN_IMAGE = {
     "test_again.py",
+    "test_alone.py",
     "test_boot.py",
+    "test_building.py",
     "test_card.py",
     "test_contents.py",
+    "test_drivers.py",
     "test_service.py",
 }
 collect_ignore = [

@@ -124,7 +124,8 @@ def _mtools(command: str, card: Path, *words: str, given: bytes = b"") -> bytes:
 class Emulated:
     """A machine with the card, switched on. `folder` gets what it writes to its serial line, and
     what is on its network; `writes`, if given, what it writes to its card and when it flushes, as
-    dm-log-writes has it. `reboots` says whether it goes on after its end."""
+    dm-log-writes has it. `reboots` says whether it goes on after its end; `through` is
+    a command that starts QEMU, as on a host of the lab."""
 
     def __init__(
         self,
@@ -137,6 +138,7 @@ class Emulated:
         writes: Path | None = None,
         reboots: bool = False,
         extra: Sequence[str] = (),
+        through: Sequence[str] = (),
     ) -> None:
         folder.mkdir(exist_ok=True)
         kernel = [*_files(built, folder, board), "-append", _line(built, board)]
@@ -144,7 +146,7 @@ class Emulated:
         dump = f"filter-dump,id=dump,netdev=lan,file={self.capture}"
         self._popen = subprocess.Popen(
             [
-                *("qemu-system-aarch64", *board.machine, "-nographic", *kernel),
+                *(*through, "qemu-system-aarch64", *board.machine, "-nographic", *kernel),
                 *(*_drive(card, writes), *board.disk),
                 *([*network, *board.adapter, "-object", dump] if network else ["-nic", "none"]),
                 *("-monitor", "none", *board.serial, *extra),

@@ -67,7 +67,7 @@ class Jami:
                 **({"TURN.server": turn} if turn else {}),
             }
         )
-        self._name_server = name_server
+        self._name_server = self._settings.get("RingNS.uri", "")
         self._home = host.lab.folder / f"{host.name}-home"
         self._processes: list[Process] = []
         self._bus: MessageBus | None = None

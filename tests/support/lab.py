@@ -181,6 +181,13 @@ class Switch(Host):
         self.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         self.ip("link", "set", "br0", "up")
 
+    def tap(self) -> str:
+        """A port for a machine that is emulated on this host."""
+        port = f"p{next(_numbers)}"
+        self.ip("tuntap", "add", "dev", port, "mode", "tap")
+        self.ip("link", "set", port, "master", "br0", "up")
+        return port
+
 
 class Lab:
     """Makes hosts and switches, and takes them down again."""
