@@ -15,7 +15,7 @@ import pytest
 
 from lanjami.runtime.patience import LATE_S
 from lanjami.turn.users import FILE, Users
-from tests.support.appliance import LANJAMI, Appliance
+from tests.support.appliance import LANJAMI, Appliance, children
 from tests.support.jami import Jami, befriend, write_both_ways
 from tests.support.lab import Host, Lab, Switch
 
@@ -63,13 +63,7 @@ async def relaying(
 
 def pids(appliance: Appliance) -> list[int]:
     """The coturns of a box."""
-    parent = appliance.process.pid
-    children = [
-        int(pid)
-        for file in Path("/proc", str(parent), "task").glob("*/children")
-        for pid in file.read_text().split()
-    ]
-    return [c for c in children if b"turnserver" in Path("/proc", str(c), "cmdline").read_bytes()]
+    return children(appliance.process.pid, "turnserver")
 
 
 # --- between clients that cannot reach each other -----------------------------------------------
