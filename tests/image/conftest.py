@@ -16,6 +16,7 @@ FOLDER = os.environ.get("LANJAMI_IMAGE")
 NEED_AN_IMAGE = {
     "test_again.py",
     "test_alone.py",
+    "test_board.py",
     "test_boot.py",
     "test_building.py",
     "test_card.py",
