@@ -71,6 +71,8 @@ class Host:
         self.namespace = f"lj{os.getpid() % 100000}-{next(_numbers)}"
         self._processes: list[Process] = []
         run("ip", "netns", "add", self.namespace)
+        # an address may be used at once, as on a machine that was plugged in a while ago
+        self.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
         self.ip("link", "set", "lo", "up")
 
     def ip(self, *arguments: str) -> str:
@@ -117,8 +119,7 @@ class Host:
         )
         switch.ip("link", "set", port, "master", "br0", "up")
         for address in addresses:
-            nodad = ["nodad"] if ":" in address else []
-            self.ip("addr", "add", address, "dev", interface, *nodad)
+            self.ip("addr", "add", address, "dev", interface)
         self.ip("link", "set", interface, "up")
         if gateway:
             self.ip("route", "add", "default", "via", gateway, "dev", interface)
