@@ -25,9 +25,10 @@ PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicK
 
 @dataclass(frozen=True)
 class Release:
-    """A `version` that is the image's but for its number."""
+    """A `version` whose module `broken`, if any, fails where it is loaded."""
 
     version: str
+    broken: str = ""
 
     def root(self, built: Built, folder: Path) -> Path:
         """Its root's image, as small as it can be."""
@@ -37,6 +38,8 @@ class Release:
             f"{PACKAGE}/__init__.py": f'__version__ = "{self.version}"\n'.encode(),
             places.UPDATE_KEY: PUBLIC,
         }
+        if self.broken:
+            files[f"{PACKAGE}/{self.broken}.py"] = b'raise RuntimeError("a bad version")\n'
         replace(root, files)
         for command in (["e2fsck", "-f", "-y"], ["resize2fs", "-M"]):
             done = subprocess.run([*command, root], capture_output=True, check=False)

@@ -244,6 +244,7 @@ def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> Non
 # --- updates -------------------------------------------------------------------------------------
 
 GOOD = Release("0.2.0")
+BAD = Release("0.3.0", broken="app")
 UPDATE_S = 300.0
 
 
@@ -260,4 +261,16 @@ def test_a_good_update_runs_and_is_kept(box: Box, updated: Emulated) -> None:
     while emulator.good_slot(box.card) != slots.good_sector("b"):
         assert updated.up_s < within_s
         time.sleep(1)  # a card tells nobody that it was written to
+    assert not asking.wrong("127.0.0.1", *box.ports)
+
+
+def test_a_bad_update_is_taken_back_and_that_is_said(box: Box, updated: Emulated) -> None:
+    before = len(updated.said)
+    updated.plug_in(BAD.stick(box.built, box.folder))
+    failed = re.compile("failed; lanjami 0.3.0 from slot a is taken back")
+    before = updated.wait_for(failed, within_s=UPDATE_S, since=before).end()
+    served = re.compile("passed; lanjami 0.2.0 from slot b")
+    before = updated.wait_for(served, within_s=UPDATE_S, since=before).end()
+    told = updated.run("cat /run/lanjami-box/screen", since=before)
+    assert "0.3.0 did not pass its test and was taken back" in told.replace("\n", "")
     assert not asking.wrong("127.0.0.1", *box.ports)
