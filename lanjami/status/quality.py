@@ -22,6 +22,7 @@ LANE_TRIPS = 600  # on all lanes: with 2 % lost each way 24 stall, and hardly ev
 FEWEST_TRIPS = 10  # that are made also where they take longer than
 TRIPS_S = 4.0
 STREAM_S = 4.0  # at most, in each direction
+GRACE_S = 5.0  # after that, for a stream that is not taken; a slow line takes its lanes in turn
 RAMP_S = 1.0  # of a stream that takes more than twice that: not counted, for TCP seeks the rate
 STREAM_BYTES = 32 << 20  # at most, in each direction
 CHUNK = 128 * 1024  # bytes of an upload's request, at most; each costs a far line a round trip

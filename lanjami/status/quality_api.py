@@ -23,7 +23,6 @@ from lanjami.status.turns import Turns
 
 _HEADERS = {**HEADERS, "Cache-Control": "no-store"}
 _PIECE = 64 * 1024  # bytes of the stream from the box that are written at a time
-_GRACE_S = 5.0  # for a stream that is not taken; a slow line takes its lanes in turn
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -90,7 +89,7 @@ class QualityApi:
         await response.prepare(request)
         end = asyncio.get_running_loop().time() + STREAM_S
         try:
-            async with asyncio.timeout_at(end + _GRACE_S):
+            async with asyncio.timeout_at(end + quality.GRACE_S):
                 for _ in range(STREAM_BYTES // LANES // _PIECE):
                     if _now() >= end:
                         break

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanjami.errors import RequestError
-from lanjami.status.quality import STREAM_BYTES, Bears, Line, Measured, judge, parse, verdicts
+from lanjami.status.quality import (
+    GRACE_S,
+    STREAM_BYTES,
+    STREAM_S,
+    Bears,
+    Line,
+    Measured,
+    judge,
+    parse,
+    verdicts,
+)
 from lanjami.status.turns import (
     MOST,
     MOST_OF_ONE,
@@ -138,6 +148,13 @@ def test_one_measures_and_others_wait_in_line() -> None:
     assert turns.ask("b", source="b", now=1) == 0
     assert turns.ask("c", source="c", now=1) == 1
     turns.spend("b", 10, now=1)
+
+
+def test_a_stream_over_a_slow_line_costs_no_turn() -> None:
+    turns = Turns()
+    turns.ask("a", source="a", now=0.0)
+    turns.spend("a", 0, now=0.0)
+    turns.spend("a", 0, now=STREAM_S + GRACE_S + 1)
 
 
 def test_who_is_silent_is_forgotten() -> None:
