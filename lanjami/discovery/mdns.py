@@ -39,27 +39,27 @@ class Mdns:
         self._lan = lan
         self._facts = facts
         self._host: str | None = None
-        self._probed: set[Interface] = set()  # the name was found free there
 
     def host(self) -> str | None:
         """The name that was found free, such as "lanjami.local"; None while there is none."""
         return None if self._host is None else f"{self._host}.local"
 
     async def run(self, ready: Ready) -> None:
-        responders: dict[Interface, _Responder] = {}
+        responders: dict[int, _Responder] = {}  # by the index of the interface
         own: set[Ip] = set()  # also those we had: others may still remember them
         try:
             while True:
-                lan = {interface: None for interface in self._lan() if _addresses(interface)}
+                lan = [interface for interface in self._lan() if _addresses(interface)]
                 own |= {address.ip for interface in lan for address in interface.addresses}
                 if self._gives_way(responders, frozenset(own)):
                     self._host = None
                     await _close(responders, keep=())
-                await _close(responders, keep=lan)
-                refused = await _open(responders, lan)
-                if self._host is None or len(responders) > len(self._probed & responders.keys()):
+                await _close(responders, keep={interface.index for interface in lan})
+                refused = await _follow(responders, lan)
+                if self._host is None or any(
+                    responder.probed != self._host for responder in responders.values()
+                ):
                     self._host = await self._find_host(responders, frozenset(own))
-                    self._probed = set(responders)
                 if self._host is not None:
                     for responder in responders.values():
                         await responder.advertise(self._host, self._facts())
@@ -69,7 +69,7 @@ class Mdns:
             self._host = None
             await _close(responders, keep=())
 
-    def _gives_way(self, responders: dict[Interface, "_Responder"], own: frozenset[Ip]) -> bool:
+    def _gives_way(self, responders: dict[int, "_Responder"], own: frozenset[Ip]) -> bool:
         """Whether another box answers to our name and it is us who has to move."""
         if self._host is None:
             return False
@@ -80,7 +80,7 @@ class Mdns:
         return False
 
     async def _find_host(
-        self, responders: dict[Interface, "_Responder"], own: frozenset[Ip]
+        self, responders: dict[int, "_Responder"], own: frozenset[Ip]
     ) -> str | None:
         """Our name where nobody else on any LAN has it, else the first that is free; None where
         there is no network, or others answer to every name."""
@@ -96,14 +96,14 @@ class Mdns:
                 return name
         return None
 
-    def _detail(self, responders: dict[Interface, "_Responder"]) -> str:
+    def _detail(self, responders: dict[int, "_Responder"]) -> str:
         if self._host is None:
             return "no name yet" if responders else "waiting for a network"
         if self._host == self._base:
             return f"{self._host}.local"
         return f"{self._host}.local, as another box here is {self._base}.local"
 
-    def _reason(self, responders: dict[Interface, "_Responder"]) -> str:
+    def _reason(self, responders: dict[int, "_Responder"]) -> str:
         if self._host is None and responders:
             return f"others answer to {self._base}.local and every name after it"
         return ""
@@ -113,29 +113,34 @@ class _Responder:
     """The mDNS responder of one interface."""
 
     def __init__(self, interface: Interface, zeroconf: AsyncZeroconf) -> None:
-        self._addresses = _addresses(interface)
-        self.addresses = frozenset(self._addresses)
+        self.interface = interface
+        self.probed: str | None = None  # the name that was asked for last, by these sockets
         self._zeroconf = zeroconf
+        self._former: AsyncZeroconf | None = None
         self._advertised: dict[tuple[str, Record], ServiceInfo] = {}
 
     @classmethod
     async def open(cls, interface: Interface) -> "_Responder":
-        v4 = announced(interface, version=4)
-        v6 = announced(interface, version=6)
-        choice: list[str | int] = [str(v4[0].ip)] if v4 else []
-        choice += [interface.index] if v6 else []
-        version = IPVersion.All if v4 and v6 else IPVersion.V4Only if v4 else IPVersion.V6Only
-        try:
-            zeroconf = AsyncZeroconf(interfaces=choice, ip_version=version)
-            await zeroconf.zeroconf.async_wait_for_start()
-        except (OSError, RuntimeError) as error:
-            raise HostError(f"mDNS cannot be had on {interface.name}: {error}") from error
-        for reader in zeroconf.zeroconf.engine.readers:
-            net.hear_own_groups_only(reader.transport.get_extra_info("socket"))
-        return cls(interface, zeroconf)
+        return cls(interface, await _zeroconf(interface))
+
+    @property
+    def addresses(self) -> frozenset[Ip]:
+        return frozenset(_addresses(self.interface))
+
+    async def follow(self, interface: Interface) -> None:
+        """Speak from the addresses that the interface has now.
+
+        Until the next `advertise`, the former sockets go on answering: another box that asks for
+        the name meanwhile would take it.
+        """
+        zeroconf = await _zeroconf(interface)
+        await self._leave_former()
+        self._former, self._zeroconf = self._zeroconf, zeroconf
+        self.interface, self.probed, self._advertised = interface, None, {}
 
     async def probe(self, host: str) -> frozenset[Ip]:
         """The addresses that others, or we, answer for `host`.local."""
+        self.probed = host
         resolver = AddressResolver(f"{host}.local.")
         await resolver.async_request(self._zeroconf.zeroconf, PROBE_MS)
         return frozenset(map(ip_address, resolver.parsed_addresses()))
@@ -147,7 +152,7 @@ class _Responder:
 
     async def advertise(self, host: str, facts: Facts) -> None:
         """Make what is advertised follow the facts, under the name `host`."""
-        keys = {(host, record) for record in records(facts, at=self._addresses[0])}
+        keys = {(host, record) for record in records(facts, at=_addresses(self.interface)[0])}
         for key in self._advertised.keys() - keys:
             await (await self._zeroconf.async_unregister_service(self._advertised.pop(key)))
         for key in keys - self._advertised.keys():
@@ -155,12 +160,23 @@ class _Responder:
             # the host's name was probed already, and the instances are called after it
             await self._zeroconf.async_register_service(info, cooperating_responders=True)
             self._advertised[key] = info
+        await self._leave_former()
 
     async def close(self) -> None:
         """Say goodbye and close."""
-        with contextlib.suppress(OSError):  # the interface may be gone
-            await self._zeroconf.async_unregister_all_services()
-        await self._zeroconf.async_close()
+        await self._leave_former()
+        await _close_saying_goodbye(self._zeroconf)
+
+    async def _leave_former(self) -> None:
+        """Close the former sockets, without a goodbye to what these advertise."""
+        if self._former is None:
+            return
+        registry = self._former.zeroconf.registry
+        goes_on = {info.key for info in self._advertised.values()}
+        infos = registry.async_get_service_infos()
+        registry.async_remove([info for info in infos if info.key in goes_on])
+        await _close_saying_goodbye(self._former)
+        self._former = None
 
     def _info(self, host: str, record: Record) -> ServiceInfo:
         return ServiceInfo(
@@ -168,7 +184,7 @@ class _Responder:
             f"{host}.{record.type}.local.",
             port=record.port,
             server=f"{host}.local.",
-            addresses=[ip.packed for ip in self._addresses],
+            addresses=[ip.packed for ip in _addresses(self.interface)],
             properties=dict(record.properties),
         )
 
@@ -178,21 +194,48 @@ def _addresses(interface: Interface) -> list[Ip]:
     return [a.ip for version in (4, 6) for a in announced(interface, version=version)]
 
 
-async def _open(responders: dict[Interface, _Responder], wanted: Iterable[Interface]) -> str:
-    """Open what is missing; returns a sentence on what could not be had, to be tried again."""
+async def _zeroconf(interface: Interface) -> AsyncZeroconf:
+    """Sockets that speak from the interface's addresses. Raises HostError."""
+    v4 = announced(interface, version=4)
+    v6 = announced(interface, version=6)
+    choice: list[str | int] = [str(v4[0].ip)] if v4 else []
+    choice += [interface.index] if v6 else []
+    version = IPVersion.All if v4 and v6 else IPVersion.V4Only if v4 else IPVersion.V6Only
+    try:
+        zeroconf = AsyncZeroconf(interfaces=choice, ip_version=version)
+        await zeroconf.zeroconf.async_wait_for_start()
+    except (OSError, RuntimeError) as error:
+        raise HostError(f"mDNS cannot be had on {interface.name}: {error}") from error
+    for reader in zeroconf.zeroconf.engine.readers:
+        net.hear_own_groups_only(reader.transport.get_extra_info("socket"))
+    return zeroconf
+
+
+async def _close_saying_goodbye(zeroconf: AsyncZeroconf) -> None:
+    with contextlib.suppress(OSError):  # the interface may be gone
+        await zeroconf.async_unregister_all_services()
+    await zeroconf.async_close()
+
+
+async def _follow(responders: dict[int, _Responder], lan: Iterable[Interface]) -> str:
+    """Open what is missing and follow what changed; returns a sentence on what could not be had, to
+    be tried again."""
     refused = []
-    for interface in wanted:
-        if interface not in responders:
-            try:
-                responders[interface] = await _Responder.open(interface)
-            except HostError as error:
-                refused.append(str(error))
+    for interface in lan:
+        responder = responders.get(interface.index)
+        try:
+            if responder is None:
+                responders[interface.index] = await _Responder.open(interface)
+            elif responder.interface != interface:
+                await responder.follow(interface)
+        except HostError as error:
+            refused.append(str(error))
     return "; ".join(refused)
 
 
-async def _close(responders: dict[Interface, _Responder], *, keep: Container[Interface]) -> None:
+async def _close(responders: dict[int, _Responder], *, keep: Container[int]) -> None:
     """Say goodbye and close where nothing is to be kept."""
-    gone = [responders.pop(interface) for interface in list(responders) if interface not in keep]
+    gone = [responders.pop(index) for index in list(responders) if index not in keep]
     async with asyncio.TaskGroup() as tasks:
         for responder in gone:
             tasks.create_task(responder.close())

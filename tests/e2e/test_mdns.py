@@ -5,6 +5,7 @@ import json
 import sys
 from typing import Any
 
+from lanjami.discovery import mdns
 from tests.support.appliance import Appliance
 from tests.support.lab import Host, Lab, Switch
 
@@ -31,7 +32,7 @@ async def test_the_box_tells_its_name_and_its_services(lab: Lab, switch: Switch,
     goodbyes = watcher.capture("goodbye", "udp", "port", "5353")
     assert appliance.stop() == 0
     await asyncio.sleep(0.5)
-    assert any("(Cache flush) A 10.77.0.1" in line for line in goodbyes.packets())
+    assert any("[0s] A 10.77.0.1" in line for line in goodbyes.packets("-vvv"))
     assert _browse(watcher, "lanjami")["lanjami"] == []
 
 
@@ -48,6 +49,26 @@ async def test_a_second_box_takes_the_next_name_and_says_so(
     heard = _browse(watcher, "lanjami", "lanjami-2")
     assert "10.77.0.1" in heard["lanjami"]
     assert heard["lanjami-2"] == ["10.77.0.5"] or "10.77.0.5" in heard["lanjami-2"]
+
+
+async def test_a_box_whose_addresses_change_answers_to_its_name_all_the_while(
+    lab: Lab, switch: Switch, box: Host
+) -> None:
+    watcher = lab.host("watcher").plug(switch, "10.77.0.2/24")
+    appliance = await Appliance(box).start()
+    silence = (sys.executable, "-m", "tests.support.silence", "lanjami", "6", "10.77.0.2")
+    asking = watcher.start(*silence)
+    heard = watcher.capture("names", "udp", "port", "5353")
+    for change in ("add 10.77.0.9/24", "add fd77::9/64", "del 10.77.0.9/24"):
+        await asyncio.sleep(1.5)
+        box.ip("addr", *change.split(), "dev", "eth0")
+    assert asking.wait(within_s=20) == 0
+    # a box that asks for a name is sure of it when nobody has answered for so long
+    assert float(asking.output()) < mdns.PROBE_MS / 1000
+    # the addresses that it had all the while were never said to be gone
+    told = heard.packets("-vvv")
+    assert not [line for line in told if "[0s] A 10.77.0.1" in line or "[0s] PTR" in line]
+    assert (await appliance.healthy())["host"] == "lanjami.local"
 
 
 async def test_two_boxes_that_meet_later_end_up_with_two_names(lab: Lab, switch: Switch) -> None:

@@ -71,8 +71,6 @@ class Host:
         self.namespace = f"lj{os.getpid() % 100000}-{next(_numbers)}"
         self._processes: list[Process] = []
         run("ip", "netns", "add", self.namespace)
-        # an address may be used at once, as on a machine that was plugged in a while ago
-        self.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
         self.ip("link", "set", "lo", "up")
 
     def ip(self, *arguments: str) -> str:
@@ -119,7 +117,8 @@ class Host:
         )
         switch.ip("link", "set", port, "master", "br0", "up")
         for address in addresses:
-            self.ip("addr", "add", address, "dev", interface)
+            nodad = ["nodad"] if ":" in address else []
+            self.ip("addr", "add", address, "dev", interface, *nodad)
         self.ip("link", "set", interface, "up")
         if gateway:
             self.ip("route", "add", "default", "via", gateway, "dev", interface)
@@ -162,15 +161,16 @@ class Capture:
         while "listening on" not in self._process.output():
             time.sleep(0.02)  # its output goes to a file, which can only be read again
 
-    def so_far(self) -> list[str]:
-        """A line for each packet, without its time."""
-        return run("tcpdump", "-n", "-t", "-r", str(self._file), check=False).splitlines()
+    def so_far(self, *options: str) -> list[str]:
+        """A line for each packet, without its time; `options` are those of tcpdump."""
+        printed = run("tcpdump", "-n", "-t", *options, "-r", str(self._file), check=False)
+        return printed.splitlines()
 
-    def packets(self) -> list[str]:
-        """End the capture; a line for each packet, without its time."""
+    def packets(self, *options: str) -> list[str]:
+        """End the capture; its lines are as those `so_far`."""
         self._process.signal(signal.SIGINT)
         self._process.wait(within_s=10)
-        return self.so_far()
+        return self.so_far(*options)
 
 
 class Switch(Host):
