@@ -31,7 +31,8 @@ from lanjami.runtime.service import Ready, together
 
 LOOK_S = 5.0  # between two looks at the interfaces
 BEAT_EVERY_S = 5.0
-SAVE_EVERY_S = 600.0  # a power cut costs what came since; a card does not like it more often
+SAVE_AFTER_S = 30.0  # a power cut costs what came since, such as who is here
+SAVE_RATE = 8 * 1024  # bytes a second at most, for a card wears out
 
 _log = log.get(__name__)
 
@@ -67,6 +68,7 @@ class PythonNode:
         self._core: DhtCore | None = None
         self._sockets: Sockets | None = None
         self._serves = False
+        self._can_save = True
         self._waiting: dict[int, asyncio.Queue[Event]] = {}
 
     def node(self) -> Node | None:
@@ -170,19 +172,25 @@ class PythonNode:
 
     async def _save(self, core: DhtCore) -> None:
         """Write down what it knows and keeps, now and then and at the end."""
+        wait_s = SAVE_AFTER_S
         try:
             while True:
-                await asyncio.sleep(SAVE_EVERY_S)
-                await self._write(core)
+                await asyncio.sleep(wait_s)
+                wait_s = max(SAVE_AFTER_S, await self._write(core) / SAVE_RATE)
         finally:
             await self._write(core)
 
-    async def _write(self, core: DhtCore) -> None:
+    async def _write(self, core: DhtCore) -> int:
+        """Returns how many bytes it was."""
         data = core.state(now=asyncio.get_running_loop().time())
         try:
             await asyncio.to_thread(disk.write_atomically, self._file, data)
+            self._can_save = True
         except HostError as error:
-            _log.warning("the DHT node will begin anew", reason=error)
+            if self._can_save:
+                _log.warning("the DHT node will begin anew", reason=error)
+            self._can_save = False
+        return len(data)
 
     async def _work(self, core: DhtCore, sockets: Sockets, guard: Guard) -> None:
         loop = asyncio.get_running_loop()

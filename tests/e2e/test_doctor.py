@@ -161,8 +161,9 @@ def _with_a_stranger_in_the_dht(ward: Ward) -> Callable[[], object]:
     stranger.ip("route", "add", "10.77.0.0/24", "dev", "eth0")
     ward.box.ip("route", "add", "203.0.113.0/24", "dev", "eth0")
     stranger.start(sys.executable, "-c", _JOIN)
-    # a node is told of to others once it has answered a few times, and nobody says when
-    until = time.monotonic() + 30
+    # OpenDHT tells of a node that has answered it. It asks its nodes each 5 to 25 s, but each 60 to
+    # 180 s when none has come for 150 s (Dht::confirmNodes), and nobody says when.
+    until = time.monotonic() + 240
     while "public-dht" not in _faults(ward.doctor()) and time.monotonic() < until:
         pass
     return stranger.unplug

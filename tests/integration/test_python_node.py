@@ -113,6 +113,25 @@ async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
 
 
+async def test_a_power_cut_costs_only_what_came_just_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python_node, "SAVE_AFTER_S", 0.05)
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+    async with _serving(before) as (_, port), wheel() as alice:
+        await alice.joined("127.0.0.1", port)
+        assert await alice.ask("put", KEY, 1, 600)
+        saved = before / "python-node-state"
+        async with asyncio.timeout(10):
+            while not saved.exists() or expected(600)[1] not in saved.read_bytes():
+                await asyncio.sleep(0.01)
+        shutil.copy(saved, after)
+    async with _serving(after) as (node, _):
+        assert [_data(value) for value in await _got(node, sha1(KEY))] == [expected(600)[1]]
+
+
 async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
