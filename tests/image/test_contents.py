@@ -1,12 +1,16 @@
 """What the box's root has, and what it must not have."""
 
 import json
+import os
 import re
 import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from image import debian, payload
+from tests.image import flaws
 from tests.image.built import Built
 from tests.support.exposure import MOST, exposure
 
@@ -29,6 +33,7 @@ SETUID: set[str] = set()  # nobody but root and the services' users is on a box
 CAPABLE = {"usr/bin/ping"}
 # The timers of the units that are there; what they start stays on the box.
 TIMERS = {"systemd-tmpfiles-clean.timer"}
+TRACKER = os.environ.get("LANJAMI_TRACKER")
 SECRET = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/]")
 
 
@@ -140,6 +145,14 @@ def test_the_bill_names_every_package(built: Built) -> None:
     installed = status.count("\nStatus: install ok installed\n")
     assert sum(part.startswith("SPDXRef-deb-") for part in parts) == installed
     assert "SPDXRef-pypi-opendht" in parts
+
+
+@pytest.mark.skipif(TRACKER is None, reason=f"LANJAMI_TRACKER names no copy of {flaws.WHERE}")
+def test_no_package_has_an_open_flaw_of_the_worst_kind(built: Built) -> None:
+    assert TRACKER
+    installed = flaws.sources(built.read("var/lib/dpkg/status").decode())
+    tracker = json.loads(Path(TRACKER).read_bytes())
+    assert not list(flaws.worst(tracker, installed, suite=debian.SUITE))
 
 
 def test_licences_of_what_is_not_free_are_there(built: Built) -> None:
