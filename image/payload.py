@@ -120,12 +120,13 @@ def pack(path: Path, *, site: Path, release: Release, update_key: Path | None) -
         packer.tree("root", debian.FOLDER / "rootfs")
 
 
-def pack_for_initramfs(path: Path) -> None:
-    """Writes what an initramfs is made with besides Debian: the same tar for many commits."""
+def pack_for_initramfs(path: Path, *, is_bare: bool = False) -> None:
+    """Writes what an initramfs is made with besides Debian: the same tar for many commits. A bare
+    one has nothing of lanjami."""
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
         packer = _Packer(tar, debian.EPOCH_S)
         packer.text("etc/initramfs-tools/conf.d/lanjami-build", INITRAMFS)
-        for folder in ("etc/initramfs-tools", "usr/lib/lanjami"):
+        for folder in () if is_bare else ("etc/initramfs-tools", "usr/lib/lanjami"):
             packer.tree(folder, debian.FOLDER / "rootfs" / folder)
 
 
