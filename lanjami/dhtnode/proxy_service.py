@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -85,11 +84,10 @@ class Proxy:
         self.gets = Streams()
         self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
         self._push = push
-        self._file = state / layout.PROXY_ORDERS
+        self._file = disk.Replaced(state / layout.PROXY_ORDERS)
         self._save_after_s = save_after_s
         self._saved = (0, 0)
         self._can_save = True
-        self._one_writes = threading.Lock()
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
         self._is_running = False
@@ -229,14 +227,14 @@ class Proxy:
         """The orders from when it last ran."""
         self._was_recalled = True
         try:
-            data = await asyncio.to_thread(self._file.read_bytes)
+            data = await asyncio.to_thread(self._file.path.read_bytes)
             now = asyncio.get_running_loop().time()
             saved = proxy_state.unpack(data, now=now, unix_time=time.time())
             self.orders.recall(saved, now=now)
         except FileNotFoundError:
             return
         except (OSError, WireError) as error:
-            _log.warning("the proxy begins without orders", file=self._file, reason=error)
+            _log.warning("the proxy begins without orders", file=self._file.path, reason=error)
 
     async def _save(self) -> None:
         wait_s = self._save_after_s
@@ -255,17 +253,13 @@ class Proxy:
         now = asyncio.get_running_loop().time()
         data = proxy_state.pack(self.orders, now=now, unix_time=time.time())
         try:
-            await asyncio.to_thread(self._replace_file, data)
+            await asyncio.to_thread(self._file.write, data)
             self._saved, self._can_save = version, True
         except HostError as error:
             if self._can_save:
                 _log.warning("orders of the proxy's clients are not on the disk", reason=error)
             self._can_save = False
         return len(data)
-
-    def _replace_file(self, data: bytes) -> None:
-        with self._one_writes:  # a task that is cancelled leaves its thread at work
-            disk.write_atomically(self._file, data)
 
     def _version(self) -> tuple[int, int]:
         """What changes when the orders do, or their ends in Unix time, as a clock is set."""

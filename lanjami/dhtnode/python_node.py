@@ -5,6 +5,7 @@ spare. What others may make it do is bounded in `admission` and `udp`.
 """
 
 import asyncio
+import hashlib
 import random
 import secrets
 import socket
@@ -32,7 +33,8 @@ from lanjami.runtime.service import Ready, together
 LOOK_S = 5.0  # between two looks at the interfaces
 BEAT_EVERY_S = 5.0
 SAVE_AFTER_S = 30.0  # a power cut costs what came since, such as who is here
-SAVE_RATE = 8 * 1024  # bytes a second at most, for a card wears out
+SAVE_RATE = 8 * 1024  # bytes a second, for a card wears out; but
+SAVE_WITHIN_S = 600.0  # what is much is written down, too
 
 _log = log.get(__name__)
 
@@ -60,7 +62,7 @@ class PythonNode:
         self._port = port
         self._routed = routed
         self._state = state
-        self._file = state / layout.PYTHON_NODE_STATE
+        self._file = disk.Replaced(state / layout.PYTHON_NODE_STATE)
         self._lan = lan
         self._entries = entries
         self._changed = changed
@@ -69,6 +71,7 @@ class PythonNode:
         self._sockets: Sockets | None = None
         self._serves = False
         self._can_save = True
+        self._saved = b""  # the digest of what is on the disk
         self._waiting: dict[int, asyncio.Queue[Event]] = {}
 
     def node(self) -> Node | None:
@@ -163,12 +166,12 @@ class PythonNode:
     async def _recall(self, core: DhtCore) -> None:
         """What it knew and kept when it last ran."""
         try:
-            data = await asyncio.to_thread(self._file.read_bytes)
+            data = await asyncio.to_thread(self._file.path.read_bytes)
             core.recall(data, now=asyncio.get_running_loop().time())
         except FileNotFoundError:
             return
         except (OSError, WireError) as error:
-            _log.warning("the DHT node begins anew", file=self._file, reason=error)
+            _log.warning("the DHT node begins anew", file=self._file.path, reason=error)
 
     async def _save(self, core: DhtCore) -> None:
         """Write down what it knows and keeps, now and then and at the end."""
@@ -176,16 +179,20 @@ class PythonNode:
         try:
             while True:
                 await asyncio.sleep(wait_s)
-                wait_s = max(SAVE_AFTER_S, await self._write(core) / SAVE_RATE)
+                paid_s = min(await self._write(core) / SAVE_RATE, SAVE_WITHIN_S)
+                wait_s = max(SAVE_AFTER_S, paid_s)
         finally:
             await self._write(core)
 
     async def _write(self, core: DhtCore) -> int:
-        """Returns how many bytes it was."""
+        """Put it on the disk, if it changed; returns how many bytes that takes."""
         data = core.state(now=asyncio.get_running_loop().time())
+        digest = hashlib.sha256(data).digest()
+        if digest == self._saved:
+            return 0
         try:
-            await asyncio.to_thread(disk.write_atomically, self._file, data)
-            self._can_save = True
+            await asyncio.to_thread(self._file.write, data)
+            self._saved, self._can_save = digest, True
         except HostError as error:
             if self._can_save:
                 _log.warning("the DHT node will begin anew", reason=error)

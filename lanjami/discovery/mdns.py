@@ -4,8 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Container, Iterable, Sequence
 from ipaddress import ip_address
+from typing import Any, cast
 
-from zeroconf import AddressResolver, DNSAddress, IPVersion, ServiceInfo
+from zeroconf import (
+    DNSAddress,
+    DNSOutgoing,
+    DNSQuestion,
+    IPVersion,
+    NotRunningException,
+    ServiceInfo,
+    current_time_millis,
+)
 from zeroconf.asyncio import AsyncZeroconf
 
 from lanjami.discovery.records import Facts, Record, hosts, records, yields
@@ -17,7 +26,12 @@ from lanjami.runtime.service import Ready
 _log = log.get(__name__)
 
 POLL_S = 1.0
-PROBE_MS = 600  # RFC 6762 section 8.1 asks for three probes 250 ms apart
+PROBES, PROBE_EVERY_S = 3, 0.25  # RFC 6762 section 8.1
+
+_QUERY, _ANSWER = 0, 0x8400  # flags; an answer is authoritative (RFC 6762 section 18)
+_A, _AAAA = 1, 28
+_IN = 1
+_TTL_S = 120  # RFC 6762 section 10
 
 
 class Mdns:
@@ -89,8 +103,8 @@ class Mdns:
         names = hosts(self._base) if self._host is None else iter([self._host, *hosts(self._base)])
         for name in names:
             async with asyncio.TaskGroup() as tasks:
-                probes = [tasks.create_task(r.probe(name)) for r in responders.values()]
-            if not any(probe.result() - own for probe in probes):
+                probes = [tasks.create_task(r.probe(name, own)) for r in responders.values()]
+            if not any(probe.result() for probe in probes):
                 if name != self._host:
                     _log.info("name taken", host=f"{name}.local")
                 return name
@@ -138,17 +152,31 @@ class _Responder:
         self._former, self._zeroconf = self._zeroconf, zeroconf
         self.interface, self.probed, self._advertised = interface, None, {}
 
-    async def probe(self, host: str) -> frozenset[Ip]:
-        """The addresses that others, or we, answer for `host`.local."""
+    async def probe(self, host: str, own: frozenset[Ip]) -> frozenset[Ip]:
+        """The addresses that others answer for `host`.local."""
         self.probed = host
-        resolver = AddressResolver(f"{host}.local.")
-        await resolver.async_request(self._zeroconf.zeroconf, PROBE_MS)
-        return frozenset(map(ip_address, resolver.parsed_addresses()))
+        probe = DNSOutgoing(_QUERY)
+        for kind in (_A, _AAAA):
+            probe.add_question(DNSQuestion(f"{host}.local.", kind, _IN))
+        # what marks a probe: who has the name answers at once, and to all
+        proposed = [_address(host, ip, ttl_s=_TTL_S) for ip in self.addresses]
+        probe.authorities.extend(cast(list[Any], proposed))  # declared for pointers only
+        for _ in range(PROBES):
+            self._zeroconf.zeroconf.async_send(probe)
+            await asyncio.sleep(PROBE_EVERY_S)
+            if others := self.heard(host) - own:
+                return others
+        return frozenset()
 
     def heard(self, host: str) -> frozenset[Ip]:
         """The addresses of `host`.local in what was heard lately."""
+        now = current_time_millis()
         entries = self._zeroconf.zeroconf.cache.entries_with_name(f"{host}.local.")
-        return frozenset(ip_address(e.address) for e in entries if isinstance(e, DNSAddress))
+        return frozenset(
+            ip_address(entry.address)
+            for entry in entries
+            if isinstance(entry, DNSAddress) and not entry.is_expired(now)
+        )
 
     async def advertise(self, host: str, facts: Facts) -> None:
         """Make what is advertised follow the facts, under the name `host`."""
@@ -165,18 +193,35 @@ class _Responder:
     async def close(self) -> None:
         """Say goodbye and close."""
         await self._leave_former()
-        await _close_saying_goodbye(self._zeroconf)
+        with contextlib.suppress(OSError):  # the interface may be gone
+            await self._zeroconf.async_unregister_all_services()
+        await self._zeroconf.async_close()
 
     async def _leave_former(self) -> None:
-        """Close the former sockets, without a goodbye to what these advertise."""
+        """Close the former sockets, with a goodbye to what these do not advertise."""
         if self._former is None:
             return
         registry = self._former.zeroconf.registry
-        goes_on = {info.key for info in self._advertised.values()}
-        infos = registry.async_get_service_infos()
-        registry.async_remove([info for info in infos if info.key in goes_on])
-        await _close_saying_goodbye(self._former)
+        going_on = {info.key: host for (host, _), info in self._advertised.items()}
+        told: set[tuple[str, Ip]] = set()
+        with contextlib.suppress(OSError):  # the interface may be gone
+            for info in registry.async_get_service_infos():
+                if (host := going_on.get(info.key)) is not None:
+                    told |= {(host, ip_address(ip)) for ip in info.parsed_addresses()}
+                else:
+                    await (await self._former.async_unregister_service(info))
+            self._say_goodbye({(host, ip) for host, ip in told if ip not in self.addresses})
+        registry.async_remove(registry.async_get_service_infos())
+        await self._former.async_close()
         self._former = None
+
+    def _say_goodbye(self, gone: set[tuple[str, Ip]]) -> None:
+        """Take addresses of hosts back (RFC 6762 section 10.1)."""
+        if gone:
+            goodbye = DNSOutgoing(_ANSWER)
+            for host, ip in gone:
+                goodbye.add_answer_at_time(_address(host, ip, ttl_s=0), 0)
+            self._zeroconf.zeroconf.async_send(goodbye)
 
     def _info(self, host: str, record: Record) -> ServiceInfo:
         return ServiceInfo(
@@ -194,6 +239,11 @@ def _addresses(interface: Interface) -> list[Ip]:
     return [a.ip for version in (4, 6) for a in announced(interface, version=version)]
 
 
+def _address(host: str, ip: Ip, *, ttl_s: int) -> DNSAddress:
+    kind = _A if ip.version == 4 else _AAAA
+    return DNSAddress(f"{host}.local.", kind, _IN, ttl_s, ip.packed)
+
+
 async def _zeroconf(interface: Interface) -> AsyncZeroconf:
     """Sockets that speak from the interface's addresses. Raises HostError."""
     v4 = announced(interface, version=4)
@@ -203,18 +253,15 @@ async def _zeroconf(interface: Interface) -> AsyncZeroconf:
     version = IPVersion.All if v4 and v6 else IPVersion.V4Only if v4 else IPVersion.V6Only
     try:
         zeroconf = AsyncZeroconf(interfaces=choice, ip_version=version)
-        await zeroconf.zeroconf.async_wait_for_start()
-    except (OSError, RuntimeError) as error:
+        async with contextlib.AsyncExitStack() as unless_started:
+            unless_started.push_async_callback(zeroconf.async_close)
+            await zeroconf.zeroconf.async_wait_for_start()
+            for reader in zeroconf.zeroconf.engine.readers:
+                net.hear_own_groups_only(reader.transport.get_extra_info("socket"))
+            unless_started.pop_all()
+    except (OSError, RuntimeError, NotRunningException) as error:
         raise HostError(f"mDNS cannot be had on {interface.name}: {error}") from error
-    for reader in zeroconf.zeroconf.engine.readers:
-        net.hear_own_groups_only(reader.transport.get_extra_info("socket"))
     return zeroconf
-
-
-async def _close_saying_goodbye(zeroconf: AsyncZeroconf) -> None:
-    with contextlib.suppress(OSError):  # the interface may be gone
-        await zeroconf.async_unregister_all_services()
-    await zeroconf.async_close()
 
 
 async def _follow(responders: dict[int, _Responder], lan: Iterable[Interface]) -> str:

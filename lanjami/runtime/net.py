@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +90,22 @@ def _serves_a_lan(probe: socket.socket, name: str) -> bool:
 
 def _addresses(name: str, index: int) -> Iterator[Address]:
     families = netifaces.ifaddresses(name)
-    for entry in families.get(netifaces.AF_INET, []):
-        at4 = ipaddress.IPv4Interface(f"{entry['addr']}/{entry['netmask']}")
-        yield Address(at4, preferred=_is_preferred(at4, index))
-    for entry in families.get(netifaces.AF_INET6, []):
-        text = entry["addr"].partition("%")[0]
-        at6 = ipaddress.IPv6Interface(f"{text}/{_prefix_length(entry['netmask'])}")
+    v4 = [
+        ipaddress.IPv4Interface(f"{entry['addr']}/{entry['netmask']}")
+        for entry in families.get(netifaces.AF_INET, [])
+    ]
+    v6 = [
+        ipaddress.IPv6Interface(
+            f"{entry['addr'].partition('%')[0]}/{_prefix_length(entry['netmask'])}"
+        )
+        for entry in families.get(netifaces.AF_INET6, [])
+    ]
+    own: set[Ip] = {*(at.ip for at in v4), *(at.ip for at in v6)}
+    for at4 in v4:
+        yield Address(at4, preferred=_is_preferred(at4, own, index))
+    for at6 in v6:
         if _is_usable(at6.ip, index):
-            yield Address(at6, preferred=_is_preferred(at6, index))
+            yield Address(at6, preferred=_is_preferred(at6, own, index))
 
 
 def _prefix_length(netmask: str) -> int:
@@ -116,13 +124,16 @@ def _is_usable(ip: ipaddress.IPv6Address, index: int) -> bool:
         return True
 
 
-def _is_preferred(at: ipaddress.IPv4Interface | ipaddress.IPv6Interface, index: int) -> bool:
-    """Whether the kernel picks this address to speak to a neighbour. Connecting a UDP socket
-    asks its routing table and sends nothing."""
+def _is_preferred(
+    at: ipaddress.IPv4Interface | ipaddress.IPv6Interface, own: Collection[Ip], index: int
+) -> bool:
+    """Whether the kernel picks this address to speak to a neighbour, who has none of the `own`.
+    Connecting a UDP socket asks its routing table and sends nothing."""
     network = at.network
-    if network.num_addresses < 4:
+    places = range(1, min(network.num_addresses - 1, len(own) + 2))
+    neighbour = next((network[place] for place in places if network[place] not in own), None)
+    if neighbour is None:
         return True
-    neighbour = network[1] if at.ip != network[1] else network[2]
     with socket.socket(_family(at.version), socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_socket_address(neighbour, 9, index))

@@ -78,7 +78,7 @@ def _served(built: Built, card: Path, scratch: Path) -> tuple[float, float]:
     ports = free_port(), free_port()
     machine = Emulated(built, card, scratch, network=emulator.forwarded(*ports))
     try:
-        took_s = _until(machine, lambda: not asking.wrong("127.0.0.1", *ports))
+        took_s = _until(machine, lambda: asking.serves("127.0.0.1", *ports, patience_s=2))
         return took_s, machine.memory_in_use(within_s=MOST_S) / 1e6
     finally:
         machine.switch_off()

@@ -197,6 +197,7 @@ while True:
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
+@pytest.mark.timeout(420)  # the stranger may take long
 def test_a_fault_fails_its_own_check(
     ward: Ward, make: Fault, failing: set[str], advice: str
 ) -> None:

@@ -8,7 +8,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgpack
@@ -47,17 +47,24 @@ def dht(host: str, port: int, *, patience_s: float) -> bool:
 
 def wrong(host: str, http_port: int, dht_port: int, *, patience_s: float = 10.0) -> list[str]:
     """Which of them does not answer in time, or not as it should."""
+    return list(_wrong(host, http_port, dht_port, patience_s=patience_s))
+
+
+def serves(host: str, http_port: int, dht_port: int, *, patience_s: float) -> bool:
+    """Whether all of them answer in time; nobody waits for the others where one does not."""
+    return not any(_wrong(host, http_port, dht_port, patience_s=patience_s))
+
+
+def _wrong(host: str, http_port: int, dht_port: int, *, patience_s: float) -> Iterator[str]:
     questions = {
         "page": (page, http_port),
         "names": (names, http_port),
         "proxy": (proxy, http_port),
         "dht": (dht, dht_port),
     }
-    return [
-        name
-        for name, (ask, port) in questions.items()
-        if not _holds(partial(ask, host, port, patience_s=patience_s))
-    ]
+    for name, (ask, port) in questions.items():
+        if not _holds(partial(ask, host, port, patience_s=patience_s)):
+            yield name
 
 
 def _holds(question: Callable[[], bool]) -> bool:

@@ -23,17 +23,18 @@ def sources(status: str) -> dict[str, str]:
 def worst(tracker: Mapping[str, Any], installed: Mapping[str, str], *, suite: str) -> Iterator[str]:
     """The most urgent flaws of the `installed` sources that are open, or mended in a later version.
 
-    Not those that Debian leaves for a point release ("nodsa"). What is of the backports follows
-    the unstable suite.
+    Not those that Debian leaves for a point release ("nodsa"). What is of the backports is what
+    the unstable suite had.
     """
-    for source, version in installed.items():
-        of = UNSTABLE if "~bpo" in version else suite
+    for source, shipped in installed.items():
+        version, is_backport, _ = shipped.partition("~bpo")
+        of = UNSTABLE if is_backport else suite
         for flaw, about in tracker.get(source, {}).items():
             release = about["releases"].get(of)
             if release is None or not release["urgency"].startswith(WORST) or "nodsa" in release:
                 continue
             if release["status"] == "open" or _is_older(version, release.get("fixed_version", "0")):
-                yield f"{flaw} in {source} {version}"
+                yield f"{flaw} in {source} {shipped}"
 
 
 def _is_older(version: str, than: str) -> bool:

@@ -30,8 +30,8 @@ def test_versions_are_those_of_the_sources() -> None:
     assert flaws.sources(STATUS) == expected
 
 
-def _found(version: str, **release: str) -> list[str]:
-    about: dict[str, Any] = {"releases": {"trixie": release, "sid": {**release, "status": "open"}}}
+def _found(version: str, *, suite: str = "trixie", **release: str) -> list[str]:
+    about: dict[str, Any] = {"releases": {suite: release}}
     tracker = {"tool": {"CVE-2026-1": about}}
     return list(flaws.worst(tracker, {"tool": version, "unknown": "1"}, suite="trixie"))
 
@@ -50,6 +50,7 @@ def test_a_flaw_counts_that_nobody_mended() -> None:
 
 
 def test_what_is_of_the_backports_follows_unstable() -> None:
-    mended = {"status": "resolved", "urgency": "high", "fixed_version": "1.2-3"}
-    assert _found("7.3-1~bpo13+1", **mended) == ["CVE-2026-1 in tool 7.3-1~bpo13+1"]
-    assert _found("7.3-1", **mended) == []
+    mended = {"suite": "sid", "status": "resolved", "urgency": "high", "fixed_version": "7.3.4-1"}
+    assert _found("7.3.3-1~bpo13+1", **mended) == ["CVE-2026-1 in tool 7.3.3-1~bpo13+1"]
+    assert _found("7.3.4-1~bpo13+1", **mended) == []
+    assert _found("7.3.3-1", **mended) == []

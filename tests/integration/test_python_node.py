@@ -132,6 +132,20 @@ async def test_a_power_cut_costs_only_what_came_just_before(
         assert [_data(value) for value in await _got(node, sha1(KEY))] == [expected(600)[1]]
 
 
+async def test_a_card_is_not_worn_out_by_what_stays_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python_node, "SAVE_AFTER_S", 0.01)
+    saved = tmp_path / "python-node-state"
+    async with _serving(tmp_path):
+        async with asyncio.timeout(10):
+            while not saved.exists():
+                await asyncio.sleep(0.01)
+        first = saved.stat().st_ino  # each writing makes a file of its own
+        await asyncio.sleep(0.2)
+        assert saved.stat().st_ino == first
+
+
 async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
