@@ -27,6 +27,8 @@ CARD_SIZE = 4 << 30  # bytes
 # come from whoever starts the kernel: systemd.system-credentials(7).
 LOGIN = "systemd.set_credential=agetty.autologin:root systemd.set_credential=login.noauth:yes"
 PLAIN = "systemd.tty.term.console=dumb audit=0"
+# What the kernel, services and QEMU itself say on the same line, whenever they like.
+MEANWHILE = re.compile(r"^(\[ *\d+\.\d{6}\] |qemu-system-\S+: |usbnet: ).*\n?", re.MULTILINE)
 PROMPT = re.compile(r"root@\S+:\S*# ")
 
 
@@ -180,8 +182,8 @@ class Emulated:
         # the sum tells the answer from the echo of the question
         self._type(f"{command}; echo done-$((40+2))\n")
         found = self.wait_for(re.compile("done-42"), within_s=within_s, since=start)
-        answer = self._said[start : found.start()]
-        return answer.replace("\r", "").partition("\n")[2].strip()
+        answer = self._said[start : found.start()].replace("\r", "").partition("\n")[2]
+        return MEANWHILE.sub("", answer).strip()
 
     def wait_for(
         self, pattern: re.Pattern[str], *, within_s: float, since: int = 0
