@@ -204,11 +204,14 @@ def _down(place: Place, turn: _Turn, stalls: _Stalls, progress: Callable[[float]
             answer = connection.getresponse()
             _require(answer.status, answer)
             flow = _Flow(turn)
-            while piece := answer.read1(turn.chunk):
-                stalls.heard()
-                progress(flow.moved(len(piece)))
-                if flow.seconds > turn.stream_s:  # of a slow line, much is still under way
-                    break
+            try:
+                while piece := answer.read1(turn.chunk):
+                    stalls.heard()
+                    progress(flow.moved(len(piece)))
+                    if flow.seconds > turn.stream_s:  # of a slow line, much is still under way
+                        break
+            except (http.client.IncompleteRead, ConnectionError):
+                flow.moved(0)  # the line starved this lane until the box gave it up
             rates.append(flow.mbit())
 
     _on_lanes(turn.lanes, receive)

@@ -33,8 +33,8 @@ from lanjami.runtime.service import Ready, together
 LOOK_S = 5.0  # between two looks at the interfaces
 BEAT_EVERY_S = 5.0
 SAVE_AFTER_S = 30.0  # a power cut costs what came since, such as who is here
-SAVE_RATE = 8 * 1024  # bytes a second, for a card wears out; but
-SAVE_WITHIN_S = 600.0  # what is much is written down, too
+SAVE_RATE = 8 * 1024  # bytes a second, for a card wears out
+SAVE_WITHIN_S = 600.0  # however much it is
 
 _log = log.get(__name__)
 

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from lanjami.status import quality
 from tests.support.appliance import LANJAMI
 from tests.support.page_stage import Stage, served
 from tests.support.ports import free_port
@@ -26,6 +29,16 @@ async def test_a_line_without_limits_bears_everything() -> None:
     assert " ".join(printed.splitlines()[-1].split()) == (
         "Screen sharing, 120 fps 16 Mbit/s assumed good"
     )
+
+
+async def test_a_stream_that_the_box_gives_up_counts_as_far_as_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(quality, "GRACE_S", -quality.STREAM_S)
+    async with served(Stage()) as stage:
+        exit_status, printed, told = await _quality(f"127.0.0.1:{stage.port}")
+    assert (exit_status, told) == (0, "")
+    assert "From the box" in printed
 
 
 async def test_where_no_box_is_it_says_so() -> None:

@@ -148,8 +148,14 @@
       const answer = await ask("down");
       const reader = answer.body.getReader();
       const lane = flow(turn);
+      // a lane that the line starves is given up by the box
+      const cut = (error) => {
+        if (error.name === "AbortError") throw error;
+        lane.moved(0);
+        return { done: true };
+      };
       for (;;) {
-        const { done, value } = await reader.read();
+        const { done, value } = await reader.read().catch(cut);
         if (done) break;
         const now = performance.now();
         if (last && now - last > turn.stall_ms) {
