@@ -119,6 +119,7 @@ CORE = frozenset(
 RUNTIME = frozenset(
     {
         "lanjami.runtime.batches",
+        "lanjami.runtime.checkpoint",
         "lanjami.runtime.connections",
         "lanjami.runtime.disk",
         "lanjami.runtime.fastlane",

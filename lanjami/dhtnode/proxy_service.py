@@ -36,7 +36,8 @@ from lanjami.dhtnode.streams import Streams
 from lanjami.dhtnode.value import Value
 from lanjami.dhtnode.value_json import PushAddress, Put
 from lanjami.errors import HostError, RequestError, WireError
-from lanjami.runtime import disk, log
+from lanjami.runtime import log
+from lanjami.runtime.checkpoint import Checkpoint
 from lanjami.runtime.service import Ready, together
 
 _log = log.get(__name__)
@@ -84,10 +85,12 @@ class Proxy:
         self.gets = Streams()
         self.pushes: Counter[tuple[str, bool]] = Counter()  # by platform, and whether urgent
         self._push = push
-        self._file = disk.Replaced(state / layout.PROXY_ORDERS)
-        self._save_after_s = save_after_s
-        self._saved = (0, 0)
-        self._can_save = True
+        self._checkpoint = Checkpoint(
+            state / layout.PROXY_ORDERS,
+            after_s=save_after_s,
+            rate=SAVE_RATE,
+            unsaved="orders of the proxy's clients are not on the disk",
+        )
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
         self._is_running = False
@@ -141,10 +144,10 @@ class Proxy:
     async def run(self, ready: Ready) -> None:
         if not self._was_recalled:
             await self._recall()
-            self._saved = self._version()
+            self._checkpoint.holds(self._version())
         self._is_running = True
         try:
-            await together(self._work(ready), self._save())
+            await together(self._work(ready), self._checkpoint.keep(self._state))
         finally:
             self._is_running = False
             self._tasks.clear()
@@ -227,39 +230,23 @@ class Proxy:
         """The orders from when it last ran."""
         self._was_recalled = True
         try:
-            data = await asyncio.to_thread(self._file.path.read_bytes)
+            data = await asyncio.to_thread(self._checkpoint.path.read_bytes)
             now = asyncio.get_running_loop().time()
             saved = proxy_state.unpack(data, now=now, unix_time=time.time())
             self.orders.recall(saved, now=now)
         except FileNotFoundError:
             return
         except (OSError, WireError) as error:
-            _log.warning("the proxy begins without orders", file=self._file.path, reason=error)
+            _log.warning(
+                "the proxy begins without orders", file=self._checkpoint.path, reason=error
+            )
 
-    async def _save(self) -> None:
-        wait_s = self._save_after_s
-        try:
-            while True:
-                await asyncio.sleep(wait_s)
-                wait_s = max(self._save_after_s, await self._write() / SAVE_RATE)
-        finally:
-            await self._write()
+    def _state(self) -> tuple[tuple[int, int], Callable[[], bytes]]:
+        return self._version(), self._packed
 
-    async def _write(self) -> int:
-        """Put the orders on the disk, if they changed; returns how many bytes that takes."""
-        version = self._version()
-        if version == self._saved:
-            return 0
+    def _packed(self) -> bytes:
         now = asyncio.get_running_loop().time()
-        data = proxy_state.pack(self.orders, now=now, unix_time=time.time())
-        try:
-            await asyncio.to_thread(self._file.write, data)
-            self._saved, self._can_save = version, True
-        except HostError as error:
-            if self._can_save:
-                _log.warning("orders of the proxy's clients are not on the disk", reason=error)
-            self._can_save = False
-        return len(data)
+        return proxy_state.pack(self.orders, now=now, unix_time=time.time())
 
     def _version(self) -> tuple[int, int]:
         """What changes when the orders do, or their ends in Unix time, as a clock is set."""

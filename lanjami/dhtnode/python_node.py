@@ -27,7 +27,8 @@ from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
 from lanjami.errors import HostError, WireError
 from lanjami.lan import Interface
-from lanjami.runtime import disk, log, net
+from lanjami.runtime import log, net
+from lanjami.runtime.checkpoint import Checkpoint
 from lanjami.runtime.service import Ready, together
 
 LOOK_S = 5.0  # between two looks at the interfaces
@@ -62,7 +63,13 @@ class PythonNode:
         self._port = port
         self._routed = routed
         self._state = state
-        self._file = disk.Replaced(state / layout.PYTHON_NODE_STATE)
+        self._checkpoint = Checkpoint(
+            state / layout.PYTHON_NODE_STATE,
+            after_s=SAVE_AFTER_S,
+            rate=SAVE_RATE,
+            within_s=SAVE_WITHIN_S,
+            unsaved="the DHT node will begin anew",
+        )
         self._lan = lan
         self._entries = entries
         self._changed = changed
@@ -70,8 +77,6 @@ class PythonNode:
         self._core: DhtCore | None = None
         self._sockets: Sockets | None = None
         self._serves = False
-        self._can_save = True
-        self._saved = b""  # the digest of what is on the disk
         self._waiting: dict[int, asyncio.Queue[Event]] = {}
 
     def node(self) -> Node | None:
@@ -153,7 +158,7 @@ class PythonNode:
                 guard.look()
                 await self._recall(core)
                 await together(
-                    self._work(core, sockets, guard), self._beat(core, ready), self._save(core)
+                    self._work(core, sockets, guard), self._beat(core, ready), self._keep(core)
                 )
         finally:
             self._core = self._sockets = None
@@ -166,38 +171,19 @@ class PythonNode:
     async def _recall(self, core: DhtCore) -> None:
         """What it knew and kept when it last ran."""
         try:
-            data = await asyncio.to_thread(self._file.path.read_bytes)
+            data = await asyncio.to_thread(self._checkpoint.path.read_bytes)
             core.recall(data, now=asyncio.get_running_loop().time())
         except FileNotFoundError:
             return
         except (OSError, WireError) as error:
-            _log.warning("the DHT node begins anew", file=self._file.path, reason=error)
+            _log.warning("the DHT node begins anew", file=self._checkpoint.path, reason=error)
 
-    async def _save(self, core: DhtCore) -> None:
-        """Write down what it knows and keeps, now and then and at the end."""
-        wait_s = SAVE_AFTER_S
-        try:
-            while True:
-                await asyncio.sleep(wait_s)
-                paid_s = min(await self._write(core) / SAVE_RATE, SAVE_WITHIN_S)
-                wait_s = max(SAVE_AFTER_S, paid_s)
-        finally:
-            await self._write(core)
+    async def _keep(self, core: DhtCore) -> None:
+        def state() -> tuple[bytes, Callable[[], bytes]]:
+            data = core.state(now=asyncio.get_running_loop().time())
+            return hashlib.sha256(data).digest(), lambda: data
 
-    async def _write(self, core: DhtCore) -> int:
-        """Put it on the disk, if it changed; returns how many bytes that takes."""
-        data = core.state(now=asyncio.get_running_loop().time())
-        digest = hashlib.sha256(data).digest()
-        if digest == self._saved:
-            return 0
-        try:
-            await asyncio.to_thread(self._file.write, data)
-            self._saved, self._can_save = digest, True
-        except HostError as error:
-            if self._can_save:
-                _log.warning("the DHT node will begin anew", reason=error)
-            self._can_save = False
-        return len(data)
+        await self._checkpoint.keep(state)
 
     async def _work(self, core: DhtCore, sockets: Sockets, guard: Guard) -> None:
         loop = asyncio.get_running_loop()

@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -42,20 +41,6 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Replace the file at `path`; when this returns, the content is on the disk."""
     with made_whole(path, mode=mode) as file:
         file.write(content)
-
-
-class Replaced:
-    """A file that is replaced again and again, by one thread at a time: a task that is cancelled
-    leaves its thread at work."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._one_writes = threading.Lock()
-
-    def write(self, content: bytes) -> None:
-        """As `write_atomically`."""
-        with self._one_writes:
-            write_atomically(self.path, content)
 
 
 @contextlib.contextmanager

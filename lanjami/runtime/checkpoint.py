@@ -1,0 +1,70 @@
+"""A file with what a service knows, written again and again, for its next start."""
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+from lanjami.errors import HostError
+from lanjami.runtime import disk, log
+
+_log = log.get(__name__)
+
+# What changes when the content does, and what packs the content.
+State = tuple[Hashable, Callable[[], bytes]]
+
+
+class Checkpoint:
+    """The file at `path`. A power cut costs what came within `after_s`, or longer where that is
+    much: a card wears out, so at most `rate` bytes a second are written in the long run, but at
+    least once in `within_s`; and nothing while nothing changes.
+
+    `unsaved` is what the log is told, once, while the disk refuses.
+    """
+
+    def __init__(
+        self, path: Path, *, after_s: float, rate: float, unsaved: str, within_s: float = math.inf
+    ) -> None:
+        self.path = path
+        self._after_s = after_s
+        self._rate = rate
+        self._within_s = within_s
+        self._unsaved = unsaved
+        self._version: Hashable = None
+        self._can_save = True
+        self._one_writes = threading.Lock()  # a task that is cancelled leaves its thread at work
+
+    def holds(self, version: Hashable) -> None:
+        """Know what is in the file already."""
+        self._version = version
+
+    async def keep(self, state: Callable[[], State]) -> None:
+        """Write the state now and then, and at the end, which is cancellation."""
+        wait_s = self._after_s
+        try:
+            while True:
+                await asyncio.sleep(wait_s)
+                paid_s = await self._save(state) / self._rate
+                wait_s = max(self._after_s, min(paid_s, self._within_s))
+        finally:
+            await self._save(state)
+
+    async def _save(self, state: Callable[[], State]) -> int:
+        """Put the state on the disk, if it changed; returns how many bytes that takes."""
+        version, pack = state()
+        if version == self._version:
+            return 0
+        data = pack()
+        try:
+            await asyncio.to_thread(self._write, data)
+            self._version, self._can_save = version, True
+        except HostError as error:
+            if self._can_save:
+                _log.warning(self._unsaved, reason=error)
+            self._can_save = False
+        return len(data)
+
+    def _write(self, data: bytes) -> None:
+        with self._one_writes:
+            disk.write_atomically(self.path, data)
