@@ -5,9 +5,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +48,8 @@ class _Turn(msgspec.Struct, frozen=True):
     fewest_trips: int
     trips_s: float
     stream_s: float
+    enough_bytes: int
+    slow_stream_s: float
     ramp_s: float
     stream_bytes: int
     chunk: int
@@ -129,46 +131,68 @@ def _trips(
 ) -> list[float]:
     trips: list[float] = []
 
-    def ask() -> None:
-        with closing(place.connect()) as connection:
-            for _ in range(WARM_UPS):
-                _ask(connection, "GET", _path("echo", turn))
-            end = time.perf_counter() + turn.trips_s
-            while len(trips) < most:
-                before = time.perf_counter()
-                if before > end and len(trips) >= turn.fewest_trips:
-                    break
-                _ask(connection, "GET", _path("echo", turn))
-                trips.append(1000 * (time.perf_counter() - before))
-                progress(len(trips) / most)
+    def ask(connection: http.client.HTTPConnection) -> None:
+        for _ in range(WARM_UPS):
+            _ask(connection, "GET", _path("echo", turn))
+        end = time.perf_counter() + turn.trips_s
+        while len(trips) < most:
+            before = time.perf_counter()
+            if before > end and len(trips) >= turn.fewest_trips:
+                break
+            _ask(connection, "GET", _path("echo", turn))
+            trips.append(1000 * (time.perf_counter() - before))
+            progress(len(trips) / most)
 
-    _on_lanes(lanes, ask)
+    _on_lanes(place, lanes, ask)
     return trips
 
 
 class _Flow:
-    """What one lane moves, from now on."""
+    """What all lanes move together from now on, for as long as a stream may take."""
 
-    def __init__(self, turn: _Turn) -> None:
+    def __init__(self, turn: _Turn, progress: Callable[[float], None]) -> None:
         self._turn = turn
+        self._progress = progress
+        self._lock = threading.Lock()
         self._began_at = time.perf_counter()
         self._size = self._ramp_size = 0
-        self._ramp_s = 0.0
-        self.seconds = 0.0
+        self._seconds = self._ramp_s = 0.0
 
-    def moved(self, size: int) -> float:
-        """Count a piece; returns how much of the stream is done, from 0 to 1."""
-        self._size += size
-        self.seconds = time.perf_counter() - self._began_at
-        if self.seconds < self._turn.ramp_s:
-            self._ramp_size, self._ramp_s = self._size, self.seconds
-        by_size = self._size * self._turn.lanes / self._turn.stream_bytes
-        return min(1.0, max(by_size, self.seconds / self._turn.stream_s))
+    def moved(self, size: int) -> None:
+        with self._lock:
+            self._size += size
+            self._seconds = time.perf_counter() - self._began_at
+            if self._seconds < self._turn.ramp_s:
+                self._ramp_size, self._ramp_s = self._size, self._seconds
+            done = max(self._size / self._turn.stream_bytes, self._seconds / self._ends_s())
+        self._progress(min(1.0, done))
+
+    def hurry(self, connection: http.client.HTTPConnection) -> None:
+        """Let it wait for no longer than there is time; raises TimeoutError where there is none."""
+        left_s = self._began_at + self._ends_s() - time.perf_counter()
+        if left_s <= 0.0:
+            raise TimeoutError
+        connection.timeout = left_s
+        if connection.sock is not None:
+            connection.sock.settimeout(left_s)
+
+    @contextmanager
+    def lane(self) -> Iterator[None]:
+        """What one lane does until it has moved its share, or the time is over: a slow line
+        starves some lanes, and their last pieces are still under way."""
+        with suppress(TimeoutError):
+            yield
+
+    def _ends_s(self) -> float:
+        is_enough = self._size >= self._turn.enough_bytes
+        return self._turn.stream_s if is_enough else self._turn.slow_stream_s
 
     def mbit(self) -> float:
-        if self.seconds > 2 * self._turn.ramp_s:
-            return _mbit(self._size - self._ramp_size, self.seconds - self._ramp_s)
-        return _mbit(self._size, self.seconds)
+        """Until the last piece came; without the ramp, where there is more and that is faster."""
+        rate = _mbit(self._size, self._seconds)
+        if self._seconds > 2 * self._turn.ramp_s:
+            rate = max(rate, _mbit(self._size - self._ramp_size, self._seconds - self._ramp_s))
+        return rate
 
 
 def _mbit(size: int, seconds: float) -> float:
@@ -196,54 +220,56 @@ class _Stalls:
 
 
 def _down(place: Place, turn: _Turn, stalls: _Stalls, progress: Callable[[float], None]) -> float:
-    rates: list[float] = []
+    flow = _Flow(turn, progress)
 
-    def receive() -> None:
-        with closing(place.connect()) as connection:
+    def receive(connection: http.client.HTTPConnection) -> None:
+        with flow.lane():
+            flow.hurry(connection)
             connection.request("GET", _path("down", turn))
             answer = connection.getresponse()
             _require(answer.status, answer)
-            flow = _Flow(turn)
-            try:
-                while piece := answer.read1(turn.chunk):
-                    stalls.heard()
-                    progress(flow.moved(len(piece)))
-                    if flow.seconds > turn.stream_s:  # of a slow line, much is still under way
-                        break
-            except (http.client.IncompleteRead, ConnectionError):
-                flow.moved(0)  # the line starved this lane until the box gave it up
-            rates.append(flow.mbit())
+            while piece := answer.read1(turn.chunk):
+                stalls.heard()
+                flow.moved(len(piece))
+                flow.hurry(connection)
 
-    _on_lanes(turn.lanes, receive)
-    return sum(rates)
+    _on_lanes(place, turn.lanes, receive)
+    return flow.mbit()
 
 
 def _up(place: Place, turn: _Turn, round_trip_s: float, progress: Callable[[float], None]) -> float:
     noise = os.urandom(turn.chunk)
-    rates: list[float] = []
+    # it waits for what of the streams from the box is still under way
+    _on_lanes(place, 1, lambda connection: _ask(connection, "GET", _path("echo", turn)))
+    flow = _Flow(turn, progress)
 
-    def send() -> None:
+    def send(connection: http.client.HTTPConnection) -> None:
         size, left = turn.first_chunk, turn.stream_bytes // turn.lanes
-        with closing(place.connect()) as connection:
-            # it waits for what of the streams from the box is still under way
-            _ask(connection, "GET", _path("echo", turn))
-            flow = _Flow(turn)
-            while flow.seconds < turn.stream_s and size <= left:
-                before_s = flow.seconds
+        with flow.lane():
+            while size <= left:
+                flow.hurry(connection)
+                before = time.perf_counter()
                 _ask(connection, "POST", _path("up", turn), noise[:size])
                 left -= size
-                progress(flow.moved(size))
-                if flow.seconds - before_s < round_trip_s + turn.chunk_s:
+                flow.moved(size)
+                if time.perf_counter() - before < round_trip_s + turn.chunk_s:
                     size = min(turn.chunk, 2 * size)
-            rates.append(flow.mbit())
 
-    _on_lanes(turn.lanes, send)
-    return sum(rates)
+    _on_lanes(place, turn.lanes, send)
+    return flow.mbit()
 
 
-def _on_lanes(lanes: int, work: Callable[[], None]) -> None:
+def _on_lanes(
+    place: Place, lanes: int, work: Callable[[http.client.HTTPConnection], object]
+) -> None:
+    """Have each lane work on a connection of its own."""
+
+    def lane() -> None:
+        with closing(place.connect()) as connection:
+            work(connection)
+
     with ThreadPoolExecutor(lanes) as pool:
-        for done in [pool.submit(work) for _ in range(lanes)]:
+        for done in [pool.submit(lane) for _ in range(lanes)]:
             done.result()
 
 

@@ -18,7 +18,7 @@ from lanjami.status.quality import USES, Line, judge, verdicts
 def quality(*, host: str, as_json: bool) -> None:
     """Measure the line to the box at HOST: latency, jitter, stalls and throughput both ways.
 
-    Takes up to fifteen seconds, and longer where somebody else measures just now.
+    Takes up to fifteen seconds, and longer over a slow line or where somebody else measures.
     """
     with progress.shown("Measuring") as bar:
 

@@ -18,7 +18,7 @@ from lanjami.runtime.httpd import json_answer
 from lanjami.status import quality
 from lanjami.status.live import Live
 from lanjami.status.page_api import HEADERS, language
-from lanjami.status.quality import LANES, STREAM_BYTES, STREAM_S
+from lanjami.status.quality import LANES, SLOW_STREAM_S, STREAM_BYTES
 from lanjami.status.turns import Turns
 
 _HEADERS = {**HEADERS, "Cache-Control": "no-store"}
@@ -67,7 +67,9 @@ class QualityApi:
                 "lane_trips": quality.LANE_TRIPS,
                 "fewest_trips": quality.FEWEST_TRIPS,
                 "trips_s": quality.TRIPS_S,
-                "stream_s": STREAM_S,
+                "stream_s": quality.STREAM_S,
+                "enough_bytes": quality.ENOUGH_BYTES,
+                "slow_stream_s": SLOW_STREAM_S,
                 "ramp_s": quality.RAMP_S,
                 "stream_bytes": STREAM_BYTES,
                 "chunk": quality.CHUNK,
@@ -87,7 +89,7 @@ class QualityApi:
             headers={**_HEADERS, "Content-Type": "application/octet-stream"}
         )
         await response.prepare(request)
-        end = asyncio.get_running_loop().time() + STREAM_S
+        end = asyncio.get_running_loop().time() + SLOW_STREAM_S
         try:
             async with asyncio.timeout_at(end + quality.GRACE_S):
                 for _ in range(STREAM_BYTES // LANES // _PIECE):

@@ -4,10 +4,10 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 from lanjami.errors import RequestError
-from lanjami.status.quality import GRACE_S, STREAM_BYTES, STREAM_S
+from lanjami.status.quality import GRACE_S, SLOW_STREAM_S, STREAM_BYTES
 
-TURN_S = 40.0  # a measurement takes half of it, also over a slow line
-SILENCE_S = STREAM_S + GRACE_S + 3.0  # after which who waits or measures is taken to be gone
+TURN_S = 50.0  # a measurement takes half of it, also over a slow line
+SILENCE_S = SLOW_STREAM_S + GRACE_S + 3.0  # after which who waits or measures is taken to be gone
 MOST = 32  # who waits, and who measures
 MOST_OF_ONE = 4  # of one address, behind which there may be several
 REQUESTS = 8000  # of one turn; an upload in the smallest pieces is half of them

@@ -1,9 +1,12 @@
 """`lanjami quality`, on loopback; other lines are in tests/e2e/test_line_quality.py."""
 
 import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
-import pytest
-
+from lanjami.runtime.service import until
 from lanjami.status import quality
 from tests.support.appliance import LANJAMI
 from tests.support.page_stage import Stage, served
@@ -31,14 +34,49 @@ async def test_a_line_without_limits_bears_everything() -> None:
     )
 
 
-async def test_a_stream_that_the_box_gives_up_counts_as_far_as_it_came(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(quality, "GRACE_S", -quality.STREAM_S)
-    async with served(Stage()) as stage:
-        exit_status, printed, told = await _quality(f"127.0.0.1:{stage.port}")
+async def test_a_stream_that_the_line_starves_counts_as_nothing_and_delays_nobody() -> None:
+    async with served(Stage()) as stage, _starving_one_stream(stage.port) as port:
+        began = time.monotonic()
+        exit_status, printed, told = await _quality("--json", f"127.0.0.1:{port}")
     assert (exit_status, told) == (0, "")
-    assert "From the box" in printed
+    assert json.loads(printed)["line"]["down_mbit"] > 32
+    assert time.monotonic() - began < 30
+
+
+@asynccontextmanager
+async def _starving_one_stream(box: int) -> AsyncIterator[int]:
+    """A way to the port `box`, on which nothing comes of the first stream that is asked for."""
+    streams = 0
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_box, to_box = await asyncio.open_connection("127.0.0.1", box)
+        may_answer = asyncio.Event()
+        may_answer.set()
+
+        async def ask() -> None:
+            nonlocal streams
+            while piece := await reader.read(1 << 16):
+                if b"GET /status/quality/down" in piece:
+                    streams += 1
+                    if streams == 1:
+                        may_answer.clear()
+                to_box.write(piece)
+                await to_box.drain()
+
+        async def answer() -> None:
+            while piece := await from_box.read(1 << 16):
+                await may_answer.wait()
+                writer.write(piece)
+                await writer.drain()
+            await may_answer.wait()
+
+        with suppress(ConnectionError):
+            await until(ask(), answer())
+        to_box.close()
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1") as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 async def test_where_no_box_is_it_says_so() -> None:

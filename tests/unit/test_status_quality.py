@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from lanjami.errors import RequestError
 from lanjami.status.quality import (
     GRACE_S,
+    SLOW_STREAM_S,
     STREAM_BYTES,
-    STREAM_S,
     Bears,
     Line,
     Measured,
@@ -154,7 +154,7 @@ def test_a_stream_over_a_slow_line_costs_no_turn() -> None:
     turns = Turns()
     turns.ask("a", source="a", now=0.0)
     turns.spend("a", 0, now=0.0)
-    turns.spend("a", 0, now=STREAM_S + GRACE_S + 1)
+    turns.spend("a", 0, now=SLOW_STREAM_S + GRACE_S + 1)
 
 
 def test_who_is_silent_is_forgotten() -> None:

@@ -120,42 +120,53 @@
   const atATime = (turn, ask, progress) =>
     makeTrips(turn, ask, progress, turn.lanes, turn.lane_trips);
 
-  // what one lane moves, without what it moves at first, where it goes on for longer
-  const flow = (turn) => {
+  // What all lanes move together, in Mbit/s, for as long as a stream may take: a slow line starves
+  // some, and their last pieces are still under way. Without the ramp, where they go on for longer
+  // and that is faster.
+  const flow = async (turn, stop, progress, work) => {
     const began = performance.now();
+    const passed = () => (performance.now() - began) / 1000;
     const none = { bytes: 0, seconds: 0 };
-    const all = { ...none };
+    let all = none;
     let ramp = none;
-    return {
-      all,
-      moved: (size) => {
-        all.bytes += size;
-        all.seconds = (performance.now() - began) / 1000;
-        if (all.seconds < turn.ramp_s) ramp = { ...all };
-        return Math.max((all.bytes * turn.lanes) / turn.stream_bytes, all.seconds / turn.stream_s);
-      },
-      mbit: () => {
-        const start = all.seconds > 2 * turn.ramp_s ? ramp : none;
-        return ((all.bytes - start.bytes) * 8e-6) / Math.max(all.seconds - start.seconds, 1e-3);
-      },
+    const ends = () => (all.bytes < turn.enough_bytes ? turn.slow_stream_s : turn.stream_s);
+    const over = new AbortController();
+    const end = () => over.abort();
+    const look = () => { if (passed() >= ends()) end(); };
+    const moved = (size) => {
+      all = { bytes: all.bytes + size, seconds: passed() };
+      if (all.seconds < turn.ramp_s) ramp = all;
+      progress(Math.max(all.bytes / turn.stream_bytes, all.seconds / ends()));
     };
+    const lane = async () => {
+      try {
+        await work(over.signal, moved);
+      } catch (error) {
+        if (stop.aborted || !over.signal.aborted) throw error;
+      }
+    };
+    const clock = setInterval(look, 50);
+    stop.addEventListener("abort", end);
+    try {
+      await onLanes(turn.lanes, lane);
+    } finally {
+      clearInterval(clock);
+      stop.removeEventListener("abort", end);
+      end(); // where one lane failed, the others are still at work
+    }
+    const since = (start) =>
+      ((all.bytes - start.bytes) * 8e-6) / Math.max(all.seconds - start.seconds, 1e-3);
+    return all.seconds > 2 * turn.ramp_s ? Math.max(since(none), since(ramp)) : since(none);
   };
 
-  const fromBox = async (turn, ask, progress) => {
-    const found = { mbit: 0, stalls: 0, longest: 0 };
+  const fromBox = async (turn, ask, progress, stop) => {
+    const found = { stalls: 0, longest: 0 };
     let last = 0;
-    await onLanes(turn.lanes, async () => {
-      const answer = await ask("down");
+    const mbit = await flow(turn, stop, progress, async (signal, moved) => {
+      const answer = await ask("down", { signal });
       const reader = answer.body.getReader();
-      const lane = flow(turn);
-      // a lane that the line starves is given up by the box
-      const cut = (error) => {
-        if (error.name === "AbortError") throw error;
-        lane.moved(0);
-        return { done: true };
-      };
       for (;;) {
-        const { done, value } = await reader.read().catch(cut);
+        const { done, value } = await reader.read();
         if (done) break;
         const now = performance.now();
         if (last && now - last > turn.stall_ms) {
@@ -163,37 +174,28 @@
           found.longest = Math.max(found.longest, now - last);
         }
         last = now;
-        progress(lane.moved(value.length));
-        if (lane.all.seconds > turn.stream_s) { // of a slow line, much is still under way
-          reader.cancel();
-          break;
-        }
+        moved(value.length);
       }
-      found.mbit += lane.mbit();
     });
-    return found;
+    return { ...found, mbit };
   };
 
-  const toBox = async (turn, ask, progress, roundTrip) => {
+  const toBox = async (turn, ask, progress, stop, roundTrip) => {
     // 64 KiB, as many as it gives at once; a Blob, for a browser sends it twice as fast
     const some = crypto.getRandomValues(new Uint8Array(65536));
     const noise = new Blob(Array(Math.ceil(turn.chunk / some.length)).fill(some));
-    let mbit = 0;
-    await onLanes(turn.lanes, async () => {
+    await ask("echo"); // it waits for what of the streams from the box is still under way
+    return flow(turn, stop, progress, async (signal, moved) => {
       let size = turn.first_chunk;
       let left = turn.stream_bytes / turn.lanes;
-      await ask("echo"); // it waits for what of the streams from the box is still under way
-      const lane = flow(turn);
-      while (lane.all.seconds < turn.stream_s && size <= left) {
-        const before = lane.all.seconds;
-        await ask("up", { method: "POST", body: noise.slice(0, size) });
+      while (size <= left) {
+        const before = performance.now();
+        await ask("up", { method: "POST", body: noise.slice(0, size), signal });
         left -= size;
-        progress(lane.moved(size));
-        if (lane.all.seconds - before < roundTrip + turn.chunk_s) size = Math.min(turn.chunk, 2 * size);
+        moved(size);
+        if (performance.now() - before < roundTrip + turn.chunk_s * 1000) size = Math.min(turn.chunk, 2 * size);
       }
-      mbit += lane.mbit();
     });
-    return mbit;
   };
 
   const measure = async (signal) => {
@@ -206,13 +208,13 @@
     };
     const step = async (number, name, work) => {
       said.textContent = box.dataset[name];
-      return work(turn, ask, (share) => { bar.value = (100 * (number + Math.min(1, share))) / 4; });
+      return work(turn, ask, (share) => { bar.value = (100 * (number + Math.min(1, share))) / 4; }, signal);
     };
     bar.hidden = false;
     const one = await step(0, "trips", oneByOne);
     const many = await step(1, "trips", atATime);
     const down = await step(2, "down", fromBox);
-    const roundTrip = Math.min(...one) / 1000;
+    const roundTrip = Math.min(...one);
     const up = await step(3, "up", (...all) => toBox(...all, roundTrip));
     const answer = await ask("result", {
       method: "POST",
