@@ -46,6 +46,7 @@ class QualityApi:
             web.get("/status/quality/down", self._down),
             web.post("/status/quality/up", self._up),
             web.post("/status/quality/result", self._end),
+            web.post("/status/quality/leave", self._leave),
         ]
 
     async def _turn(self, request: web.Request) -> web.Response:
@@ -113,6 +114,11 @@ class QualityApi:
         self._turns.leave(request.query["ticket"])
         text = self._live.renderer.result(language(request), quality.judge(measured))
         return web.Response(text=text, content_type="text/html", headers=_HEADERS)
+
+    async def _leave(self, request: web.Request) -> web.Response:
+        """Who stops makes room at once, for others and for trying again."""
+        self._turns.leave(request.query.get("ticket", ""))
+        return web.Response(status=204, headers=_HEADERS)
 
     def _spend(self, request: web.Request, size: int) -> None:
         self._turns.spend(request.query.get("ticket", ""), size, now=_now())

@@ -69,6 +69,7 @@ class Turns:
             raise RequestError(403, "this measurement of the line is over")
 
     def leave(self, ticket: str) -> None:
+        """Give up the place, where there is one."""
         turn = self._queue.pop(ticket, None)
         if turn is not None:
             self._number_of[turn.source] -= 1

@@ -301,6 +301,16 @@ async def test_one_measures_at_a_time(stage: Stage) -> None:
     assert (await _turn(stage, second["ticket"]))["ahead"] == 0
 
 
+async def test_who_stops_makes_room_at_once(stage: Stage) -> None:
+    first, second = await _turn(stage), await _turn(stage)
+    left = await _ask(stage, _post(f"/status/quality/leave?ticket={first['ticket']}", b""))
+    assert left.status == 204
+    assert (await _turn(stage, second["ticket"]))["ahead"] == 0
+    for nobody in ("", "?ticket=", "?ticket=guess"):
+        assert (await _ask(stage, _post(f"/status/quality/leave{nobody}", b""))).status == 204
+    assert (await _turn(stage, second["ticket"]))["ahead"] == 0
+
+
 async def test_the_box_counts_what_is_streamed(stage: Stage) -> None:
     ticket = (await _turn(stage))["ticket"]
     for _ in range(2 * LANES):

@@ -78,10 +78,18 @@
   const labels = start.children;
   box.hidden = false;
   let running = null;
+  let ticket = ""; // while there is a place in the queue
+  const leave = () => {
+    if (ticket) {
+      const url = `/status/quality/leave?ticket=${ticket}`;
+      fetch(url, { method: "POST", keepalive: true }).catch(() => {}); // the box forgets it, too
+    }
+    ticket = "";
+  };
+  addEventListener("pagehide", leave);
   const label = (number) => [...labels].forEach((one, at) => { one.hidden = at !== number; });
 
   const takeTurn = async (signal) => {
-    let ticket = "";
     for (;;) {
       const answer = await fetch("/status/quality/turn", {
         method: "POST",
@@ -92,8 +100,8 @@
       if (answer.status === 503) throw new Error("full");
       if (!answer.ok) throw new Error("failed");
       const turn = await answer.json();
-      if (!turn.ahead) return turn;
       ticket = turn.ticket;
+      if (!turn.ahead) return turn;
       said.textContent = box.dataset.waiting.replace("#", turn.ahead + 1);
       await pause(1000);
     }
@@ -227,6 +235,7 @@
         longest_stall_ms: down.longest,
       }),
     });
+    ticket = ""; // a result ends the turn
     result.innerHTML = await answer.text();
     said.textContent = "";
   };
@@ -250,6 +259,7 @@
       const wasStopped = running.signal.aborted;
       said.textContent = wasStopped ? "" : box.dataset[error.message === "full" ? "full" : "failed"];
     }
+    leave();
     bar.hidden = true;
     running = null;
   });
