@@ -62,16 +62,18 @@ def test_a_passphrase_is_on_no_sector_of_the_cards_visible_part(tmp_path: Path) 
 # --- the data partition ------------------------------------------------------------------------
 
 
-def _data(device: Path, notices: Path) -> str:
-    """Run the script of lanjami-data.service; returns what it had to tell."""
+def _data(device: Path, run: Path, *words: str | Path, programs: Path | None = None) -> str:
+    """Run the script of lanjami-data.service, with `programs` before those of the machine; returns
+    what was told in this `run` of the box."""
     environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{programs or ''}:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANJAMI_LIB": str(LIBRARY),
         "LANJAMI_DISK": str(device),
-        "LANJAMI_NOTICES": str(notices),
+        "LANJAMI_RUN": str(run),
     }
-    subprocess.run([LIBRARY / "data"], env=environment, check=True, capture_output=True)
-    told = notices / "data"
+    run.mkdir(exist_ok=True)
+    subprocess.run([LIBRARY / "data", *words], env=environment, check=True, capture_output=True)
+    told = run / "notices/data"
     return told.read_text() if told.exists() else ""
 
 
@@ -79,12 +81,12 @@ def test_a_new_card_gets_a_data_partition_up_to_its_end(tmp_path: Path) -> None:
     with loops.card(tmp_path / "card", size=256 * MIB, data=16) as device:
         data = Path(f"{device}p4")
         loops.run("mke2fs", "-q", "-t", "ext4", "-L", "lanjami-data", data)
-        assert _data(device, tmp_path / "notices") == ""
+        assert _data(device, tmp_path / "run") == ""
         with loops.mounted(data, tmp_path / "data") as folder:
             (folder / "kept").write_text("kept")
         assert int(Path("/sys/class/block", data.name, "size").read_text()) * 512 > 190 * MIB
         loops.run("e2fsck", "-f", "-n", data)
-        assert _data(device, tmp_path / "notices") == ""  # a second start finds nothing to do
+        assert _data(device, tmp_path / "run") == ""  # a second start finds nothing to do
         with loops.mounted(data, tmp_path / "data") as folder:
             assert (folder / "kept").read_text() == "kept"
 
@@ -95,7 +97,7 @@ def test_a_mounted_one_grows_as_well(tmp_path: Path) -> None:
         data = Path(f"{device}p4")
         loops.run("mke2fs", "-q", "-t", "ext4", data)
         with loops.mounted(data, tmp_path / "data") as folder:
-            assert _data(device, tmp_path / "notices") == ""
+            assert _data(device, tmp_path / "run") == ""
             free = loops.run("stat", "-f", "-c", "%b %S", folder).split()
             assert int(free[0]) * int(free[1]) > 170 * MIB
 
@@ -113,12 +115,57 @@ def test_what_is_beyond_repair_is_made_anew_and_what_is_not_is_mended(
         with data.open("r+b") as file:
             noise = random.Random(7).randbytes(64 * MIB if damage == "noise" else 8192)
             file.write(noise if damage != "blank" else b"")
-        told = _data(device, tmp_path / "notices")
+        told = _data(device, tmp_path / "run")
         assert ("made anew" in told) is (damage != "superblock")
         assert ("is mended" in told) is (damage == "superblock")
         with loops.mounted(data, tmp_path / "data") as folder:
             assert (folder / "kept").exists() is (damage == "superblock")
         loops.run("e2fsck", "-f", "-n", data)
+
+
+@pytest.mark.parametrize("end", ["exit 4", "exit 8", "exit 12", "kill -9 $$"])
+def test_what_a_check_could_not_mend_is_only_read(tmp_path: Path, end: str) -> None:
+    """The card may be read again a moment later, and memory may be free again."""
+    run, place, programs = (tmp_path / name for name in ("run", "data", "programs"))
+    programs.mkdir()
+    check = programs / "e2fsck"
+    check.write_text(f"#!/bin/sh\n{end}\n")
+    check.chmod(0o755)
+    with loops.card(tmp_path / "card", size=128 * MIB, data=70) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", data)
+        with loops.mounted(data, place) as folder:
+            (folder / "kept").write_text("kept")
+        assert _data(device, run, programs=programs) == ""
+        assert "only read" in _data(device, run, "mount", place)
+        try:
+            assert (place / "kept").read_text() == "kept"
+            with pytest.raises(OSError, match="Read-only"):
+                (place / "new").touch()
+        finally:
+            loops.run("umount", place)
+        again = tmp_path / "again"
+        assert _data(device, again) == _data(device, again, "mount", place) == ""
+        (place / "new").touch()
+        loops.run("umount", place)
+
+
+def test_a_card_that_takes_nothing_is_only_read(tmp_path: Path) -> None:
+    run, place = tmp_path / "run", tmp_path / "data"
+    with loops.card(tmp_path / "card", size=128 * MIB, data=70) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", data)
+        with loops.mounted(data, place) as folder:
+            (folder / "kept").write_text("kept")
+        with loops.mounted(data, place) as folder:
+            (folder / "open").write_text("left in the journal")
+            loops.pull_the_plug(folder)
+        loops.run("blockdev", "--setro", data)
+        _data(device, run)
+        assert "only read" in _data(device, run, "mount", place)
+        kept = (place / "kept").exists()
+        loops.run("umount", place)
+        assert kept
 
 
 def test_power_cuts_leave_what_was_said_to_be_kept(tmp_path: Path) -> None:
@@ -140,7 +187,7 @@ def test_power_cuts_leave_what_was_said_to_be_kept(tmp_path: Path) -> None:
                             loops.pull_the_plug(folder)
                         disk.write_atomically(folder / "count", f"{kept + 1}".encode())
                         kept += 1
-            assert _data(device, tmp_path / "notices") == ""
+            assert _data(device, tmp_path / "run") == ""
             loops.run("e2fsck", "-f", "-n", data)
         assert kept > 0
 
