@@ -166,7 +166,7 @@ class App:
                 *self._quality_api.routes(),
                 *self._metrics_api.routes(),
                 *self._operating.routes(),
-                *doctor_api.routes(),
+                *doctor_api.routes(self._served(), beacons=self._beacons),
                 *(
                     route
                     for proxy in self._proxies
@@ -354,6 +354,14 @@ class App:
     def _beacons(self) -> list[wire.Beacon]:
         beacons = [node.beacon() for node in self._nodes.values()]
         return [beacon for beacon in beacons if beacon is not None]
+
+    def _served(self) -> doctor_api.Served:
+        turn = self._config.turn
+        return doctor_api.Served(
+            dht=list(self._ports.values()),
+            proxy=bool(self._proxies),
+            turn=turn.port if turn.serve else None,
+        )
 
     def _facts(self) -> Facts:
         beacons = self._beacons()

@@ -22,14 +22,15 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 DISCOVERY_PORT = 8888
 GROUP = "239.192.0.1"
 QUERY = b"\xa1q"
-HTTP_PORTS = (80, 8080)
-DHT_PORTS = (4222, 4223)
+HTTP_PORTS = (80, 8080)  # the box that hands this file out puts another port of its own here
+DHT_PORT = 4222
 TURN_PORT = 3478
 TURN_USER = "ring"  # name and password that unmodified clients know
 LISTEN_S = 3.0
@@ -62,35 +63,74 @@ class Finding:
         }
 
 
-def examine(box: str, peer: str | None = None) -> list[Finding]:
-    """All findings on the way to the box at an address, and to another device."""
-    http_port, refused = find_http(box)
+def examine(box: str, port: int | None = None, peer: str | None = None) -> list[Finding]:
+    """All findings on the way to the box at an address, and to another device; `port` is the box's
+    for HTTP where it is known."""
+    served = Served(box, HTTP_PORTS if port is None else (port,))
     heard = Discovery(box)
-    ports = heard.ports or list(DHT_PORTS)
-    found = [
-        check_http(box, http_port, refused),
+    ports = served.dht or heard.ports or [DHT_PORT]
+    return [
+        served.finding(),
         *heard.findings(),
         check_isolation(peer, heard.others),
-        *(check_dht(box, port) for port in sorted(set(ports))),
+        *(check_dht(box, number) for number in sorted(set(ports))),
+        *([check_names(box, served.port)] if served.port is not None else []),
+        *(
+            [check_proxy(box, served.port, is_there=served.proxy)]
+            if served.port is not None
+            else []
+        ),
+        check_turn(box, served.turn),
     ]
-    if http_port is not None:
-        found += [check_names(box, http_port), check_proxy(box, http_port)]
-    return [*found, check_turn(box)]
 
 
-# --- HTTP: names and proxy ----------------------------------------------------------------------
+# --- HTTP: what is served, names and proxy ------------------------------------------------------
 
 
-def find_http(box: str) -> tuple[int | None, str]:
-    """The port at which a box answers, or why none does."""
-    told = ""
-    for port in HTTP_PORTS:
-        status, content = get(box, port, "/addr/" + os.urandom(20).hex())
-        if status in (200, 404) and isinstance(content, dict):
-            return port, ""
-        why = content if not status else f"HTTP {status}, which is no name server's answer"
-        told += f"{'; ' if told else ''}port {port}: {why}"
-    return None, told
+class Served:
+    """What the box says that it serves, and the port at which it says so; `refused` is why it
+    does not."""
+
+    def __init__(self, box: str, ports: Sequence[int]) -> None:
+        self.box = box
+        self.port: int | None = None
+        self.refused = ""
+        self.dht: list[int] = []
+        self.nodes: set[str] = set()
+        self.proxy = True
+        self.turn: int | None = TURN_PORT
+        for port in ports:
+            status, told = get(box, port, "/doctor.json")
+            if status == 200 and isinstance(told, dict) and "lanjami" in told:
+                self.port = port
+                self._read(told)
+                return
+            why = f"HTTP {status}, which is no lanjami's answer" if status else told
+            self.refused += f"{'; ' if self.refused else ''}port {port}: {why}"
+
+    def _read(self, told: dict[str, Any]) -> None:
+        self.dht = [port for port in _list(told.get("dht")) if isinstance(port, int)]
+        self.nodes = {str(node) for node in _list(told.get("nodes"))}
+        self.proxy = bool(told.get("proxy"))
+        turn = told.get("turn")
+        self.turn = turn if isinstance(turn, int) else None
+
+    def finding(self) -> Finding:
+        if self.port is not None:
+            where = _host_port(self.box, self.port)
+            return Finding("reachable", WELL, f"the box answers at http://{where}")
+        return Finding(
+            "reachable",
+            FAULT,
+            f"no lanjami answers at {self.box} ({self.refused})",
+            "check the address on the box (`lanjami status`), with :PORT behind it where that is "
+            "not 80 or 8080, and that this device is in the same network; on the box, `lanjami "
+            "doctor` looks for a firewall",
+        )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def get(host: str, port: int, path: str) -> tuple[int, Any]:
@@ -110,18 +150,6 @@ def get(host: str, port: int, path: str) -> tuple[int, Any]:
         return answer.status, None
 
 
-def check_http(box: str, port: int | None, refused: str) -> Finding:
-    if port is not None:
-        return Finding("reachable", WELL, f"the box answers at http://{_host_port(box, port)}")
-    return Finding(
-        "reachable",
-        FAULT,
-        f"no lanjami answers at {box} ({refused})",
-        "check the address on the box (`lanjami status`) and that this device is in the same "
-        "network; on the box, `lanjami doctor` looks for a firewall",
-    )
-
-
 def check_names(box: str, port: int) -> Finding:
     status, told = get(box, port, "/addr/" + os.urandom(20).hex())
     if status in (200, 404):
@@ -129,22 +157,31 @@ def check_names(box: str, port: int) -> Finding:
     return Finding(
         "names",
         FAULT,
-        f"names are not answered ({told if not status else f'HTTP {status}'})",
+        f"names are not answered ({_wrong(status, told)})",
         "see `lanjami status` on the box",
     )
 
 
-def check_proxy(box: str, port: int) -> Finding:
+def check_proxy(box: str, port: int, *, is_there: bool) -> Finding:
+    if not is_there:
+        return Finding("proxy", SKIPPED, "the box has no proxy: it comes with dhtnode-python")
     status, told = get(box, port, "/node/info")
     if status == 200 and isinstance(told, dict) and "node_id" in told:
         return Finding("proxy", WELL, "the DHT proxy for phones answers")
     return Finding(
         "proxy",
         FAULT,
-        f"the DHT proxy does not answer ({told if not status else f'HTTP {status}'})",
+        f"the DHT proxy does not answer ({_wrong(status, told)})",
         "switch the proxy off in Jami, or see `lanjami status` on the box: it runs with "
         "dhtnode-python",
     )
+
+
+def _wrong(status: int, told: Any) -> str:
+    if not status:
+        return str(told)
+    error = told.get("error") if isinstance(told, dict) else None
+    return f"HTTP {status}: {error}" if error else f"HTTP {status}"
 
 
 # --- discovery ----------------------------------------------------------------------------------
@@ -383,9 +420,11 @@ def _reply(data: bytes, transaction: int) -> dict[str, Any] | None:
 # --- the relay ----------------------------------------------------------------------------------
 
 
-def check_turn(box: str) -> Finding:
+def check_turn(box: str, port: int | None) -> Finding:
+    if port is None:
+        return Finding("turn", SKIPPED, "the box serves no relay (docs/turn.md)")
     try:
-        relay(box)
+        relay(box, port)
     except ConnectionRefusedError:
         return Finding("turn", SKIPPED, "the box serves no relay (docs/turn.md)")
     except socket.timeout:
@@ -398,17 +437,17 @@ def check_turn(box: str) -> Finding:
         "turn",
         FAULT,
         f"no relay is given ({told}): clients that cannot reach each other cannot call",
-        f"a firewall on the way drops UDP {TURN_PORT}, or the relay is down: on the box, "
+        f"a firewall on the way drops UDP {port}, or the relay is down: on the box, "
         "`lanjami doctor`",
     )
 
 
-def relay(box: str) -> None:
+def relay(box: str, port: int) -> None:
     """Ask for a relay as an unmodified client does, and give it back; the port of the relay that
     was asked stays the same all the while, as it is what the relay is known by."""
     family = socket.AF_INET6 if ":" in box else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.connect((box, TURN_PORT))
+        sock.connect((box, port))
         udp = [(0x0019, bytes([17, 0, 0, 0]))]
         kind, attributes = _stun(sock, 0x003, udp)
         if kind != 0x113 or 0x0015 not in attributes:
@@ -562,22 +601,34 @@ def local_address(host: str) -> str:
     raise ValueError(f"{host} is at {every[0]}, which is outside of the local networks")
 
 
+def split_port(text: str) -> tuple[str, int | None]:
+    """The host and the port of "10.0.0.5:8000", "[fd00::5]:8000" or, without, "10.0.0.5" or
+    "fd00::5"; ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.endswith("]")):
+        return text, None
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{port or 'nothing'} is no port")
+    return host, int(port)
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Test the way from this machine to a lanjami box.",
         epilog="Ends with 0 when all is well, 1 when there is a fault, 3 when no box answers.",
     )
-    parser.add_argument("box", help="its address, such as 10.0.0.5")
+    parser.add_argument("box", help="its address, such as 10.0.0.5 or 10.0.0.5:8000")
     parser.add_argument("--peer", help="another device of this LAN, to see whether it is reached")
     parser.add_argument("--json", action="store_true", help="print JSON for programs")
     given = parser.parse_args(words)
     try:
-        box = local_address(given.box)
+        host, port = split_port(given.box)
+        box = local_address(host)
         peer = local_address(given.peer) if given.peer else None
     except (OSError, ValueError) as error:
         sys.stderr.write(f"doctor: {error}\n")
         return USAGE
-    found = examine(box, peer)
+    found = examine(box, port, peer)
     sys.stdout.write(_as_json(found) if given.json else _as_table(found))
     if _is_silent(found):
         return NOT_RUNNING

@@ -5,16 +5,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lanjami import layout
 from lanjami.doctor import from_client
 from tests.support.appliance import LANJAMI, Appliance
 from tests.support.lab import Host, Lab, Switch, run
-from tests.support.network import hands_out_addresses, network
+from tests.support.network import hands_out_addresses, network, says
 
 GATEWAY = "10.77.0.254"
 _OLD_PYTHON = Path.home() / ".pyenv/versions/3.9.18/bin/python3"
@@ -61,6 +62,13 @@ def _drop(host: Host, hook: str, rule: str, *, family: str = "inet") -> Callable
     host.run("nft", f"add chain {chain} {{ type filter hook {hook} priority 10; }}")
     host.run("nft", f"add rule {chain} {rule}")
     return lambda: host.run("nft", f"delete table {table}")
+
+
+def _asking(path: str) -> str:
+    """What matches a segment that begins with a request for a path, by nftables; a segment of
+    Linux has 32 bytes before, with its time stamps."""
+    begin = f"GET {path}".encode()
+    return f"tcp dport 80 @th,256,{8 * len(begin)} 0x{begin.hex()}"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +135,14 @@ def _with_a_deaf_http(ward: Ward) -> Callable[[], object]:
     return _drop(ward.box, "input", "iifname lo ip daddr 10.77.0.1 tcp dport 80 drop")
 
 
+def _with_names_unanswered(ward: Ward) -> Callable[[], object]:
+    return _drop(ward.box, "input", f"iifname lo {_asking('/addr/')} drop")
+
+
+def _with_a_proxy_that_is_silent(ward: Ward) -> Callable[[], object]:
+    return _drop(ward.box, "input", f"iifname lo {_asking('/node/info')} drop")
+
+
 def _with_mdns_unanswered(ward: Ward) -> Callable[[], object]:
     return _drop(ward.box, "output", "udp sport 5353 udp dport != 5353 drop")
 
@@ -190,6 +206,8 @@ while True:
         (_with_discovery_unanswered, {"discovery"}, "lanjami status"),
         (_with_a_deaf_node, {"dht-python"}, "lanjami status"),
         (_with_a_deaf_http, {"names", "proxy"}, "lanjami status"),
+        (_with_names_unanswered, {"names"}, "nobody there finds others by name"),
+        (_with_a_proxy_that_is_silent, {"proxy"}, "phones there stay offline"),
         (_with_mdns_unanswered, {"mdns"}, "drops UDP 5353"),
         (_with_two_dhcp_servers, {"other-dhcp"}, "switch DHCP off in all but one"),
         (_with_a_clock_that_is_behind, {"clock"}, "date -s"),
@@ -398,10 +416,12 @@ def _client_without_a_route(ward: Ward) -> Callable[[], object]:
         (_at_the_switch("udp dport 4223 drop"), "dht-4223", "drops UDP 4223"),
         (_at_the_switch("tcp dport 80 drop"), "reachable", "looks for a firewall"),
         (_at_the_switch("udp dport 3478 drop"), "turn", "drops UDP 3478"),
+        (_at_the_switch(f"{_asking('/addr/')} drop"), "names", "lanjami status"),
+        (_at_the_switch(f"{_asking('/node/info')} drop"), "proxy", "switch the proxy off"),
     ],
     ids=[
         *("isolation", "route", "multicast", "broadcast", "unicast"),
-        *("dht", "dht-python", "http", "turn"),
+        *("dht", "dht-python", "http", "turn", "names", "proxy"),
     ],
 )
 def test_a_fault_on_the_way_fails_its_own_check(
@@ -414,6 +434,56 @@ def test_a_fault_on_the_way_fails_its_own_check(
         heal()
     assert _faults(findings) == {failing}, findings
     assert advice in findings[failing]["advice"]
+
+
+def _asked_from(
+    client: Host, box: str = "10.77.0.1", *more: str
+) -> tuple[int, dict[str, dict[str, str]]]:
+    words = ("doctor", "--from-client", box, "--json", *more)
+    printed = client.run("sh", "-c", '"$@"; echo "exit $?"', "sh", *LANJAMI, *words)
+    told, _, status = printed.rpartition("exit ")
+    return int(status), _findings(told)
+
+
+@pytest.fixture
+def client(lab: Lab, switch: Switch) -> Host:
+    return lab.host("client").plug(switch, "10.77.0.2/24", "fd77::2/64", gateway=GATEWAY)
+
+
+async def test_names_that_are_down_are_told_and_no_firewall(alone: Host, client: Host) -> None:
+    appliance = Appliance(alone)
+    appliance.state.mkdir()
+    (appliance.state / layout.NAMES).write_bytes(b"no database" * 1000)
+    appliance.launch()
+    await says(appliance, "reason", "was damaged", service="names")
+    status, findings = _asked_from(client)
+    assert (status, _faults(findings)) == (1, {"names"})
+    assert findings["reachable"]["verdict"] == "well"
+    assert "HTTP 503: " in findings["names"]["meaning"]
+    assert "lanjami status" in findings["names"]["advice"]
+
+
+async def test_a_box_of_other_ports_and_one_node_is_well(alone: Host, client: Host) -> None:
+    alone.ip("addr", "add", "fd77::1/64", "dev", "eth0", "nodad")
+    settings = ("http.ports=[8000]", "dht.port=5000", "turn.port=3500")
+    alone.run(*LANJAMI, "firewall", "show", "--apply", *_set(settings))
+    await Appliance(alone, *settings, 'dht.engines=["opendht"]').start()
+    for box in ("10.77.0.1", "[fd77::1]"):
+        status, findings = _asked_from(client, f"{box}:8000")
+        assert (status, _faults(findings)) == (0, set()), findings
+        assert findings["dht-5000"]["verdict"] == findings["turn"]["verdict"] == "well"
+        assert "dht-4223" not in findings
+        assert "has no proxy" in findings["proxy"]["meaning"]
+    file = alone.lab.folder / "doctor.py"
+    fetch = "import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])"
+    client.run(sys.executable, "-c", fetch, "http://10.77.0.1:8000/doctor.py", str(file))
+    printed = client.run(sys.executable, "-I", str(file), "10.77.0.1")
+    assert "the box answers at http://10.77.0.1:8000" in printed
+    assert printed.endswith("All is well.\n")
+
+
+def _set(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def test_a_box_that_is_not_there_is_told(ward: Ward) -> None:

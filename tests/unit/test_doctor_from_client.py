@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanjami import lan
+from lanjami.config import Config
 from lanjami.discovery import wire
 from lanjami.doctor import from_client
 from lanjami.turn import users
@@ -68,6 +69,9 @@ def test_it_knows_discovery_as_the_package_does() -> None:
     assert from_client.QUERY == wire.QUERY
     assert str(wire.GROUP_V4) == from_client.GROUP
     assert from_client.DISCOVERY_PORT == wire.PORT
+    defaults = Config()
+    assert defaults.http.ports == from_client.HTTP_PORTS
+    assert (defaults.dht.port, defaults.turn.port) == (from_client.DHT_PORT, from_client.TURN_PORT)
     assert users.STOCK == (from_client.TURN_USER, from_client.TURN_USER)
     assert {str(network) for network in lan.LOCAL_NETWORKS} == {
         str(network) for network in from_client.LOCAL_NETWORKS
@@ -81,3 +85,24 @@ def test_it_asks_nobody_outside_of_the_local_networks(capsys: pytest.CaptureFixt
     assert "outside of the local networks" in capsys.readouterr().err
     assert from_client.main(["www.example.org"]) == from_client.USAGE
     assert "does not appear to be an IPv4 or IPv6 address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("10.0.0.5", "10.0.0.5", None),
+        ("10.0.0.5:8000", "10.0.0.5", 8000),
+        ("fd00::5", "fd00::5", None),
+        ("[fd00::5]", "[fd00::5]", None),
+        ("[fd00::5]:8000", "[fd00::5]", 8000),
+        ("lanjami.local:8000", "lanjami.local", 8000),
+    ],
+)
+def test_a_box_may_be_typed_with_its_port(text: str, host: str, port: int | None) -> None:
+    assert from_client.split_port(text) == (host, port)
+
+
+@pytest.mark.parametrize("text", ["10.0.0.5:", "10.0.0.5:http", "10.0.0.5:0", "10.0.0.5:65536"])
+def test_what_is_no_port_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert from_client.main([text]) == from_client.USAGE
+    assert "no port" in capsys.readouterr().err
