@@ -55,7 +55,7 @@ class Keeper:
                 reason = f"no backup can be made: {error}" if failing_s > self._patience_s else ""
                 wait_s = backoff.failed(after_s=0.0)
                 failing_s += wait_s
-            ready(self._told(), reason=reason)
+            ready(self._told(), reason=reason, proved=not failing_s)
             await asyncio.sleep(wait_s)
 
     def make(self, path: Path) -> Manifest:

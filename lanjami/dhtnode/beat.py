@@ -36,6 +36,11 @@ class Pulse:
         return ""
 
 
+def told(port: int, overloaded: str) -> str:
+    """What a node at a UDP port says of itself after a beat that returned `overloaded`."""
+    return f"UDP {port}" if overloaded else f"UDP {port}, a value put and got back"
+
+
 async def beat(sock: socket.socket, heartbeat: Heartbeat, node_id: bytes) -> None:
     """Put a value and get it back; TimeoutError where that does not succeed in time."""
     async with asyncio.timeout(WITHIN_S):

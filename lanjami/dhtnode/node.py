@@ -119,7 +119,7 @@ class DhtNode:
                     statistics = await _statistics(child, within_s)
                 beats += 1
                 self._tell(Node(node_id, self._port, statistics))
-                ready(f"UDP {self._port}, a value put and got back", reason=overloaded)
+                ready(beat.told(self._port, overloaded), reason=overloaded)
                 await asyncio.sleep(max(0.0, started_at + BEAT_EVERY_S - loop.time()))
 
     def _tell(self, node: Node | None) -> None:

@@ -210,7 +210,7 @@ class PythonNode:
                 if not self._serves:
                     self._serves = True
                     self._changed()
-                ready(f"UDP {self._port}, a value put and got back", reason=overloaded)
+                ready(beat.told(self._port, overloaded), reason=overloaded)
                 await asyncio.sleep(BEAT_EVERY_S)
 
     @contextmanager

@@ -232,7 +232,8 @@ class Registry:
                 await self._write_anew(serving)
             except HostError as error:
                 self._reason = f"names cannot be registered: {error}"
-            ready(f"{self.known()} names", reason=self._reason or self._told_of_loss())
+            reason = self._reason or self._told_of_loss()
+            ready(f"{self.known()} names", reason=reason, proved=not self._reason)
             await asyncio.sleep(LOOK_AGAIN_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY_S - LOOK_AGAIN_S):

@@ -143,16 +143,17 @@ class LanServer:
         patience, tries = Patience("dnsmasq"), STARTS_WITHIN_TRIES
         while self._plan(ula) == now:
             if loop.time() >= check_at:
-                reasons = list(now.reasons)
+                late = ""
                 if "dns" in now.serves and await _answers(now, tries=tries):
                     patience.answered()
                     tries = ANSWERS_WITHIN_TRIES
                 elif "dns" in now.serves:
-                    reasons.append(patience.missed("it answers no question for a name"))
+                    late = patience.missed("it answers no question for a name")
                 if self._guard is not None and self._guard.missed > MISSED_MOST:
                     raise HostError("dnsmasq hangs: nobody who asks for an address is offered one")
                 routes = await asyncio.to_thread(net.routes_packets)
-                ready(_told(now, routes=routes), reason="; ".join(reasons))
+                reasons = "; ".join(filter(None, [*now.reasons, late]))
+                ready(_told(now, routes=routes), reason=reasons, proved=not late)
                 check_at = loop.time() + CHECK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
 

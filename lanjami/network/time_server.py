@@ -135,7 +135,7 @@ class TimeServer:
                 else:
                     patience.answered()
                 reasons = "; ".join(filter(None, (late, reason)))
-                ready(f"UDP 123, tells the time to {_list(now)}", reason=reasons)
+                ready(f"UDP 123, tells the time to {_list(now)}", reason=reasons, proved=not late)
                 check_at = loop.time() + CHECK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -100,7 +100,7 @@ class HttpServer:
             while True:
                 await check(port, self._probe)
                 self._port = port
-                ready(f"TCP {port}, answers through the socket", reason=missed)
+                ready(f"TCP {port}, answers through the socket", reason=missed, proved=True)
                 await asyncio.sleep(CHECK_EVERY_S)
         finally:
             self._port = None

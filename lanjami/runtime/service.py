@@ -9,11 +9,12 @@ from typing import Any, Protocol
 class Ready(Protocol):
     """How a service tells its supervisor that it serves."""
 
-    def __call__(self, detail: str, *, reason: str = "") -> None:
+    def __call__(self, detail: str, *, reason: str = "", proved: bool | None = None) -> None:
         """Say that the service works, with a line for the status page.
 
         Call it first when the service serves, and again when what it says of itself changes.
         A `reason` means that it serves but something is worse off: the sentence says what.
+        `proved` is whether it has just been seen to work, None for "where there is no reason".
         """
 
 

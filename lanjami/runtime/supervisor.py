@@ -19,8 +19,8 @@ class Health:
     """How a service is.
 
     `state` is "starting", "up" or "down"; `detail` its own words; `reason` why it is worse off,
-    empty when all is well; `failures` how often it had to be restarted; `proved_at` when it last
-    said that it works, in seconds of the event loop's clock, None for never.
+    empty when all is well; `failures` how often it had to be restarted; `proved_at` when it was
+    last seen to work, in seconds of the event loop's clock, None for never.
     """
 
     state: str = "starting"
@@ -112,11 +112,11 @@ class Supervisor:
         if all(h.state == "up" or h.failures for h in self._health.values()):
             self._settled.set()
 
-    def report(self, name: str, detail: str, reason: str) -> None:
-        """Take a service's word that it serves."""
+    def report(self, name: str, detail: str, *, reason: str, proved: bool) -> None:
+        """Take a service's word that it serves, and that this was `proved` just now."""
         before = self._health[name]
-        now = asyncio.get_running_loop().time()
-        self._set(name, Health("up", detail, reason, before.failures, proved_at=now))
+        at = asyncio.get_running_loop().time() if proved else before.proved_at
+        self._set(name, Health("up", detail, reason, before.failures, proved_at=at))
         if reason and reason != before.reason:
             _log.warning("service worse off", service=name, reason=reason)
         elif before.state != "up" or (before.reason and not reason):
@@ -128,5 +128,6 @@ class _Report:
     supervisor: Supervisor
     name: str
 
-    def __call__(self, detail: str, *, reason: str = "") -> None:
-        self.supervisor.report(self.name, detail, reason)
+    def __call__(self, detail: str, *, reason: str = "", proved: bool | None = None) -> None:
+        is_proved = not reason if proved is None else proved
+        self.supervisor.report(self.name, detail, reason=reason, proved=is_proved)

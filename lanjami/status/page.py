@@ -32,16 +32,17 @@ _WELL = (Level.GOOD, Level.UNUSED)
 
 
 class Why(StrEnum):
-    """Why nobody can meet."""
+    """Why nobody can meet, or perhaps nobody can."""
 
     NO_NETWORK = "network"
     NO_BOOTSTRAP = "bootstrap"
+    NO_ANSWER = "answer"  # of any bootstrap, which may be overloaded, or hang
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The one sentence: `why` where it is `BROKEN`, and the `worse` parts where it is not all
-    well."""
+    """The one sentence: `why` where it is not certain that people can meet, and the `worse` parts
+    where it is not all well."""
 
     level: Level
     why: Why | None = None
@@ -72,7 +73,8 @@ def verdict(snapshot: Snapshot) -> Verdict:
         return Verdict(Level.BROKEN, Why.NO_NETWORK, worse)
     if all(_is_starting(services[name]) for name in worse):
         return Verdict(Level.STARTING)
-    return Verdict(Level.LIMITED, None, worse)
+    can_meet = any(_level(service, is_used=True) is Level.GOOD for service in bootstraps)
+    return Verdict(Level.LIMITED, None if can_meet else Why.NO_ANSWER, worse)
 
 
 def parts(snapshot: Snapshot) -> list[Part]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from lanjami.status import page, plot, quality
 from lanjami.status.history import Course
-from lanjami.status.page import Now, Reached
+from lanjami.status.page import Level, Now, Reached
 from lanjami.status.texts import Catalogue
 
 LIVE = (
@@ -76,6 +76,7 @@ class Renderer:
             "verdict": page.verdict(now.snapshot),
             "parts": page.parts(now.snapshot),
             "part": partial(part_key, t),
+            "when": partial(part_when, t),
             "title": partial(part_title, t, host=now.snapshot.host),
             "here": None if now.present is None else page.here(now.present),
             "hours": now.course.hours,
@@ -120,6 +121,18 @@ def part_title(t: Catalogue, name: str, host: str) -> str:
     if known not in t:
         return name
     return t(known, host=host or "lanjami.local", interface=name.removeprefix(_NETWORK))
+
+
+def part_when(t: Catalogue, part: page.Part) -> str:
+    """When a service was last seen to work; "" where that is not asked, or never was."""
+    match part.level:
+        case Level.UNUSED:
+            return ""
+        case Level.BROKEN:
+            return t.well(part.proved_s)
+        case Level.LIMITED:
+            return t.passed(part.proved_s)
+    return t.ago(part.proved_s)
 
 
 def qr(text: str) -> Markup:

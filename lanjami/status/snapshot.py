@@ -26,7 +26,7 @@ _TONES: Mapping[str, Tone] = {"up": "good", "starting": "warning", "down": "bad"
 
 class Service(msgspec.Struct, frozen=True):
     """`state` is "up", "starting" or "down"; `reason` says what is worse off; `proved_s` is how
-    many seconds ago it last said that it works, None for never."""
+    many seconds ago it was last seen to work, None for never."""
 
     state: str
     detail: str

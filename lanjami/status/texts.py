@@ -43,6 +43,10 @@ class Catalogue:
         """Until when something that is down was well; "" for what never was."""
         return "" if seconds is None else self._lasting("well", seconds)
 
+    def passed(self, seconds: int | None) -> str:
+        """When something that is worse off last passed its check; "" for what never did."""
+        return "" if seconds is None else self._lasting("passed", seconds)
+
     def since(self, seconds: int) -> str:
         """For how long something has been."""
         return self._lasting("since", seconds)

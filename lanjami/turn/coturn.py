@@ -210,7 +210,7 @@ class _ChangedError(Exception):
 
 
 async def _rest(ready: Ready, why: str) -> None:
-    ready(f"not served: {why}")
+    ready(f"not served: {why}", proved=False)
     await asyncio.sleep(LOOK_EVERY_S)
 
 

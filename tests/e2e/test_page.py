@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,50 @@ async def test_the_page_stays_true_while_a_part_dies_and_comes_back(
         assert visitor.complaints == []
 
 
+async def test_a_meeting_point_that_nobody_gets_an_answer_from_is_not_called_well(
+    box: Host, browser: Chromium
+) -> None:
+    appliance = await Appliance(box, 'dht.engines=["opendht"]').start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        appliance.cut_off(4222)
+        await visitor.sees("Jami may not work here right now.")
+        await visitor.page.locator(".checked summary").click()
+        async with asyncio.timeout(60):
+            while (dhtnode := await _of_dhtnode(appliance))["proved_s"] < 20:
+                assert dhtnode["state"] == "up"
+                assert dhtnode["detail"] == "UDP 4222"
+                words = await visitor.words()
+                assert "Jami works here" not in words
+                assert "can write to and call" not in words
+                await asyncio.sleep(0.2)
+        await visitor.sees("last passed its check 20 s ago", within_s=3)
+        box.run("nft", "delete", "table", "inet", "port4222")
+        await visitor.sees("Jami works here.")
+
+
+async def _of_dhtnode(appliance: Appliance) -> dict[str, Any]:
+    status = await appliance.status()
+    assert status is not None
+    dhtnode: dict[str, Any] = status["services"]["dhtnode"]
+    return dhtnode
+
+
+async def test_a_meeting_point_that_hangs_is_seen_and_replaced(
+    box: Host, browser: Chromium
+) -> None:
+    appliance = await Appliance(box, 'dht.engines=["opendht"]').start()
+    async with browser.visiting(URL, size="desktop") as visitor:
+        await visitor.sees("Jami works here.")
+        hung = opendht_child(appliance.process.pid)
+        os.kill(hung, signal.SIGSTOP)
+        await visitor.page.locator("[data-live=verdict] :not(.good).hero").wait_for(timeout=8_000)
+        assert "can write to and call" not in await visitor.words()
+        await visitor.sees("Jami works here.")
+        assert opendht_child(appliance.process.pid) != hung
+        assert (await _of_dhtnode(appliance))["failures"] == 1
+
+
 async def test_with_two_meeting_points_one_may_die(box: Host, browser: Chromium) -> None:
     appliance = await Appliance(box).start()
     async with browser.visiting(URL) as visitor:
@@ -150,6 +195,9 @@ async def test_a_measurement_can_be_stopped(box: Host, browser: Chromium) -> Non
         await visitor.page.get_by_role("button", name="Measure").wait_for()
         assert await visitor.page.locator("progress").is_hidden()
         assert await visitor.words(".said") == ""
+        await visitor.page.get_by_role("button", name="Measure").click()
+        await visitor.page.locator("progress[value]:not([value='0'])").wait_for()
+        assert "measuring" not in await visitor.words(".said"), "the former turn has ended"
 
 
 async def test_a_name_from_the_network_is_text_and_nothing_else(

@@ -301,8 +301,8 @@ async def test_a_backup_that_cannot_be_made_is_said_and_tried_again(tmp_path: Pa
         (collected / "names.sqlite").write_text("names")
 
     class Listening(Heard):
-        def __call__(self, detail: str, *, reason: str = "") -> None:
-            super().__call__(detail, reason=reason)
+        def __call__(self, detail: str, *, reason: str = "", proved: bool | None = None) -> None:
+            super().__call__(detail, reason=reason, proved=proved)
             if len(self.reasons) > 1:
                 told.set()
 
@@ -317,6 +317,7 @@ async def test_a_backup_that_cannot_be_made_is_said_and_tried_again(tmp_path: Pa
         task.cancel()
     assert heard.reasons[0] == ""
     assert heard.reasons[1] == "no backup can be made: the disk is full"
+    assert heard.proofs == [False, False, True]
     assert heard.details[-1].startswith("1 kept")
 
 

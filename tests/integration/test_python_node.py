@@ -154,8 +154,10 @@ async def test_one_that_answers_nobody_for_long_is_no_longer_announced(
 
     reasons: list[str] = []
 
-    def ready(detail: str, *, reason: str = "") -> None:
+    def ready(detail: str, *, reason: str = "", proved: bool | None = None) -> None:
         reasons.append(reason)
+        assert ("a value put and got back" in detail) == (not reason)
+        assert proved is None, "as the reason says"
         monkeypatch.setattr(beat, "beat", unheard)
         if reason:
             monkeypatch.setattr(patience, "LATE_S", 0.0)

@@ -101,6 +101,50 @@ async def test_a_degraded_service_is_up_but_not_well() -> None:
         assert not supervisor.health["degraded"].is_well
 
 
+class Said:
+    """Says what the test has it say."""
+
+    name = "said"
+
+    def __init__(self) -> None:
+        self.ready: Ready
+
+    async def run(self, ready: Ready) -> None:
+        self.ready = ready
+        ready("works")
+        await asyncio.Event().wait()
+
+
+async def test_when_it_last_worked_is_moved_by_nothing_but_proof() -> None:
+    said = Said()
+    async with supervised(said) as supervisor:
+
+        def proved_at() -> float:
+            at = supervisor.health["said"].proved_at
+            assert at is not None
+            return at
+
+        first = proved_at()
+        await asyncio.sleep(0.02)
+        said.ready("works", reason="it missed a check")
+        assert proved_at() == first
+        assert supervisor.health["said"].state == "up"
+        said.ready("works", reason="a second port is taken", proved=True)
+        second = proved_at()
+        assert second > first
+        await asyncio.sleep(0.02)
+        said.ready("not tried yet", proved=False)
+        assert proved_at() == second
+        assert supervisor.health["said"].is_well
+        said.ready("works")
+        assert proved_at() > second
+
+
+async def test_what_never_worked_was_never_proved() -> None:
+    async with supervised(Degraded()) as supervisor:
+        assert supervisor.health["degraded"].proved_at is None
+
+
 async def test_parts_of_a_service_fail_with_the_first_error_itself() -> None:
     async def wait() -> None:
         await asyncio.Event().wait()

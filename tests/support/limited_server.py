@@ -69,7 +69,7 @@ async def _serve(port: int) -> None:
     asyncio.get_running_loop().add_reader(0, lambda: lines.put_nowait(sys.stdin.readline()))
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.run(lambda _, reason="": ready.set()))
+        tasks.create_task(server.run(lambda _, reason="", proved=None: ready.set()))
         await ready.wait()
         _say("ready")
         await _obey(lines)

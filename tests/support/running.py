@@ -15,11 +15,13 @@ class Heard:
 
     details: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    proofs: list[bool] = field(default_factory=list)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __call__(self, detail: str, *, reason: str = "") -> None:
+    def __call__(self, detail: str, *, reason: str = "", proved: bool | None = None) -> None:
         self.details.append(detail)
         self.reasons.append(reason)
+        self.proofs.append(not reason if proved is None else proved)
         self.ready.set()
 
 

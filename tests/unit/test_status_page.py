@@ -117,6 +117,16 @@ def test_a_healthy_box_is_good() -> None:
         (_snapshot(dhtnode=STARTING), Verdict(Level.STARTING)),
         (_snapshot(dhtnode=DOWN, dhtnode_python=STARTING), Verdict(Level.STARTING)),
         (_snapshot(dhtnode=DOWN, dhtnode_python=UP), Verdict(Level.LIMITED, None, ["dhtnode"])),
+        (_snapshot(dhtnode=WORSE), Verdict(Level.LIMITED, Why.NO_ANSWER, ["dhtnode"])),
+        (_snapshot(dhtnode=WORSE, dhtnode_python=UP), Verdict(Level.LIMITED, None, ["dhtnode"])),
+        (
+            _snapshot(dhtnode=WORSE, dhtnode_python=DOWN),
+            Verdict(Level.LIMITED, Why.NO_ANSWER, ["dhtnode", "dhtnode-python"]),
+        ),
+        (
+            _snapshot((), dhtnode=WORSE),
+            Verdict(Level.BROKEN, Why.NO_NETWORK, ["dhtnode"]),
+        ),
         (_snapshot(names=WORSE), Verdict(Level.LIMITED, None, ["names"])),
         (_snapshot(names=DOWN), Verdict(Level.LIMITED, None, ["names"])),
         (_snapshot(backups=STARTING), Verdict(Level.STARTING)),
@@ -165,6 +175,29 @@ def test_every_part_says_what_it_proved_and_when() -> None:
     assert "Usernames down Usernames may not be found" in text
     assert "well until 90 s ago" in text
     assert "lanjami status" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "claims"),
+    [("en", ("People can", "Jami works")), ("de", ("Alle können", "Jami funktioniert hier mit"))],
+)
+def test_that_people_can_meet_is_said_only_where_it_was_proved(
+    language: str, claims: tuple[str, ...]
+) -> None:
+    def said(dhtnode: Service) -> str:
+        now = _now(_snapshot(dhtnode=dhtnode, names=WORSE))
+        return _Tags(RENDERER.pieces(language, now)["verdict"]).words
+
+    assert all(claim in said(UP) for claim in claims)
+    assert not any(claim in said(WORSE) for claim in claims)
+
+
+def test_a_part_that_misses_its_checks_says_when_it_last_passed_one() -> None:
+    late = msgspec.structs.replace(WORSE, proved_s=40)
+    text = _Tags(RENDERER.pieces("en", _now(_snapshot(dhtnode=late)))["parts"]).words
+    assert "Meeting point limited The first of the meeting points does not answer" in text
+    assert "last passed its check 40 s ago" in text
+    assert "is down" not in text.partition("Usernames")[0]
 
 
 def test_reasons_are_not_told_to_everybody() -> None:

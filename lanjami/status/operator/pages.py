@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lanjami.status.render import environment, part_key, part_title
+from lanjami.status.render import environment, part_key, part_title, part_when
 from lanjami.status.texts import Catalogue
 
 
@@ -31,6 +31,7 @@ class Pages:
                 "here": here,
                 "to": lambda path: f"{path}?lang={language}",
                 "part_key": lambda name: part_key(t, name),
+                "when": lambda part: part_when(t, part),
                 "part_title": lambda name, host="": part_title(t, name, host),
                 "csrf": "",
                 "can_update": False,
