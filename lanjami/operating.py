@@ -125,8 +125,11 @@ def keep_settings(path: Path, text: str) -> None:
     """Keep what was set on the page, "" for nothing. Raises HostError where the disk refuses."""
     if text:
         disk.write_atomically(path, text.encode())
-    else:
+        return
+    try:
         path.unlink(missing_ok=True)
+    except OSError as error:
+        raise HostError(f"{path} cannot be removed: {error.strerror}") from error
 
 
 def _updates(state: Path) -> Upload | None:

@@ -94,6 +94,15 @@ def test_the_log_of_a_quiet_box_is_there(box: Box, desk: Desk) -> None:
     assert "the operator signed in" in page
 
 
+def test_settings_that_the_disk_does_not_let_go_of_are_told_of(box: Box, desk: Desk) -> None:
+    _running_at_the_desk(box, desk)
+    (box.state / "page-settings.toml").mkdir()  # as on a read-only disk, root cannot remove it
+    status, page = desk.post("/operator/network/forget")
+    assert status == 503
+    assert b"The box cannot do this at the moment." in page
+    assert b"page-settings.toml cannot be removed" in page
+
+
 def test_parts_start_again_and_the_rest_stays(box: Box, desk: Desk) -> None:
     _running_at_the_desk(box, desk)
     for part in ("names", "dhtnode", "http"):
