@@ -60,6 +60,26 @@ async def _unchanged(stage: Stage) -> bool:
 # --- without a session --------------------------------------------------------------------------
 
 
+async def test_what_is_wrong_with_the_machine_is_told_to_who_signed_in_only(
+    stage: Stage, operator: Browser, visitor: Browser
+) -> None:
+    file = stage.folder / "operator-password"
+    file.unlink()
+    file.mkdir()  # nobody can read it
+    form = {"old": PASSWORD, "new": "another password", "again": "another password"}
+    for answer in (
+        await visitor.get("/operator/login"),
+        await visitor.post("/operator/login", {"password": PASSWORD}),
+    ):
+        assert answer.status == 503
+        assert b"The box cannot do this at the moment." in answer.body
+        assert str(stage.folder).encode() not in answer.body
+        assert b"operator-password" not in answer.body
+    told = await operator.post("/operator/password", form)
+    assert told.status == 503
+    assert b"operator-password cannot be read: Is a directory" in told.body
+
+
 def test_every_form_is_tried(stage: Stage) -> None:
     posted = {route.path for route in stage.routes if route.method == "POST"}
     assert posted == FORMS.keys() | WITHOUT_SESSION | {PIECE}

@@ -305,14 +305,16 @@ class Gate:
     async def _told(
         self, request: web.Request, answer: Callable[[], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """What is wrong with a request, or with the machine, as a page."""
+        """What is wrong with a request, or with the machine, as a page: of the machine, whose
+        paths and programs may be in it, nothing to who has not signed in."""
         try:
             return await answer()
         except RequestError as error:
             return await self._refused(request, "request", error.status, detail=str(error))
         except HostError as error:
             _log.warning("the operator cannot be served", path=request.path, reason=error)
-            return await self._refused(request, "machine", 503, detail=str(error))
+            detail = "" if self._session(request) is None else str(error)
+            return await self._refused(request, "machine", 503, detail=detail)
 
     async def _refused(
         self, request: web.Request, why: str, status: int, *, detail: str = ""
