@@ -20,10 +20,13 @@ from lanjami.lan import Interface, Ip
 _HOOKS = frozenset({"prerouting", "input"})
 _DROPS = frozenset({"drop", "reject"})
 _NO_CONDITION = frozenset({"counter", "log", "mangle", "quota", "notrack", "comment"})
+_XT_TARGETS = {"REJECT": ("drop", ""), "DROP": ("drop", ""), "NFQUEUE": ("accept", "")}
 _DEEPEST = 32  # chains that lead to chains
 
 _IPS = (IPv4Address, IPv6Address)
 _Maybe = bool | None  # None: it cannot be known
+_Verdict = tuple[str, str]  # its kind, and the chain that it leads to
+_ACCEPT: _Verdict = ("accept", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +97,20 @@ class _Ruleset:
         """What may become of a packet: "accept", "drop", or "on" where the chain ends."""
         found: set[str] = set()
         for expressions in self._rules.get(chain, []):
-            holds, verdict = _rule(expressions, packet)
-            if holds is False or verdict is None:
+            holds, verdicts = _rule(expressions, packet)
+            if holds is False or not verdicts:
                 continue
-            here = self._of_verdict(verdict, chain, packet, depth)
+            here = {
+                outcome
+                for verdict in verdicts
+                for outcome in self._of_verdict(verdict, chain, packet, depth)
+            }
             found |= here - {"next"}
             if holds and "next" not in here:
                 return found
         return found | {"on"}
 
-    def _of_verdict(
-        self, verdict: tuple[str, str], chain: Chain, packet: Packet, depth: int
-    ) -> set[str]:
+    def _of_verdict(self, verdict: _Verdict, chain: Chain, packet: Packet, depth: int) -> set[str]:
         """As above, and "next" where the next rule is looked at."""
         kind, to = verdict
         if kind not in ("jump", "goto"):
@@ -116,47 +121,57 @@ class _Ruleset:
         return inner if kind == "goto" else {"next" if each == "on" else each for each in inner}
 
 
-def _rule(expressions: Sequence[Any], packet: Packet) -> tuple[_Maybe, tuple[str, str] | None]:
-    """Whether a rule's conditions hold, and its verdict with the chain that it leads to."""
+def _rule(expressions: Sequence[Any], packet: Packet) -> tuple[_Maybe, list[_Verdict]]:
+    """Whether a rule's conditions hold, and the verdicts, one of which it has then."""
     holds: _Maybe = True
     for each in expressions:
         if not isinstance(each, dict) or not each:
-            return None, None
+            holds = None
+            continue
         kind, content = next(iter(each.items()))
         verdict = _verdict(kind, content)
         if verdict is not None:
-            return holds, verdict
+            return holds, [verdict]
         if kind == "vmap":
-            found = _mapped(content, packet)
-            return (None, None) if found is None else (holds, found)
+            is_found, found = _mapped(content, packet)
+            return (holds if is_found else is_found), found
         here = _holds(kind, content, packet)
         if here is False:
-            return False, None
+            return False, []
         holds = holds if here else None
-    return holds, None
+    return holds, []
 
 
-def _verdict(kind: str, content: Any) -> tuple[str, str] | None:
+def _verdict(kind: str, content: Any) -> _Verdict | None:
     if kind in ("accept", "return", *_DROPS):
         return kind, ""
+    if kind == "queue":  # to a program, which may accept
+        return _ACCEPT
     if kind in ("jump", "goto") and isinstance(content, dict):
         return kind, str(content.get("target"))
     if kind == "xt" and isinstance(content, dict) and content.get("type") == "target":
-        return ("drop", "") if content.get("name") in ("REJECT", "DROP") else None
+        return _XT_TARGETS.get(str(content.get("name")))
     return None
 
 
-def _mapped(content: Any, packet: Packet) -> tuple[str, str] | None:
-    """The verdict that a verdict map has for a packet; None where it has none, or is not
-    understood."""
+def _mapped(content: Any, packet: Packet) -> tuple[_Maybe, list[_Verdict]]:
+    """Whether a verdict map has a verdict for a packet, and those that it may have; one that is
+    not understood may accept."""
     match content:
         case {"key": left, "data": {"set": list(pairs)}}:
+            possible = []
             for pair in pairs:
                 match pair:
-                    case [right, dict(verdict)] if verdict and _compare(left, right, packet):
-                        kind, more = next(iter(verdict.items()))
-                        return _verdict(kind, more)
-    return None
+                    case [right, dict(verdict)] if verdict:
+                        is_it = _compare(left, right, packet)
+                        told = _verdict(*next(iter(verdict.items()))) or _ACCEPT
+                    case _:
+                        is_it, told = None, _ACCEPT
+                if is_it:
+                    return True, [told]
+                possible += [told] if is_it is None else []
+            return (None if possible else False), possible
+    return None, [_ACCEPT]
 
 
 def _holds(kind: str, content: Any, packet: Packet) -> _Maybe:
@@ -182,8 +197,22 @@ def _compare(left: Any, right: Any, packet: Packet) -> _Maybe:
             return _is_among("new", right)
         case {"ct": {"key": "status"}}:
             return False  # of what was seen before
+        case {"concat": list(parts)}:
+            return _is_any(parts, right, packet)
     is_known, value = _value(left, packet)
     return _is_among(value, right) if is_known else None
+
+
+def _is_any(parts: Sequence[Any], right: Any, packet: Packet) -> _Maybe:
+    """Whether the values of several fields are one of the rows that a rule names."""
+    match right:
+        case {"set": list(rows)}:
+            found = [_is_any(parts, row, packet) for row in rows]
+            return True if True in found else None if None in found else False
+        case {"concat": list(values)} if len(values) == len(parts):
+            same = [_compare(*each, packet) for each in zip(parts, values, strict=True)]
+            return False if False in same else None if None in same else True
+    return None
 
 
 def _value(left: Any, packet: Packet) -> tuple[bool, Any]:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from lanjami import layout
+from lanjami.config import Config
 from lanjami.doctor import from_client
+from lanjami.firewall.openings import openings
 from tests.support.appliance import LANJAMI, Appliance
 from tests.support.lab import Host, Lab, Switch, run
 from tests.support.network import hands_out_addresses, network, says
@@ -305,6 +307,25 @@ def test_a_firewall_that_drops_all_is_a_fault_until_our_rules_are_in_it(
         rules.write_text(alone.run(*LANJAMI, "firewall", "show", "--format", form))
         alone.run("iptables-restore", "--noflush", str(rules))
     assert _examined(alone, tmp_path)[1]["firewall"]["verdict"] == "well"
+
+
+@pytest.mark.parametrize("left", ["meta l4proto . th dport", "ip protocol . udp dport"])
+def test_a_firewall_that_accepts_by_a_map_is_no_fault(
+    alone: Host, tmp_path: Path, left: str
+) -> None:
+    alone.without_ipv6()
+    _wall(alone, "nftables")
+    places = [(o.protocol, o.ports) for o in openings(Config()) if o.first]
+    if "udp" in left:
+        alone.run("nft", "add rule inet filter input meta l4proto tcp accept")
+        places = [place for place in places if place[0] == "udp"]
+    pairs = ", ".join(f"{protocol} . {ports} : accept" for protocol, ports in places)
+    alone.run("nft", f"add rule inet filter input {left} vmap {{ {pairs} }}")
+    assert _examined(alone, tmp_path)[1]["firewall"]["verdict"] == "well"
+    missing = ", ".join(f"{protocol} . 1{ports} : accept" for protocol, ports in places[:1])
+    alone.run("nft", "flush chain inet filter input")
+    alone.run("nft", f"add rule inet filter input {left} vmap {{ {missing} }}")
+    assert "UDP 4222 on eth0" in _examined(alone, tmp_path)[1]["firewall"]["meaning"]
 
 
 def _wall(host: Host, form: str) -> None:

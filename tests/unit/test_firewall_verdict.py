@@ -30,6 +30,25 @@ def _meta(key: str, right: Any, op: str = "==") -> dict[str, Any]:
     return _match({"meta": {"key": key}}, right, op)
 
 
+def _vmap(key: Any, *pairs: Any) -> dict[str, Any]:
+    """A map that stands in the rule, or elsewhere under a name."""
+    named = len(pairs) == 1 and isinstance(pairs[0], str)
+    return {"vmap": {"key": key, "data": pairs[0] if named else {"set": list(pairs)}}}
+
+
+# As nftables' own examples have it: meta l4proto . th dport vmap { udp . 53 : accept, … }
+_SERVICE = {
+    "concat": [
+        {"meta": {"key": "l4proto"}},
+        {"payload": {"protocol": "th", "field": "dport"}},
+    ]
+}
+
+
+def _both(protocol: str, port: Any) -> dict[str, Any]:
+    return {"concat": [protocol, port]}
+
+
 def _to(chain: str, how: str = "jump") -> dict[str, Any]:
     return {how: {"target": chain}}
 
@@ -97,6 +116,11 @@ def _is_blocked(listing: str, opening: Opening = DHT) -> bool:
             ]
         ],
         [[{"vmap": {"key": _PORT, "data": {"set": [[4222, DROP]]}}}]],
+        [[_vmap(_PORT, [80, ACCEPT], [4223, ACCEPT])], [DROP]],
+        [[_vmap(_SERVICE, [_both("tcp", 4222), ACCEPT], [_both("udp", 80), ACCEPT])], [DROP]],
+        [[_vmap(_SERVICE, [_both("udp", 4222), DROP])]],
+        [[_match(_SERVICE, {"set": [_both("udp", 4222), _both("tcp", 80)]}), DROP]],
+        [[_meta("iifname", "lo"), _vmap(_PORT, "@ports")], [DROP]],
     ],
 )
 def test_what_drops_the_port_blocks_it(rules: list[list[dict[str, Any]]]) -> None:
@@ -118,6 +142,15 @@ def test_what_drops_the_port_blocks_it(rules: list[list[dict[str, Any]]]) -> Non
         [[_match(_PORT, "@allowed"), ACCEPT], [DROP]],
         [[{"unheard of": {}}, DROP]],
         [[XT_LIMIT, XT_LOG]],
+        [[_vmap(_PORT, "@ports")], [DROP]],
+        [[_vmap(_PORT, [80, DROP], [{"elem": {"val": 4222, "counter": {}}}, ACCEPT])], [DROP]],
+        [[_vmap({"unheard of": {}}, [4222, ACCEPT])], [DROP]],
+        [[_vmap(_SERVICE, [_both("udp", 4222), ACCEPT])], [DROP]],
+        [[_vmap(_SERVICE, [_both("udp", "@ports"), ACCEPT])], [DROP]],
+        [[XT_LIMIT, _vmap(_PORT, [4222, ACCEPT])], [DROP]],
+        [["unheard of", ACCEPT], [DROP]],
+        [[IS_DHT, {"queue": {"num": 0}}], [DROP]],
+        [[IS_DHT, {"xt": {"type": "target", "name": "NFQUEUE"}}], [DROP]],
     ],
 )
 def test_what_may_pass_is_not_blocked(rules: list[list[dict[str, Any]]]) -> None:
@@ -137,6 +170,12 @@ def test_chains_are_followed_and_come_back() -> None:
     assert not _is_blocked(_listing([_to("mine", "goto")], [DROP], mine=[[RETURN]]))
     assert _is_blocked(_listing([XT_LIMIT, _to("mine")], [DROP], mine=[[_match(_PORT, 1), ACCEPT]]))
     assert not _is_blocked(_listing([_to("loop")], loop=[[_to("loop")]]))
+    mapped = [_vmap(_PORT, [80, DROP], [4222, _to("mine")])]
+    assert _is_blocked(_listing(mapped, mine=[[DROP]]))
+    assert not _is_blocked(_listing(mapped, mine=[[RETURN]]))
+    assert not _is_blocked(
+        _listing([_vmap(_PORT, ["@some", _to("mine")])], [DROP], mine=[[ACCEPT]])
+    )
 
 
 def test_families_hooks_and_groups_are_told_apart() -> None:
