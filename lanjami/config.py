@@ -280,6 +280,7 @@ class Config(Section, frozen=True):
     mdns: Mdns = Mdns()
     names: Names = Names()
     network: dict[InterfaceName, Network] = {}
+    fallback: dict[InterfaceName, Network] = {}  # as `network`, by the box itself: `box/roles.py`
     dns: Dns = Dns()
     ntp: Ntp = Ntp()
     wifi: Wifi = Wifi()
@@ -290,12 +291,17 @@ class Config(Section, frozen=True):
 
     def __post_init__(self) -> None:
         for (one, its), (other, others) in itertools.combinations(self.network.items(), 2):
-            if its.at and others.at and its.at.network.overlaps(others.at.network):
+            if _overlap(its, others):
                 raise ValueError(f"`network.{one}` and `network.{other}` are the same network")
         if self.wifi.interface and self.wifi.interface not in self.network:
             raise ValueError(f"`wifi` needs a table [network.{self.wifi.interface}], too")
         if self.wifi.interface and self.box.wifi.ssid:
             raise ValueError("`wifi` and `box.wifi`: one radio is an access point or joins one")
+
+    @property
+    def chosen(self) -> dict[InterfaceName, Network]:
+        """Of `network`, what somebody has set: all but what the box falls back to."""
+        return {name: one for name, one in self.network.items() if name not in self.fallback}
 
     def serving(self, what: Served) -> list[str]:
         """The interfaces on whose LANs the box serves this."""
@@ -321,18 +327,43 @@ class Sources:
         """Raises ConfigError with a sentence that names the place."""
         return parse(self.file, page=self.page, overrides=self.overrides)
 
+    def without_bad_page(self) -> tuple[Config, str]:
+        """The configuration; where what was set on the page cannot be taken, the one without it,
+        and why. Raises ConfigError where the rest cannot be taken either."""
+        try:
+            return self.parse(), ""
+        except ConfigError as error:
+            return Sources(self.file, "", self.overrides).parse(), str(error)
+
 
 def parse(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> Config:
     """The configuration in `text` (TOML), with the tables of `page` (TOML, too) in the place of
     its own, and `section.key=value` overrides laid over both.
 
     The value of an override is written as in TOML; what is not TOML is taken as a string.
+    What the box falls back to is in its `network`, too, where that leaves room for it.
     Raises ConfigError with a sentence that names the place.
     """
     try:
-        return msgspec.convert(tables(text, page=page, overrides=overrides), Config)
+        config = msgspec.convert(tables(text, page=page, overrides=overrides), Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the configuration is refused: {error}") from error
+    return _with_fallback(config) if config.fallback else config
+
+
+def _with_fallback(config: Config) -> Config:
+    """What was set on an interface goes before what the box falls back to: it is no mistake of
+    whoever sets something that the box has fallen back to that very network before."""
+    kept: dict[InterfaceName, Network] = {}
+    for name, network in config.fallback.items():
+        others = (*config.network.values(), *kept.values())
+        if name not in config.network and not any(_overlap(network, other) for other in others):
+            kept[name] = network
+    return replace(config, network={**config.network, **kept}, fallback=kept)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return bool(one.at and other.at and one.at.network.overlaps(other.at.network))
 
 
 def tables(text: str, *, page: str = "", overrides: Iterable[str] = ()) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from lanjami import config
 
@@ -26,7 +27,8 @@ def settings(sources: config.Sources) -> list[Setting]:
 
     Raises ConfigError as `Sources.parse` does.
     """
-    in_force = msgspec.to_builtins(sources.parse())
+    found = sources.parse()
+    in_force = msgspec.to_builtins(replace(found, network=found.chosen))
     on_page = config.tables(sources.page)
     in_file = {
         section: members

@@ -41,28 +41,59 @@ def step(line: Line, seen: Seen, *, now: float) -> Line:
     return Line(line.is_network or now - since >= PATIENCE_S, since)
 
 
+# In the order in which they are given; the last ones are for who has all of 10.0.0.0/8.
+_OWN = tuple(
+    IPv4Interface(f"{start}.{third}.1/24")
+    for start, thirds in (
+        ("10.77", range(2 * MOST_NETWORKS)),
+        ("192.168", range(77, 77 + MOST_NETWORKS)),
+        ("172.27", range(77, 77 + MOST_NETWORKS)),
+    )
+    for third in thirds
+)
+ADDRESSES = frozenset(at.ip for at in _OWN)
+
+
 def address(number: int) -> IPv4Interface:
     """That of the box where it is the network on its cable number 0, 1, …"""
-    return IPv4Interface(f"10.77.{number}.1/24")
+    return _OWN[number]
 
 
-ADDRESSES = frozenset(address(number).ip for number in range(MOST_NETWORKS))
+def addresses(
+    lines: Mapping[str, Line], config: Config, *, before: Mapping[str, IPv4Interface]
+) -> dict[str, IPv4Interface]:
+    """Those of the box on the cables on which it is the network: as `before` where they can stay,
+    and in no network that was set on another interface."""
+    taken = [network.at.network for network in config.network.values() if network.at]
+    given: dict[str, IPv4Interface] = {}
+    numbered = enumerate(sorted(lines))
+    for number, name in sorted(numbered, key=lambda one: (one[1] not in before, one)):
+        if not lines[name].is_network:
+            continue
+        wanted = (*filter(None, [before.get(name)]), *_OWN[number:], *_OWN[:number])
+        free = (at for at in wanted if not any(at.network.overlaps(other) for other in taken))
+        if (at := next(free, None)) is not None:
+            given[name] = at
+            taken.append(at.network)
+    return dict(sorted(given.items()))
 
 
 def may_fall_back(config: Config, cables: Sequence[str]) -> list[str]:
     """The cables on which the role is not given by the configuration."""
     if not config.box.fallback or config.box.address:
         return []
-    return [name for name in sorted(cables)[:MOST_NETWORKS] if name not in config.network]
+    return [name for name in sorted(cables)[:MOST_NETWORKS] if name not in config.chosen]
 
 
 _MADE = "\n# From here on by the box itself: nobody else gives addresses on these cables.\n"
 
 
 def with_roles(text: str, networks: Mapping[str, IPv4Interface]) -> str:
-    """The configuration's text for a box that is the network on these interfaces."""
+    """The configuration's text for a box that is the network on these interfaces. It is a table of
+    its own: what is set on the page takes the place of [network], and must not keep what the box
+    is for the time being."""
     tables = [
-        f'\n[network.{name}]\nserve = ["dns", "dhcp", "ra", "ntp"]\naddress = "{at}"\n'
+        f'\n[fallback."{name}"]\nserve = ["dns", "dhcp", "ra", "ntp"]\naddress = "{at}"\n'
         for name, at in networks.items()
     ]
     return "".join([text.rstrip("\n"), "\n", _MADE, *tables]) if tables else text

@@ -126,6 +126,12 @@ def kept_settings(box: Box) -> tuple[Config, str]:
         return Config(), ""
 
 
+def page_settings(box: Box) -> str:
+    """What was set on the page; "" where nothing was, or nobody can read it."""
+    file = box.path(places.STATE) / layout.PAGE_SETTINGS
+    return _text(file) if file.is_file() else ""
+
+
 def keep_settings(box: Box, text: str) -> None:
     """Make a text the kept settings; HostError."""
     disk.make_private_folder(box.path(places.KEPT))

@@ -17,6 +17,7 @@ from lanjami.box.roles import Line, Seen
 from lanjami.box.setup import Box
 from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
+from lanjami.config import Sources
 from lanjami.errors import HostError
 from lanjami.runtime import disk, log, net
 from lanjami.status.snapshot import Snapshot
@@ -51,6 +52,7 @@ class Watch:
         self._networks = _read_roles(world.box.path(places.ROLES))
         self._lines = {name: Line(is_network=True) for name in self._networks}
         self._config, self._text = setup.kept_settings(world.box)
+        self._page = ""
         self._course = Course(began)
         self._snapshot: Snapshot | None = None
         self._ask_at = self._note_at = began
@@ -65,6 +67,7 @@ class Watch:
         """Look, and do what is to be done; nothing any longer where the machine goes down."""
         if self._leaving:
             return
+        self._follow_page()
         self._follow_cables(now)
         if now >= self._ask_at:
             self._ask_at = now + ASK_EVERY_S
@@ -104,26 +107,33 @@ class Watch:
         told = self._world.box.run(["systemctl", "show", *asked, "lanjami.service"])
         return dict(line.split("=", 1) for line in told.split())
 
+    def _follow_page(self) -> None:
+        """Know of what is set on the page: which cables are the operator's, and which networks."""
+        page = setup.page_settings(self._world.box)
+        if page != self._page:
+            self._page = page
+            self._config, _ = Sources(self._text, page).without_bad_page()
+
     def _follow_cables(self, now: float) -> None:
         seen = self._world.seen()
         names = roles.may_fall_back(self._config, list(seen))
         self._lines = {
             name: roles.step(self._lines.get(name, Line()), seen[name], now=now) for name in names
         }
-        networks = {
-            name: roles.address(number)
-            for number, name in enumerate(names)
-            if self._lines[name].is_network
-        }
+        networks = roles.addresses(self._lines, self._config, before=self._networks)
         if networks == self._networks:
             return
         _log.info("the box is the network", on=", ".join(networks) or "no cable")
         run = self._world.box.run
         setup.write_config(self._world.box, roles.with_roles(self._text, networks))
-        for name in self._networks.keys() - networks.keys():
-            with suppress(HostError):  # it went with its interface
-                run(["ip", "address", "del", str(self._networks[name]), "dev", name])
-        run(["systemctl", "--no-block", "restart", "lanjami.service"])
+        # What the operator took over stays as it is until they have lanjami start again.
+        ours = {n: at for n, at in self._networks.items() if n not in self._config.chosen}
+        for name, at in ours.items():
+            if networks.get(name) != at:
+                with suppress(HostError):  # it went with its interface
+                    run(["ip", "address", "del", str(at), "dev", name])
+        if networks != ours:
+            run(["systemctl", "--no-block", "restart", "lanjami.service"])
         kept = "".join(f"{name} {at}\n" for name, at in networks.items())
         disk.write_atomically(self._world.box.path(places.ROLES), kept.encode())
         self._networks = networks

@@ -1,12 +1,13 @@
 """The watch over a box, second by second, in a folder that stands for its root."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 import lanjami
+from lanjami import layout
 from lanjami.box import disks, health, notices, places, slots, updating, watch
 from lanjami.box.disks import Card, Running
 from lanjami.box.roles import Seen
@@ -15,6 +16,8 @@ from lanjami.box.slots import Slot
 from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.box.watch import Watch, World
+from lanjami.config import Config, Network, Sources, Wifi, parse
+from lanjami.status.operator.settings import compose, read_form
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
 
 OLD, TRIED = Running("a", tried=False), Running("b", tried=True)
@@ -46,9 +49,19 @@ class Scene:
         self.cables = {"eth0": Seen(carrier=True, leased=True)}
         self.card = Card(root / "card", f"{root}/cardp")
         self.card.device.write_bytes(b"\0" * (2 << 20))
+        self.page = self.box.path(places.STATE) / layout.PAGE_SETTINGS
         self.kept = self.box.path(places.KEPT)
         self.now = 1000.0
         self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
+
+    def set_on_page(self, networks: Mapping[str, Network], wifi: Wifi) -> None:
+        self.page.parent.mkdir(parents=True, exist_ok=True)
+        self.page.write_text(compose(networks, wifi))
+
+    def started(self) -> Config:
+        """What lanjami goes by when it starts now."""
+        page = self.page.read_text() if self.page.exists() else ""
+        return parse(self.box.path(places.CONFIG).read_text(), page=page)
 
     def watch(self, slot: Slot = "a", *, tried: bool = False) -> Watch:
         world = World(
@@ -101,13 +114,65 @@ def test_a_switch_without_a_router_makes_the_box_the_network_and_a_router_takes_
     scene.pass_s(10, watching)
     assert scene.did("restart", "lanjami.service") == 1
     config = scene.box.path(places.CONFIG)
-    assert '[network.eth0]\nserve = ["dns", "dhcp", "ra", "ntp"]' in config.read_text()
+    assert '[fallback."eth0"]\nserve = ["dns", "dhcp", "ra", "ntp"]' in config.read_text()
     assert "eth0" in scene.box.path(places.SCREEN).read_text()
     scene.cables["eth0"] = Seen(carrier=True, leased=True)
     scene.pass_s(1, watching)
     assert scene.did("restart", "lanjami.service") == 2
     assert scene.did("del", "10.77.0.1/24", "eth0") == 1
     assert config.read_text() == ""
+
+
+def test_a_guest_whose_page_was_saved_becomes_the_network_all_the_same(scene: Scene) -> None:
+    scene.set_on_page({}, Wifi())
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    scene.pass_s(30, scene.watch())
+    assert scene.started().serving("dhcp") == ["eth0"]
+
+
+def test_an_access_point_of_the_page_and_a_cable_have_networks_that_differ(scene: Scene) -> None:
+    at_page = Network(("dns", "dhcp"), "10.77.0.1/24")
+    scene.set_on_page({"wlan0": at_page}, Wifi("wlan0", "x", "", "DE"))
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    scene.pass_s(30, scene.watch())
+    found = scene.started()
+    assert found.serving("dhcp") == ["wlan0", "eth0"]
+    assert found.network["eth0"].address == "10.77.1.1/24"
+
+
+def test_a_page_that_is_saved_while_the_box_is_the_network_does_not_make_that_last(
+    scene: Scene,
+) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    watching = scene.watch()
+    scene.pass_s(30, watching)
+    sources = Sources(scene.box.path(places.CONFIG).read_text())
+    scene.page.parent.mkdir(parents=True)
+    scene.page.write_text(read_form({"wifi.interface": ""}, sources, "", ["eth0"]))
+    scene.pass_s(1, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    assert scene.started().serving("dhcp") == ["eth0"]
+    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.pass_s(1, watching)
+    assert scene.did("restart", "lanjami.service") == 2
+    assert scene.started().network == {}
+
+
+def test_a_cable_that_the_operator_takes_over_is_theirs_from_their_own_restart_on(
+    scene: Scene,
+) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    watching = scene.watch()
+    scene.pass_s(30, watching)
+    scene.set_on_page({"eth0": Network(("dns", "dhcp"), "10.77.0.1/24")}, Wifi())
+    scene.pass_s(30, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    assert scene.did("del") == 0
+    assert "nobody gives addresses" not in scene.box.path(places.SCREEN).read_text()
+    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.pass_s(30, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    assert list(scene.started().chosen) == ["eth0"]
 
 
 def test_a_new_watch_knows_the_role_of_the_one_before(scene: Scene) -> None:

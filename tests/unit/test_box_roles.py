@@ -1,5 +1,7 @@
 """Who is the network on a cable, and what the machine's own network programs are told."""
 
+from ipaddress import IPv4Interface
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,8 +73,69 @@ def test_the_configuration_of_the_network_is_a_good_one_and_can_be_taken_back() 
     config = parse(made)
     assert config.serving("dhcp") == ["eth0", "usb0"]
     assert config.network["eth0"].address == "10.77.0.1/24"
+    assert config.chosen == {}
     assert parse(roles.without_roles(made)) == parse(text)
     assert roles.with_roles(text, {}) == text
+
+
+PAGE = "# Set on the status page, and laid over the configuration file.\n[network]\n\n[wifi]\n"
+
+
+def test_what_the_box_is_for_the_time_being_is_no_matter_of_the_page() -> None:
+    made = roles.with_roles("", {"eth0": roles.address(0)})
+    assert parse(made, page=PAGE).serving("dhcp") == ["eth0"]
+    taken = parse(made, page=f"{PAGE}[network.eth0]\nserve = ['dns']")
+    assert (taken.serving("dns"), taken.serving("dhcp")) == (["eth0"], [])
+
+
+def test_the_box_makes_room_for_a_network_that_somebody_sets() -> None:
+    at_page = "[network.wlan0]\nserve = ['dhcp']\naddress = '10.77.0.1/16'"
+    made = roles.with_roles("", {"eth0": roles.address(0), "usb0": roles.address(8)})
+    assert parse(made, page=at_page).serving("dhcp") == ["wlan0", "usb0"]
+
+
+NETWORK = Line(is_network=True)
+
+
+def _addresses(text: str, *cables: str, before: str = "", at: str = "") -> dict[str, str]:
+    lines = dict.fromkeys(cables, NETWORK) | {"guest": Line()}
+    known = {before: IPv4Interface(at)} if before else {}
+    found = roles.addresses(lines, parse(text), before=known)
+    return {name: str(one) for name, one in found.items()}
+
+
+def test_every_cable_has_a_network_of_its_own() -> None:
+    assert _addresses("", "eth0", "usb0") == {"eth0": "10.77.0.1/24", "usb0": "10.77.2.1/24"}
+
+
+@pytest.mark.parametrize(
+    ("taken", "given"),
+    [
+        ("10.77.0.1/24", "10.77.1.1/24"),
+        ("10.0.0.1/8", "192.168.77.1/24"),
+        ("10.76.0.1/14", "192.168.77.1/24"),
+    ],
+)
+def test_no_network_of_somebody_elses_choice_is_given(taken: str, given: str) -> None:
+    text = f"[network.wlan0]\nserve = ['dhcp']\naddress = '{taken}'"
+    assert _addresses(text, "eth0") == {"eth0": given}
+    networks = {"eth0": IPv4Interface(given)}
+    assert parse(roles.with_roles(text, networks)).serving("dhcp") == ["wlan0", "eth0"]
+
+
+def test_where_every_network_is_taken_none_is_given() -> None:
+    text = "".join(
+        f"[network.{name}]\nserve = ['dhcp']\naddress = '{at}'\n"
+        for name, at in (("a", "10.0.0.1/8"), ("b", "172.16.0.1/12"), ("c", "192.168.0.1/16"))
+    )
+    assert _addresses(text, "eth0") == {}
+
+
+def test_an_address_stays_while_other_cables_come_and_go() -> None:
+    before = {"before": "usb0", "at": "10.77.1.1/24"}
+    assert _addresses("", "usb0", **before) == {"usb0": "10.77.1.1/24"}
+    moved = {"before": "usb0", "at": "10.77.0.1/24"}
+    assert _addresses("", "eth0", "usb0", **moved)["usb0"] == "10.77.0.1/24"
 
 
 def test_a_guest_asks_for_an_address_on_every_cable() -> None:

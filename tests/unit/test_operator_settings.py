@@ -68,6 +68,29 @@ def test_a_wifi_is_a_network_with_an_address_that_is_free() -> None:
     assert found.network["wlan0"].address == "10.78.0.1/24"
 
 
+FALLEN_BACK = Sources('[fallback.eth0]\nserve = ["dns", "dhcp"]\naddress = "10.77.0.1/24"\n')
+
+
+def test_what_the_box_fell_back_to_is_not_kept_by_the_way() -> None:
+    (eth0, _) = places(FALLEN_BACK.parse(), ["eth0", "wlan0"])
+    assert (eth0.role, eth0.address) == ("guest", "")
+    kept = read_form({"role.eth0": "guest", "address.eth0": ""}, FALLEN_BACK, "", ["eth0", "wlan0"])
+    assert config.parse("", page=kept).network == {}
+    assert _set({}, FALLEN_BACK).serving("dhcp") == ["eth0"]
+
+
+def test_a_network_that_is_set_beside_it_is_another() -> None:
+    found = _set(WIFI, FALLEN_BACK)
+    assert found.network["wlan0"].address == "10.78.0.1/24"
+    assert found.network["eth0"].address == "10.77.0.1/24"
+
+
+def test_a_network_that_is_to_stay_keeps_the_address_that_people_know() -> None:
+    found = _set({"role.eth0": "network", **WIFI}, FALLEN_BACK)
+    assert found.chosen["eth0"].address == "10.77.0.1/24"
+    assert found.chosen["wlan0"].address == "10.78.0.1/24"
+
+
 def test_a_passphrase_stays_where_none_is_typed_and_goes_only_on_purpose() -> None:
     kept = read_form(WIFI, SOURCES, "", ["eth0", "wlan0"])
     again = {**WIFI, "wifi.passphrase": ""}

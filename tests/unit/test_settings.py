@@ -46,6 +46,13 @@ def test_what_the_page_sets_takes_the_place_of_a_whole_table() -> None:
     assert origins["dht.port"] == "file"
 
 
+def test_what_the_box_falls_back_to_is_shown_as_that() -> None:
+    text = FILE + '[fallback.eth1]\nserve = ["dhcp"]\naddress = "10.77.0.1/24"\n'
+    assert _origins(text)["fallback.eth1.serve"] == "file"
+    assert "network.eth1.serve" not in _origins(text)
+    assert parse(as_toml(settings(Sources(text)), file="")) == parse(text)
+
+
 def test_the_shipped_file_has_them_all_in_this_order() -> None:
     text = (files("lanjami") / "lanjami.toml").read_text("utf-8")
     assert set(_origins(text).values()) == {"file"}

@@ -4,7 +4,7 @@ They are laid over those of the configuration file, which stays as it is.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
@@ -40,8 +40,8 @@ class Place:
 
 def places(config: Config, interfaces: Iterable[str]) -> list[Place]:
     """The interfaces that there are, and those that are only configured."""
-    names = sorted({*interfaces, *config.network})
-    return [_place(name, config.network.get(name)) for name in names]
+    names = sorted({*interfaces, *config.chosen})
+    return [_place(name, config.chosen.get(name)) for name in names]
 
 
 def current(sources: Sources, kept: str) -> Config:
@@ -63,7 +63,7 @@ def read_form(
     wifi = _wifi(form, config.wifi)
     networks: dict[str, Network] = {}
     for place in places(config, interfaces):
-        network = _network(form, place, config.network.get(place.interface), wifi, networks)
+        network = _network(form, place, config, wifi, networks)
         if network is not None:
             networks[place.interface] = network
     text = compose(networks, wifi)
@@ -100,7 +100,7 @@ def _place(name: str, network: Network | None) -> Place:
 def _network(
     form: Mapping[str, str],
     place: Place,
-    before: Network | None,
+    config: Config,
     wifi: Wifi,
     others: Mapping[str, Network],
 ) -> Network | None:
@@ -111,19 +111,23 @@ def _network(
         role = NETWORK  # an access point is a network
     if role == GUEST:
         return None
+    before = config.chosen.get(name)
     serve = before.serve if before is not None and role == KEPT else _SERVED.get(role)
     if serve is None:
         raise FormError("other", detail=f"{name} cannot be {role!r}")
     if role == NETWORK and not address:
-        address = _free_address(others.values())
+        address = _own_address(name, others, config.fallback)
     try:
         return Network(serve, address)
     except ValueError as error:
         raise FormError("address", interface=name, detail=str(error)) from error
 
 
-def _free_address(others: Collection[Network]) -> str:
-    taken = [other.at.network for other in others if other.at]
+def _own_address(name: str, others: Mapping[str, Network], fallback: Mapping[str, Network]) -> str:
+    """The one that the box has there by falling back, which people know, else a free one."""
+    if name in fallback:
+        return fallback[name].address
+    taken = [other.at.network for other in (*others.values(), *fallback.values()) if other.at]
     for number in range(_FIRST_OWN, 256):
         address = f"10.{number}.0.1/24"
         if not any(IPv4Interface(address).network.overlaps(network) for network in taken):
