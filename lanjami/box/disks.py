@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from lanjami.box.slots import Slot
 from lanjami.errors import HostError
 
 MENDED = (0, 1)  # e2fsck(8): no errors, or errors corrected
+_UNSOUND = (4, 8, 12)  # errors are left, or nothing that it can open
 _RUN_MOST_S = 600.0  # of a check of a large, slow card
 
 
@@ -106,8 +108,36 @@ def mounted(partition: Path, *options: str) -> Iterator[Path]:
             run(["umount", folder])
 
 
+@contextlib.contextmanager
+def locked(name: str, *, run: Path = Path(places.RUN), wait: bool = True) -> Iterator[bool]:
+    """Have what `name` stands for to oneself. Without `wait`, False where another has it."""
+    try:
+        lock = os.open(run / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostError(f"{run} takes nothing: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(lock)
+
+
+def is_sound(partition: Path) -> bool:
+    """Whether there is a file system of ours that a check finds no fault with, or could mend;
+    HostError where that cannot be found out."""
+    return _ended(["e2fsck", "-f", "-p", partition], (*MENDED, *_UNSOUND)).returncode in MENDED
+
+
 def run(command: Sequence[str | Path], *, well: Sequence[int] = (0,)) -> str:
     """Run a program to its end; HostError with its last words unless it ends with one of `well`."""
+    return _ended(command, well).stdout
+
+
+def _ended(command: Sequence[str | Path], well: Sequence[int]) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             command, capture_output=True, text=True, check=False, timeout=_RUN_MOST_S
@@ -117,4 +147,4 @@ def run(command: Sequence[str | Path], *, well: Sequence[int] = (0,)) -> str:
     if done.returncode not in well:
         words = (done.stderr or done.stdout).strip().splitlines()
         raise HostError(f"{command[0]}: {words[-1] if words else 'failed'}")
-    return done.stdout
+    return done

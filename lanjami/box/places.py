@@ -17,6 +17,7 @@ ROLES = "/run/lanjami-box/roles"
 CLOCK = "/run/lanjami-box/chrony.conf"  # read by lanjami-clock.service
 CLOCK_RUN = "/run/lanjami-clock"  # whose folder this is
 DISK = "/run/lanjami-box/disk"  # by the initramfs: the whole card
+IDLE_SLOT = "idle-slot"  # in RUN, locked by who writes to the slot that does not run
 SLOT = "/run/lanjami-box/slot"  # by the initramfs: the slot, and "tried" where it is tried once
 
 CONFIG = "/etc/lanjami/lanjami.toml"  # in memory, written at every start

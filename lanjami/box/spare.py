@@ -6,29 +6,54 @@ import sys
 from pathlib import Path
 
 from lanjami import layout
-from lanjami.box import disks, places, roles, setup
-from lanjami.box.disks import Card
+from lanjami.box import disks, places, roles, setup, slots, updating
+from lanjami.box.disks import Card, Running
 from lanjami.box.setup import Box
 from lanjami.box.slots import Slot
 from lanjami.errors import HostError
 from lanjami.runtime import disk
 
 
-def keep(backups: Path, *, card: Card, idle: Slot) -> Path | None:
-    """Copy the newest of the `backups` into the idle slot; returns which, None where there is
-    none. HostError where the slot takes none."""
-    newest = max(backups.glob("backup-*.zip"), default=None, key=lambda file: file.name)
-    if newest is None:
-        return None
+def keep(
+    backups: Path,
+    *,
+    card: Card,
+    running: Running,
+    kept: Path = updating.KEPT,
+    run: Path = Path(places.RUN),
+) -> str:
+    """Copy the newest of the `backups` into the slot that does not run, where there is one and
+    that slot is nobody's way back. Returns what is to be told, "" for nothing. HostError where the
+    slot takes no copy."""
+    idle = slots.other(running.slot)
     slot = card.slot(idle)
-    # It may have to start, whenever the power goes: what an image has no need of, this has.
-    disks.run(["e2fsck", "-p", slot], well=disks.MENDED)
-    disks.run(["tune2fs", "-O", "has_journal", slot])
-    with disks.mounted(slot) as folder:
-        disk.require_room(folder, newest.stat().st_size)
-        with disk.made_whole(folder / places.SPARE) as copy, newest.open("rb") as backup:
-            shutil.copyfileobj(backup, copy)
-    return newest
+    with disks.locked(places.IDLE_SLOT, run=run):
+        if running.tried or updating.told(kept).slot == idle:
+            return ""
+        newest = max(backups.glob("backup-*.zip"), default=None, key=lambda file: file.name)
+        if newest is None:
+            return ""
+        told = _make_sound(slot, idle)
+        # It may have to start, whenever the power goes: what an image has no need of, this has.
+        disks.run(["tune2fs", "-O", "has_journal", slot])
+        with disks.mounted(slot) as folder:
+            disk.require_room(folder, newest.stat().st_size)
+            with disk.made_whole(folder / places.SPARE) as copy, newest.open("rb") as backup:
+                shutil.copyfileobj(backup, copy)
+        return told
+
+
+def _make_sound(slot: Path, name: Slot) -> str:
+    """An update that broke off leaves no file system, or one that must not start."""
+    if disks.is_sound(slot):
+        disks.run(["resize2fs", slot])
+        return ""
+    like_the_image = ["-t", "ext4", "-b", "4096", "-m", "0", "-L", f"root-{name}"]
+    disks.run(["mke2fs", "-q", "-F", *like_the_image, slot])
+    return (
+        "the slot that does not run was damaged, as by an update that broke off, and is made anew: "
+        "there is nothing to go back to until the next update"
+    )
 
 
 def bring_in(box: Box, state: Path, *, card: Card, idle: Slot) -> str:

@@ -5,7 +5,6 @@ that starts as before; after it, one that tries the new slot once.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import lzma
 import os
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 _log = log.get(__name__)
 
 _CHUNK = 1 << 20  # bytes
+_HEAD = 4096  # bytes: the superblock, without which the initramfs takes nothing for a system
 _LZMA_MOST = 128 << 20  # bytes that unpacking may need: `xz -9` needs 65 MiB
 
 KEPT = Path(places.KEPT)
@@ -92,19 +92,13 @@ def stand(how: Standing, file: Path = STANDING) -> None:
 
 @contextlib.contextmanager
 def alone(run: Path = Path(places.RUN)) -> Iterator[None]:
-    """Let no other update be written meanwhile; UpdateError where one is."""
-    try:
-        lock = os.open(run / "updating", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise HostError(f"{run} takes nothing: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UpdateError("busy", "another update is being written right now") from error
-        yield
-    finally:
-        os.close(lock)
+    """Let no other update be written meanwhile, UpdateError where one is; nor anything else to the
+    slot, for which this waits."""
+    with disks.locked("updating", run=run, wait=False) as is_alone:
+        if not is_alone:
+            raise UpdateError("busy", "another update is being written right now")
+        with disks.locked(places.IDLE_SLOT, run=run):
+            yield
 
 
 def read_key() -> "Ed25519PublicKey":
@@ -146,13 +140,16 @@ def install(
     with _opened(file) as bundle:
         manifest = _wanted(bundle, key, version)
         slots.require_room(manifest, disks.size(target))
-        if manifest.version == told(kept).refused and not again:
+        past = told(kept)
+        if manifest.version == past.refused and not again:
             raise UpdateError(
                 "before",
                 f"lanjami {manifest.version} did not pass its test on this box before; "
                 "with --again it is tried once more",
             )
         disks.write_try(card, None)
+        if past.pending:  # which is written over
+            tell(msgspec.structs.replace(past, pending="", slot=""), kept)
         _write(_member(bundle, slots.ROOT), manifest, target, progress)
     _fit(target, new)
     tell(Told(manifest.version, new), kept)
@@ -219,23 +216,30 @@ def _unpacked(packed: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _write(packed: BinaryIO, manifest: Manifest, target: Path, progress: Progress) -> None:
-    """Write the image, and read it back from the card; UpdateError where it is not the one that was
-    signed."""
+    """Write the image, its head last, and read it back from the card; UpdateError where it is not
+    the one that was signed."""
 
     def told(state: State, done: int) -> None:
         progress(Standing(state, manifest.version, done, manifest.size))
 
     with target.open("r+b", buffering=0) as slot:
-        digest, written = hashlib.sha256(), 0
+        slot.write(bytes(_HEAD))
+        os.fsync(slot.fileno())
+        digest, written, head = hashlib.sha256(), 0, b""
         for chunk in _unpacked(packed, manifest.size):
             digest.update(chunk)
             written += len(chunk)
             if written > manifest.size:
                 break
-            slot.write(chunk)
+            of_head = chunk[: _HEAD - len(head)]
+            head += of_head
+            slot.write(chunk[len(of_head) :])
             told("writing", written)
         if written != manifest.size or digest.hexdigest() != manifest.sha256:
             raise UpdateError("damaged", "the update is damaged: it is not what its maker signed")
+        os.fsync(slot.fileno())
+        slot.seek(0)
+        slot.write(head)
         os.fsync(slot.fileno())
         os.posix_fadvise(slot.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         slot.seek(0)

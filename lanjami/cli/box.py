@@ -59,12 +59,18 @@ def _set_password(password: str) -> None:
 @sentences
 def keep_spare() -> None:
     """Copy the newest backup to where the data partition's death does not reach."""
-    from lanjami.box import spare  # noqa: PLC0415 - for this one only
+    from lanjami.box import notices, spare  # noqa: PLC0415 - for this one only
 
     running = disks.running()
     if running is None:
         raise HostError("this machine did not start from lanjami's image")
-    spare.keep(STATE / layout.BACKUPS, card=disks.find(), idle=slots.other(running.slot))
+    faults = []
+    try:
+        if told := spare.keep(STATE / layout.BACKUPS, card=disks.find(), running=running):
+            notices.write("slot", [told])
+    except HostError as error:  # which is no fault of the unit's
+        faults = [f"no copy of the newest backup is kept beside the data partition: {error}"]
+    notices.write("spare", faults)
 
 
 @box.command("update")

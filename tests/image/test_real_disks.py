@@ -7,7 +7,9 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from lanjami import layout
 from lanjami.backup import archive
 from lanjami.box import places, roles, setup, slots, spare, updating
-from lanjami.box.disks import Card
+from lanjami.box.disks import Card, Running
 from lanjami.box.setup import Box
 from lanjami.box.standing import Standing, UpdateError
 from lanjami.errors import HostError
@@ -274,6 +276,15 @@ def test_no_pipe_is_waited_for(cards: Cards) -> None:
         cards.install(pipe)
 
 
+def test_one_that_waits_for_its_trial_is_told_no_longer_when_another_is_written(
+    cards: Cards,
+) -> None:
+    cards.install(cards.bundle())
+    with pytest.raises(UpdateError):
+        cards.install(cards.bundle(version="0.3.0", changed="torn"))
+    assert updating.told(cards.folder) == updating.Told()
+
+
 def test_one_update_is_written_at_a_time(tmp_path: Path) -> None:
     with (
         updating.alone(tmp_path),
@@ -305,6 +316,21 @@ def test_a_changed_update_is_refused_and_not_tried(cards: Cards, changed: str) -
     assert not cards.is_tried()
 
 
+@pytest.mark.parametrize("changed", ["root", "longer", "torn", "cut"])
+def test_what_broke_off_is_no_system_that_could_start(cards: Cards, changed: str) -> None:
+    """Not even where the other slot is lost, and the initramfs looks here for a system."""
+    with pytest.raises(HostError):
+        cards.install(cards.bundle(changed=changed))
+    mounted = subprocess.run(
+        ["mount", "-t", "ext4", "-o", "ro,noload", cards.card.slot("b"), "/mnt"],
+        capture_output=True,
+        check=False,
+    )
+    if not mounted.returncode:
+        loops.run("umount", "/mnt")
+    assert mounted.returncode
+
+
 def test_what_is_no_bundle_is_refused(cards: Cards) -> None:
     for content in (b"", b"x" * 5000, cards.root.read_bytes()):
         file = cards.folder / "file.tar"
@@ -324,22 +350,131 @@ def test_what_failed_its_test_before_is_not_taken_by_itself(cards: Cards) -> Non
     assert cards.is_tried()
 
 
-def test_the_newest_backup_outlives_the_data_partition(cards: Cards) -> None:
-    backups = cards.folder / "backups"
-    backups.mkdir()
-    loops.run("mke2fs", "-q", "-t", "ext4", cards.card.slot("b"))
-    assert spare.keep(backups, card=cards.card, idle="b") is None
-    for number, content in ((1, b"old"), (2, b"new")):
-        (backups / f"backup-{number:06}.zip").write_bytes(content)
-    with pytest.raises(HostError, match="left"):  # a small slot keeps some room
-        spare.keep(backups, card=cards.card, idle="b")
-    loops.file_of(cards.card.slot("b"), 80 * MIB)
-    loops.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", cards.card.slot("b"))
-    assert spare.keep(backups, card=cards.card, idle="b") is not None
-    assert "has_journal" in loops.run("dumpe2fs", "-h", cards.card.slot("b"))
-    assert spare.keep(backups, card=cards.card, idle="b") is not None
-    with loops.mounted(cards.card.slot("b"), cards.folder / "slot", "ro") as folder:
-        assert (folder / places.SPARE).read_bytes() == b"new"
+# --- the spare -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spares:
+    """A box that runs from slot a, with two backups, and a slot b of its system or of `content`."""
+
+    cards: Cards
+    tried: bool = False
+
+    def __post_init__(self) -> None:
+        (self.cards.folder / "backups").mkdir()
+        for number, content in ((1, b"old"), (2, b"new")):
+            (self.cards.folder / f"backups/backup-{number:06}.zip").write_bytes(content)
+        loops.file_of(self.slot, 80 * MIB)
+        loops.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", self.slot)
+
+    @property
+    def slot(self) -> Path:
+        return self.cards.card.slot("b")
+
+    def keep(self) -> str:
+        folder = self.cards.folder
+        return spare.keep(
+            folder / "backups",
+            card=self.cards.card,
+            running=Running("a", tried=self.tried),
+            kept=folder,
+            run=folder,
+        )
+
+    def kept(self) -> bytes | None:
+        with loops.mounted(self.slot, self.cards.folder / "slot", "ro") as folder:
+            file = folder / places.SPARE
+            return file.read_bytes() if file.exists() else None
+
+
+@pytest.fixture
+def spares(cards: Cards) -> Spares:
+    return Spares(cards)
+
+
+def test_the_newest_backup_outlives_the_data_partition(spares: Spares) -> None:
+    assert spares.keep() == ""
+    assert "has_journal" in loops.run("dumpe2fs", "-h", spares.slot)
+    assert spares.keep() == ""
+    assert spares.kept() == b"new"
+
+
+def test_there_is_no_spare_without_a_backup(spares: Spares) -> None:
+    for backup in (spares.cards.folder / "backups").iterdir():
+        backup.unlink()
+    assert spares.keep() == ""
+    assert spares.kept() is None
+
+
+def test_a_spare_leaves_a_small_slot_some_room(spares: Spares) -> None:
+    spares.slot.unlink()
+    loops.run("mke2fs", "-q", "-t", "ext4", loops.file_of(spares.slot, 24 * MIB))
+    with pytest.raises(HostError, match="left"):
+        spares.keep()
+
+
+@pytest.mark.parametrize("left", ["a torn update", "two systems in one", "nothing"])
+def test_a_slot_that_an_update_left_unsound_is_made_anew(spares: Spares, left: str) -> None:
+    match left:
+        case "a torn update":
+            with pytest.raises(UpdateError):
+                spares.cards.install(spares.cards.bundle(changed="torn"))
+        case "two systems in one":  # whose superblock says that nothing needs a check
+            with spares.slot.open("r+b") as file:
+                file.seek(8192)
+                file.write(random.Random(7).randbytes(2 * MIB))
+        case _:
+            spares.slot.write_bytes(bytes(80 * MIB))
+    assert "made anew" in spares.keep()
+    assert spares.keep() == ""
+    assert spares.kept() == b"new"
+    assert loops.run("e2label", spares.slot).strip() == "root-b"
+
+
+def test_an_update_that_was_not_fitted_to_its_slot_takes_a_spare(spares: Spares) -> None:
+    with spares.slot.open("r+b") as file:
+        file.write(spares.cards.root.read_bytes())
+    assert spares.keep() == ""
+    assert spares.kept() == b"new"
+
+
+def test_a_slot_of_which_nobody_knows_whether_it_is_sound_is_left(
+    spares: Spares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = spares.cards.folder / "e2fsck"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{killed.parent}:{os.environ['PATH']}")
+    before = spares.slot.read_bytes()
+    with pytest.raises(HostError):
+        spares.keep()
+    assert spares.slot.read_bytes() == before
+
+
+def test_a_version_on_trial_leaves_the_way_back_as_it_is(cards: Cards) -> None:
+    spares = Spares(cards, tried=True)
+    before = spares.slot.read_bytes()
+    assert spares.keep() == ""
+    assert spares.slot.read_bytes() == before
+
+
+def test_an_update_that_waits_for_its_trial_is_left_as_it_was_read_back(spares: Spares) -> None:
+    spares.cards.install(spares.cards.bundle())
+    before = spares.slot.read_bytes()
+    assert spares.keep() == ""
+    assert spares.slot.read_bytes() == before
+
+
+def test_a_spare_waits_for_an_update_that_is_written(spares: Spares) -> None:
+    before = spares.slot.read_bytes()
+    with ThreadPoolExecutor(1) as thread:
+        with updating.alone(spares.cards.folder):
+            keeping = thread.submit(spares.keep)
+            with pytest.raises(TimeoutError):
+                keeping.result(timeout=0.5)
+            assert spares.slot.read_bytes() == before
+        assert keeping.result(timeout=30.0) == ""
+    assert spares.kept() == b"new"
 
 
 def test_a_lost_memory_comes_back_with_its_settings(cards: Cards) -> None:
@@ -357,7 +492,13 @@ def test_a_lost_memory_comes_back_with_its_settings(cards: Cards) -> None:
         archive.write(backups / "backup-000001.zip", collected, created="2026-01-01T00:00:00Z")
     loops.file_of(cards.card.slot("b"), 80 * MIB)
     loops.run("mke2fs", "-q", "-t", "ext4", cards.card.slot("b"))
-    spare.keep(backups, card=cards.card, idle="b")
+    spare.keep(
+        backups,
+        card=cards.card,
+        running=Running("a", tried=False),
+        kept=cards.folder,
+        run=cards.folder,
+    )
 
     box = Box(cards.folder / "root")
     for folder in (box.path(places.RUN), state):
