@@ -2,18 +2,21 @@
 
 The numbers are OpenDHT's (8,192 queries a second, an eighth of them from one address). Unlike
 there, what a query brings with it and what it causes counts as well: a value as much as a query,
-a signature as five (a tenth of a millisecond with Jami's keys), a datagram of the answer as one.
-What a source sends beyond its limit is dropped before it is parsed or, where that takes a look at
-it, before it is answered; where many together use up the total, those that ask little are still
-served.
+a signature as five (a tenth of a millisecond with Jami's keys), a packet of the answer as one,
+64 values that are looked at and 32 listeners that are told as one. So a source, which may be
+forged, is sent 1.5 MB/s at most. What a source sends beyond its limit is dropped before it is
+parsed or, where that takes a look at it, before its values are; where many together use up the
+total, those that ask little are still served.
 """
 
 from collections import OrderedDict
 
 TOTAL_PER_S = 8 * 1024.0  # MAX_REQUESTS_PER_SEC, src/dht.cpp
 SOURCE_PER_S = TOTAL_PER_S / 8  # fromDhtConfig
-DATAGRAMS_PER_S = 8 * 1024.0  # of one source, with the parts of values
+DATAGRAMS_PER_S = 8 * 1024.0  # of one source, with the parts of values; a long one is several
 SIGNATURE = 5.0  # what checking one costs, in queries
+LOOKED_AT = 1 / 64  # what looking at a value that is here costs: up to 0.2 of 43 µs
+TOLD = 1 / 32  # what it costs that a listener is to be told
 FORGET_S = 2.0  # after which a silent source has its whole quota again, also with debts
 MOST_SOURCES = 16 * 1024
 MODEST_PER_S = 64.0  # up to which a source is served from the reserve
@@ -65,8 +68,8 @@ class Admission:
         self._total = Quota(TOTAL_PER_S, now)
         self._reserve = Quota(RESERVE_PER_S, now)
 
-    def refuse_datagram(self, ip: bytes, *, now: float) -> str | None:
-        """None where a datagram may be parsed, else which limit it is over."""
+    def refuse_datagram(self, ip: bytes, *, packets: int = 1, now: float) -> str | None:
+        """None where a datagram of so many packets may be parsed, else which limit it is over."""
         source = self._sources.get(ip)
         if source is None:
             source = self._sources[ip] = _Source(now)
@@ -74,7 +77,10 @@ class Admission:
         else:
             self._sources.move_to_end(ip)
         source.at = now
-        return None if source.datagrams.take(now) else "source limit"
+        if not source.datagrams.take(now):
+            return "source limit"
+        source.datagrams.charge(packets - 1)
+        return None
 
     def refuse_query(self, ip: bytes, *, now: float) -> str | None:
         """None where the query in an admitted datagram is served, else the limit it is over."""
@@ -93,7 +99,9 @@ class Admission:
         """A query that was served took `cost` queries' worth of work more than one."""
         source = self._sources[ip]
         source.modest.charge(cost)
-        self._total.charge(source.queries.charge(cost))
+        counted = source.queries.charge(cost)
+        # what is served from the reserve while the total is used up, is not for nothing
+        self._reserve.charge(counted - self._total.charge(counted))
 
     def _forget(self, now: float) -> None:
         while self._sources:

@@ -20,7 +20,9 @@ KEEPERS = 14  # the nodes closest to a key keep its values: SEARCH_NODES, includ
 MAINTAINED_S = 600.0  # MAX_STORAGE_MAINTENANCE_EXPIRE_TIME
 LOOKED_AT = 16  # values at a time, once a second
 REPLY_BYTES = 256 * 1024  # of values in one reply; OpenDHT asks for their ids first
-MOST_SELECTED = 4096  # values whose ids fit in one datagram, and as many as a listener hears
+_APART_BYTES = 128  # what a value costs beside its own bytes, as it goes in a datagram of its own
+INDEX_BYTES = 60_000  # of fields, which go in one datagram with the records of nodes
+MOST_SELECTED = 4096  # values that fields are told of, and as many as a listener hears
 _NO_KEY = bytes(ID_LENGTH)
 
 
@@ -78,13 +80,16 @@ class Answers:
             return self._error(asked, m.INCOMPLETE, "Get_values with no info_hash")
         found = self.storage.at(asked.key, asked.query)
         selected = asked.query.fields()
+        index = None
+        if selected and found:
+            index = query.index(found[:MOST_SELECTED], selected, size=INDEX_BYTES)
         return self._reply(
             asked,
             source,
             nodes=tuple(self._closest(asked.key, asked, source, now)),
             token=self.tokens.make(source),
             values=() if selected else tuple(_at_most(found, REPLY_BYTES)),
-            index=query.index(found[:MOST_SELECTED], selected) if selected and found else None,
+            index=index,
         )
 
     def put(
@@ -235,7 +240,7 @@ class Answers:
 
 def _at_most(values: Iterable[Value], size: int) -> Iterator[Value]:
     for value in values:
-        size -= len(value.packed)
+        size -= _APART_BYTES + len(value.packed)
         if size < 0:
             return
         yield value

@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import wire
-from lanjami.dhtnode.admission import SIGNATURE, Admission
+from lanjami.dhtnode.admission import LOOKED_AT, SIGNATURE, TOLD, Admission
 from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint, Record, is_loopback, is_martian
 from lanjami.dhtnode.fragments import Fragments
 from lanjami.dhtnode.nodes import Node, Nodes
 from lanjami.dhtnode.operations import Operations
-from lanjami.dhtnode.requests import Answer, Request, Requests
+from lanjami.dhtnode.query import EVERYTHING
+from lanjami.dhtnode.requests import Answer, Request, Requests, packets
 from lanjami.dhtnode.routing import RoutingTable
 from lanjami.dhtnode.updates import Updates
 from lanjami.dhtnode.upkeep import Upkeep
+from lanjami.dhtnode.value import Value
 from lanjami.errors import WireError
 
 
@@ -62,26 +64,39 @@ class Inbox:
 
     def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> None:
         """Answer a datagram, and do what follows from it."""
-        refusal = self._refuse(source, now)
+        refusal = self._refuse(data, source, now)
         if refusal is not None:
             self.dropped[refusal] += 1
             return
         try:
-            message = wire.parse(data)
+            envelope = wire.open(data)
+            refusal = self._refuse_to_read(envelope, source, now)
+            if refusal is not None:
+                self.dropped[refusal] += 1
+                return
+            message = wire.read(envelope)
         except WireError:
             self.dropped["malformed"] += 1
             return
-        if message.network != self._network:
-            self.dropped["of another network"] += 1
-            return
         self._on_message(message, source, now)
 
-    def _refuse(self, source: Endpoint, now: float) -> str | None:
+    def _refuse(self, data: bytes, source: Endpoint, now: float) -> str | None:
         if source.version not in self._tables or is_martian(source):
             return "impossible address"
         if not self._is_local(source):
             return "not local"
-        return self._admission.refuse_datagram(source.ip, now=now)
+        return self._admission.refuse_datagram(source.ip, packets=packets(len(data)), now=now)
+
+    def _refuse_to_read(self, envelope: wire.Envelope, source: Endpoint, now: float) -> str | None:
+        """Looking at the values in a message takes longer than all else that is done with it."""
+        if envelope.network != self._network:
+            return "of another network"
+        match envelope.kind:
+            case wire.Kind.QUERY:
+                return self._admission.refuse_query(source.ip, now=now)
+            case wire.Kind.REPLY if self._awaited(envelope, source) is None:
+                return "not asked for"
+        return None
 
     def _on_message(self, message: m.Message, source: Endpoint, now: float) -> None:
         match message:
@@ -90,16 +105,8 @@ class Inbox:
                 if whole is not None:
                     self._on_whole(whole, source, now)
             case m.Asked():
-                refusal = self._admission.refuse_query(source.ip, now=now)
-                if refusal is not None:
-                    self.dropped[refusal] += 1
-                    return
                 self._on_bearing(message, source, now, asked=False)
             case m.Reply():
-                request = self._awaited(message, source)
-                if request is None:
-                    self.dropped["not asked for"] += 1
-                    return
                 self._on_bearing(message, source, now, asked=True)
             case m.Error():
                 self._on_error(message, source, now)
@@ -122,21 +129,22 @@ class Inbox:
             return
         node = self._nodes.speaking(message.node_id, source, now=now)
         node.heard(now)
-        replies = self._on_query(message, source, now)
+        replies, work = self._on_query(message, source, now)
         # before the replies: who listens is waiting, and from the reply on, OpenDHT's new
         # listener takes what it heard for all
         self._updates.on_timer(now=now)
-        datagrams = sum([self._requests.reply(reply, source) for reply in replies])
-        self._admission.charge(source.ip, max(0.0, _work(message) + datagrams - 1))
+        sent = sum([self._requests.reply(reply, source) for reply in replies])
+        self._admission.charge(source.ip, max(0.0, work + sent - 1))
         if not message.is_client:
             self._meet(node, replied=False, now=now)
 
     def _on_query(
         self, message: m.Spoken, source: Endpoint, now: float
-    ) -> Sequence[m.Reply | m.Error]:
-        """Do what is asked; returns what to say."""
+    ) -> tuple[Sequence[m.Reply | m.Error], float]:
+        """Do what is asked; returns what to say, and the work that it was, in queries."""
         answers = self._answers
         replies: list[m.Reply | m.Error] = []
+        work = 0.0
         self.asked[type(message).__name__.lower()] += 1
         match message:
             case m.Ping():
@@ -145,22 +153,26 @@ class Inbox:
                 replies = [answers.find(message, source, now=now)]
             case m.Get():
                 replies = [answers.get(message, source, now=now)]
+                work = LOOKED_AT * answers.storage.looked_at(message.key, message.query)
             case m.Put():
                 replies, changes = answers.put(message, source, now=now)
-                self.tell(changes, now)
+                work = _work(message.values) + TOLD * self.tell(changes, now)
             case m.Refresh():
                 said, changes = answers.refresh(message, source, now=now)
-                self.tell(changes, now)
-                replies = [said]
+                replies, work = [said], TOLD * self.tell(changes, now)
             case m.Listen():
                 said, listener = answers.listen(message, source, now=now)
                 if listener is not None:
                     self._updates.tell(listener)
+                    if not listener.told:  # it will be told what is here
+                        work = LOOKED_AT * answers.storage.looked_at(message.key, EVERYTHING)
                 replies = [said]
             case m.Update():
                 self._operations.on_update(message, now=now)
                 replies = [answers.confirm(message, source)]
-        return replies
+                ids = len(message.refreshed) + len(message.expired)
+                work = _work(message.values) + LOOKED_AT * ids
+        return replies, work
 
     def _on_reply(self, message: m.Reply, request: Request, source: Endpoint, now: float) -> None:
         self._requests.finish(request)
@@ -186,7 +198,7 @@ class Inbox:
                 request.node.refused()
         request.on_error(message, now)
 
-    def _awaited(self, message: m.Reply, source: Endpoint) -> Request | None:
+    def _awaited(self, message: m.Reply | wire.Envelope, source: Endpoint) -> Request | None:
         return self._requests.awaited(message.transaction, source, message.node_id)
 
     def _meet(self, node: Node, *, replied: bool, now: float) -> None:
@@ -239,15 +251,16 @@ class Inbox:
             return False
         return True
 
-    def tell(self, changes: Sequence[Change], now: float) -> None:
-        """Tell all who listen, others and ourselves, what has changed in our storage."""
+    def tell(self, changes: Sequence[Change], now: float) -> int:
+        """Tell all who listen, others and ourselves, what has changed in our storage; returns
+        to how many others that is to be told."""
+        told = 0
         for change in changes:
             self._operations.on_change(change, now=now)
-            self._updates.on_change(change, now=now)
+            told += self._updates.on_change(change, now=now)
+        return told
 
 
-def _work(message: m.Spoken) -> float:
+def _work(brought: Sequence[Value]) -> float:
     """What the values in a query cost, in queries."""
-    if not isinstance(message, m.Put | m.Update):
-        return 0.0
-    return sum([1.0 + SIGNATURE * value.is_signed for value in message.values])
+    return sum([1.0 + SIGNATURE * value.is_signed for value in brought])

@@ -20,6 +20,7 @@ MOST_BYTES = 32 * 1024 * 1024  # of memory for all that are on their way
 MOST_TO_ONE = 1024 * 1024  # ... to one address: about a thousand, as it answers in a second
 LATER_S = 1.0  # until those beyond that hear that they were not sent
 _COST = 1024  # bytes of memory of a query beside its values, about
+PACKET_BYTES = 1450  # of a datagram that a packet of Ethernet holds, by IPv6; a part is smaller
 
 
 class Datagram(NamedTuple):
@@ -36,6 +37,11 @@ class Answer(NamedTuple):
     reply: m.Reply
     told: Sequence[Node]
     now: float
+
+
+def packets(length: int) -> int:
+    """How many packets of the network a datagram takes, about; an empty one takes one, too."""
+    return 1 + length // PACKET_BYTES
 
 
 def _nothing(*_: object) -> None:
@@ -94,10 +100,10 @@ class Requests:
         return outgoing
 
     def reply(self, message: m.Message, to: Endpoint) -> int:
-        """Send what needs no answer; returns how many datagrams that takes."""
+        """Send what needs no answer; returns how many packets of the network that takes."""
         datagrams = [Datagram(data, to) for data in pack(message)]
         self._outgoing += datagrams
-        return len(datagrams)
+        return sum([packets(len(data)) for data, _ in datagrams])
 
     def ask(self, node: Node, message: m.Asked, *, now: float) -> Request:
         """A request to a node that is sent at once."""

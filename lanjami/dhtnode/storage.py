@@ -8,7 +8,7 @@ Dht::expireStore; there only the values' own bytes count). 64 MiB (STORAGE_LIMIT
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -90,8 +90,11 @@ class Storage:
 
     def at(self, key: bytes, query: Query = EVERYTHING) -> list[Value]:
         """The values at a key that a query takes."""
-        there = self._by_key.get(key, {}).values()
-        return [stored.value for stored in there if query.takes(stored.value)]
+        return query.select([stored.value for stored in self._candidates(key, query)])
+
+    def looked_at(self, key: bytes, query: Query) -> int:
+        """How many values there are to look at for a query."""
+        return len(self._candidates(key, query))
 
     def since(self, key: bytes, moment: int) -> Sequence[Stored]:
         """What came to a key or changed there after a moment, in that order."""
@@ -169,6 +172,13 @@ class Storage:
         if self.is_full:
             gone += self._make_room()
         return gone
+
+    def _candidates(self, key: bytes, query: Query) -> Collection[Stored]:
+        there = self._by_key.get(key, {})
+        if query.id is None:
+            return there.values()
+        found = there.get(query.id)
+        return () if found is None else (found,)
 
     def _make_room(self) -> Iterator[tuple[bytes, Value]]:
         wanted = self._total_bytes - self._total_bytes // _SPARE

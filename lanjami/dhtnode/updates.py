@@ -47,15 +47,17 @@ class Updates:
             listener.is_busy = True
             self._waiting.setdefault(listener.endpoint.ip, deque()).append(listener)
 
-    def on_change(self, change: Change, *, now: float) -> None:
-        """Tell everybody who listens at a key what has changed there."""
-        for listener in self._listeners.at(change.key, now=now):
+    def on_change(self, change: Change, *, now: float) -> int:
+        """Tell everybody who listens at a key what has changed there; returns how many do."""
+        listeners = self._listeners.at(change.key, now=now)
+        for listener in listeners:
             listener.refreshed += change.refreshed
             listener.went += [value.id for value in change.went if listener.query.takes(value)]
             if len(listener.refreshed) + len(listener.went) > MOST_IDS:
                 self._listeners.remove(listener)
             else:
                 self.tell(listener)
+        return len(listeners)
 
     def on_timer(self, *, now: float) -> None:
         if now >= self._turn_at:

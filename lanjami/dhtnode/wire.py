@@ -14,6 +14,7 @@ src/network_engine.cpp. `packing` is the other way.
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
@@ -28,6 +29,7 @@ from lanjami.errors import WireError
 
 LONGEST_TOKEN = 64  # Search::insertNode keeps none that is longer
 MOST_VALUES = 4096  # in one message; with more it would be longer than a datagram
+MOST_INLINE = 50  # of these, those that are not just sizes: packValueHeader has fewer
 MOST_RECORDS = 64  # a reply has 8 of a family
 
 _FAMILIES = {2: 4, 10: 6}  # Linux's AF_INET and AF_INET6
@@ -52,7 +54,7 @@ class _Arguments(msgspec.Struct, frozen=True):
     n6: Annotated[bytes, Meta(max_length=38 * MOST_RECORDS)] = b""
     c: int | None = None
     sa: Annotated[bytes, Meta(max_length=16)] = b""
-    values: Annotated[list[Raw], Meta(max_length=MOST_VALUES)] = []
+    values: Raw = Raw(b"\x90")  # an empty list
     exp: _Ids = ()
     re: _Ids = ()
     w: Annotated[tuple[int, ...], Meta(max_length=8)] | None = None
@@ -64,8 +66,19 @@ class _Part(msgspec.Struct, frozen=True):
     d: Annotated[bytes, Meta(min_length=1)]
 
 
-class _Datagram(msgspec.Struct, frozen=True):
-    y: str
+class Kind(StrEnum):
+    """What a datagram is."""
+
+    QUERY = "q"
+    REPLY = "r"
+    ERROR = "e"
+    PARTS = "p"
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A datagram that was opened and not read yet; its values are still packed."""
+
+    y: Kind
     t: _Transaction = 0
     q: str = ""
     a: _Arguments | None = None
@@ -76,37 +89,66 @@ class _Datagram(msgspec.Struct, frozen=True):
     n: _U32 = 0
     s: bool = False
 
+    @property
+    def kind(self) -> Kind:
+        return self.y
 
-_decoder = msgspec.msgpack.Decoder(_Datagram)
+    @property
+    def network(self) -> int:
+        return self.n
+
+    @property
+    def transaction(self) -> int:
+        return _number(self.t)
+
+    @property
+    def node_id(self) -> bytes:
+        """Who gives a reply; empty where it does not say."""
+        said = self.r or self.u
+        return (said.id if said is not None else None) or b""
+
+
+_decoder = msgspec.msgpack.Decoder(Envelope)
 _size_decoder = msgspec.msgpack.Decoder(_U64)
+_sizes_decoder = msgspec.msgpack.Decoder(Annotated[list[_U64], Meta(max_length=MOST_VALUES)])
+_inline_decoder = msgspec.msgpack.Decoder(Annotated[list[Raw], Meta(max_length=MOST_INLINE)])
 _encoder = msgspec.msgpack.Encoder()
 
 
 def parse(datagram: bytes) -> m.Message:
     """What a datagram says. Raises WireError for all that is none of the messages above."""
+    return read(open(datagram))
+
+
+def open(datagram: bytes) -> Envelope:
+    """A datagram, before anything is looked at that takes long; raises WireError."""
     try:
-        packed = _decoder.decode(datagram)
+        return _decoder.decode(datagram)
     except values.MALFORMED as error:
         raise WireError(f"not a message: {error}") from error
+
+
+def read(packed: Envelope) -> m.Message:
+    """What an opened datagram says; raises WireError."""
     match packed.y:
-        case "q" if packed.a is not None and packed.q in _QUERIES:
+        case Kind.QUERY if packed.a is not None and packed.q in _QUERIES:
             return _QUERIES[packed.q](packed.a, **_spoken(packed, packed.a))
-        case "r" if (said := packed.r or packed.u) is not None:
+        case Kind.REPLY if (said := packed.r or packed.u) is not None:
             return _reply(said, **_spoken(packed, said))
-        case "e" if packed.e:
+        case Kind.ERROR if packed.e:
             return _error(packed)
-        case "p" if packed.p:
+        case Kind.PARTS if packed.p:
             parts = {index: m.Part(part.o, part.d) for index, part in packed.p.items()}
-            return m.Parts(transaction=_number(packed.t), network=packed.n, parts=parts)
+            return m.Parts(transaction=packed.transaction, network=packed.n, parts=parts)
     raise WireError("no message that is known")
 
 
-def _spoken(packed: _Datagram, said: _Arguments) -> dict[str, Any]:
+def _spoken(packed: Envelope, said: _Arguments) -> dict[str, Any]:
     """What every message that names its speaker has."""
     if said.id is None or not any(said.id):
         raise WireError("a message of nobody")
     return {
-        "transaction": _number(packed.t),
+        "transaction": packed.transaction,
         "network": packed.n,
         "node_id": said.id,
         "is_client": packed.s,
@@ -195,13 +237,13 @@ def _reply(said: _Arguments, **spoken: Any) -> m.Message:
     )
 
 
-def _error(packed: _Datagram) -> m.Message:
+def _error(packed: Envelope) -> m.Message:
     code, *more = packed.e
     if not isinstance(code, int) or not 0 <= code < 1 << 16:
         raise WireError("an error without a code")
     said = packed.r
     return m.Error(
-        transaction=_number(packed.t),
+        transaction=packed.transaction,
         network=packed.n,
         code=code,
         text=next((text for text in more if isinstance(text, str)), "")[:200],
@@ -213,9 +255,22 @@ def _error(packed: _Datagram) -> m.Message:
 def _values(said: _Arguments) -> tuple[tuple[Value, ...], dict[int, int]]:
     """The values that are inline, and the sizes of those that are not. What is no value and
     what is too large is passed over, as OpenDHT does, so that it costs nobody the others."""
+    try:
+        sizes = _sizes_decoder.decode(said.values)
+    except values.MALFORMED:
+        return _inline(said.values)
+    found = enumerate(sizes)
+    return (), {index: size for index, size in found if 0 < size <= values.LARGEST_PACKED}
+
+
+def _inline(packed_values: Raw) -> tuple[tuple[Value, ...], dict[int, int]]:
+    try:
+        raws = _inline_decoder.decode(packed_values)
+    except values.MALFORMED as error:
+        raise WireError(f"no list of values, or too many: {error}") from error
     inline: list[Value] = []
     missing: dict[int, int] = {}
-    for index, raw in enumerate(said.values):
+    for index, raw in enumerate(raws):
         packed = bytes(raw)
         try:
             if packed[0] < 0x80 or 0xCC <= packed[0] <= 0xCF:  # a positive integer

@@ -593,16 +593,134 @@ def test_a_flood_is_answered_up_to_its_limit() -> None:
 
 
 def test_what_is_done_for_one_source_is_bounded_by_what_it_costs() -> None:
-    forged = [values.parse(signed("alice", id).packed.replace(b"signed", b"forged")) for id in IDS]
-    tiny = [values.make(id, b"") for id in IDS]
-    for costly, cost in ((tiny, 2 * len(IDS)), (forged, 7 * len(IDS))):
+    few = range(1, 50)
+    forged = [values.parse(signed("alice", id).packed.replace(b"signed", b"forged")) for id in few]
+    tiny = [values.make(id, b"") for id in few]
+    for costly, cost in ((tiny, 2 * len(few)), (forged, 7 * len(few))):
         core = _core()
         packed = [msgspec.Raw(value.packed) for value in costly]
         asked = {"id": sha1("x"), "h": KEY, "token": _token(core), "values": packed}
         put = msgspec.msgpack.encode({"y": "q", "q": "put", "t": 1, "a": asked})
         served = sum(bool(core.on_datagram(put, ASKER, now=1.0)) for _ in range(100))
         assert 1 <= served <= admission.SOURCE_PER_S / cost + 1
+        assert core.dropped["source limit"] == 100 - served
         assert _ask(core, m.Ping(**_named("other")), at(2)), "another is served"
+
+
+NOTHING = Query((), (Filter(Field.TYPE, 77),))
+
+
+def _crowded(*, values_at_key: int = 10_000) -> DhtCore:
+    """A node where somebody keeps that many values at a key."""
+    core = _core()
+    for id in range(2**63, 2**63 + values_at_key):
+        core.answers.storage.put(KEY, values.make(id, b""), source=b"", created_at=0.0, now=0.0)
+    return core
+
+
+def _served(core: DhtCore, message: m.Message, source: Endpoint, *, times: int = 300) -> int:
+    packed = packing.pack(message)[0]
+    return sum(bool(core.on_datagram(packed, source, now=1.0)) for _ in range(times))
+
+
+@pytest.mark.parametrize("query", [NOTHING, Query((Field.ID,), NOTHING.w), Query((), ())])
+def test_looking_at_many_values_is_charged_to_whoever_asks(query: Query) -> None:
+    core = _crowded()
+    get = m.Get(**_named("x"), key=KEY, query=query)
+    assert _served(core, get, ASKER) <= 1 + admission.SOURCE_PER_S * 64 / 10_000
+    assert core.dropped["source limit"] > 290
+    assert _ask(core, m.Ping(**_named("other")), at(2)), "another is served"
+
+
+def test_one_value_of_many_costs_what_one_of_one_does() -> None:
+    """OpenDHT asks for the ids at a key, and then for one value after the other."""
+    get = m.Get(**_named("x"), key=KEY, query=Query((), (Filter(Field.ID, 2**63),)))
+    assert _served(_crowded(), get, ASKER) == 300
+
+
+def test_listening_anew_where_there_is_much_is_charged() -> None:
+    core = _crowded()
+    token = _token(core, at(5))
+    listens = [
+        m.Listen(**_named("listener"), key=KEY, token=token, socket=socket, query=NOTHING)
+        for socket in range(1, 61)
+    ]
+    assert sum(_served(core, listen, at(5), times=1) for listen in listens) < 10
+    assert _served(core, listens[0], at(5), times=1) == 0, "it is over its limit"
+    packed = packing.pack(listens[0])[0]
+    again = sum(bool(core.on_datagram(packed, at(5), now=now / 10 + 5.0)) for now in range(100))
+    assert again == 100, "but who listens already looks at nothing again"
+
+
+def test_telling_many_listeners_is_charged_to_whoever_has_them_told() -> None:
+    core = _core()
+    _put(core, values.make(1, b""))
+    for number in range(1000):
+        listen = m.Listen(
+            **_named(f"listener {number}"),
+            key=KEY,
+            token=core.answers.tokens.make(at(1000 + number)),
+            socket=5,
+        )
+        core.on_datagram(packing.pack(listen)[0], at(1000 + number), now=1.0)
+    refresh = m.Refresh(**_named("x"), key=KEY, token=_token(core), value_id=1)
+    assert _served(core, refresh, ASKER) <= 1 + admission.SOURCE_PER_S * 32 / 1000
+
+
+def test_forged_sources_cannot_have_more_looked_at_than_there_is_for_all() -> None:
+    """Also where each asks so little that it is served from the reserve."""
+    core = _crowded()
+    get = m.Get(**_named("x"), key=KEY, query=NOTHING)
+    served = sum(_served(core, get, at(1000 + number), times=1) for number in range(5000))
+    most = 2 * (admission.TOTAL_PER_S + admission.RESERVE_PER_S)
+    assert served <= 2 + most * 64 / 10_000
+
+
+@pytest.mark.parametrize("query", [Query((Field.ID, Field.OWNER), ()), Query((), ())])
+def test_what_a_forged_source_is_sent_is_bounded(query: Query) -> None:
+    """A get proves nothing of its address. It is sent 1.5 MB/s, and twice that at first."""
+    core = _crowded(values_at_key=3000)
+    get = packing.pack(m.Get(**_named("x"), key=KEY, query=query))[0]
+    sent, seconds = 0, 5
+    for number in range(seconds * 1000):
+        for datagram in core.on_datagram(get, at(2), now=1.0 + number / 1000):
+            assert len(datagram.data) <= 65_507, "what a datagram of UDP can hold"
+            sent += len(datagram.data)
+    assert sent <= (seconds + 2) * 1_500_000
+
+
+def test_an_answer_of_tiny_values_is_no_flood_of_datagrams() -> None:
+    core = _crowded()
+    get = packing.pack(m.Get(**_named("x"), key=KEY))[0]
+    reply, *parts = map(wire.parse, [one.data for one in core.on_datagram(get, at(2), now=1.0)])
+    parts = [part for part in parts if isinstance(part, m.Parts)]
+    assert isinstance(reply, m.Reply)
+    assert 1000 < len(reply.missing) == len(parts) <= 2048
+
+
+def test_a_datagram_that_takes_long_to_read_is_not_read_for_who_is_over_the_limit() -> None:
+    core = _core()
+    said = {"id": sha1("x"), "h": KEY, "values": [{}] * 51}
+    nonsense = msgspec.msgpack.encode({"y": "q", "q": "put", "t": 1, "a": said})
+    for _ in range(2000):
+        core.on_datagram(nonsense, ASKER, now=1.0)
+    assert core.dropped["source limit"] == 2000 - core.dropped["malformed"] > 900
+    said = {"id": sha1("x"), "values": [{}] * 51}
+    reply = msgspec.msgpack.encode({"y": "r", "t": 1, "r": said})
+    core.on_datagram(reply, at(2), now=1.0)
+    assert core.dropped["not asked for"] == 1
+
+
+def test_a_long_datagram_counts_as_the_packets_that_it_takes() -> None:
+    core = _core()
+    said = {"id": sha1("x"), "h": KEY, "sid": 5, "re": [7] * 4096, "exp": [7] * 4096}
+    update = msgspec.msgpack.encode({"y": "q", "q": "update", "t": 1, "a": said})
+    read = 0
+    for _ in range(3000):
+        dropped = core.dropped.total()
+        core.on_datagram(update, ASKER, now=1.0)
+        read += core.dropped.total() == dropped
+    assert read <= 2 + admission.SOURCE_PER_S * 64 / 8192
 
 
 def test_what_brings_nothing_costs_a_query() -> None:

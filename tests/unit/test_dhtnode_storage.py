@@ -21,7 +21,7 @@ from lanjami.dhtnode.listeners import (
     Listener,
     Listeners,
 )
-from lanjami.dhtnode.query import EVERYTHING
+from lanjami.dhtnode.query import EVERYTHING, Field, Filter, Query
 from lanjami.dhtnode.storage import Outcome, Storage
 from lanjami.dhtnode.value import Value
 from tests.support.dht_values import at, by_id, encrypted, public, sha1, signed
@@ -225,6 +225,18 @@ def test_what_is_refreshed_for_ever_costs_no_memory() -> None:
     for now in range(5000):
         _put(storage, value, now=float(now))
     assert len(storage._expiry) < 2000  # noqa: SLF001
+
+
+def test_one_value_of_many_is_found_by_its_id_without_looking_at_the_others() -> None:
+    storage = Storage()
+    for id in range(1, 1001):
+        _put(storage, values.make(id, b"x", type=id % 2))
+    both = Query((), (Filter(Field.ID, 6), Filter(Field.TYPE, 0)))
+    assert [value.id for value in storage.at(KEY, both)] == [6]
+    assert storage.looked_at(KEY, both) == 1
+    assert storage.looked_at(KEY, by_id(2000)) == 0
+    assert storage.looked_at(KEY, Query((), (Filter(Field.TYPE, 0),))) == 1000
+    assert storage.looked_at(sha1("other"), EVERYTHING) == 0
 
 
 def test_values_are_asked_for_by_query() -> None:

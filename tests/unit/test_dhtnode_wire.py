@@ -276,9 +276,31 @@ def test_a_wish_for_families_is_kept_once_and_unknown_ones_passed_over() -> None
 
 def test_fields_come_one_value_after_the_other() -> None:
     found = [signed("alice", 1, seq=5), values.make(2, b"x")]
-    reply = m.Reply(**KNOWN, token=b"t", index=index(found, (Field.ID, Field.SEQ)))
+    reply = m.Reply(**KNOWN, token=b"t", index=index(found, (Field.ID, Field.SEQ), size=100))
     packed = msgpack.unpackb(packing.pack(reply)[0])
     assert packed["r"]["fileds"] == {"f": [1, 4], "v": [1, 5, 2, 0]}
+
+
+def test_fields_are_told_of_as_many_values_as_there_is_room_for() -> None:
+    long = values.make(1, b"", user_type="x" * 60_000)
+    others = [values.make(2**63, b"", user_type="y" * 100) for _ in range(9000)]
+    found = [values.make(7, b"", user_type="é"), long, *others]
+    told = index(found, (Field.ID, Field.USER_TYPE), size=50_000)
+    assert told.v[:4] == [7, "é", 2**63, "y" * 100], "what is too long for it is passed over"
+    assert 45_000 < len(msgspec.msgpack.encode(told)) <= 50_000
+
+
+def test_what_takes_long_to_look_at_is_refused_at_once() -> None:
+    """Inline values are few: with more, a datagram of 4 kB took 9 ms to find that none is one."""
+    for kind, within in (("q", "a"), ("r", "r")):
+        said = {"id": sha1("x"), "h": sha1("key"), "values": [{}] * 51}
+        packed = {"y": kind, "q": "put", within: said, "t": 1}
+        with pytest.raises(WireError, match="too many"):
+            wire.parse(msgpack.packb(packed))
+        said["values"] = [7] * 4096
+        message = wire.parse(msgpack.packb(packed))
+        assert isinstance(message, m.Put | m.Reply)
+        assert len(message.missing) == 4096, "but sizes are many"
 
 
 def test_a_query_takes_what_it_says() -> None:
@@ -295,3 +317,14 @@ def test_a_query_takes_what_it_says() -> None:
         assert Query((), (filter,)).takes(text)
     assert Query((), (Filter(Field.OWNER, mine.owner_id), Filter(Field.SEQ, 4))).takes(mine)
     assert not Query((), (Filter(Field.OWNER, mine.owner_id),)).takes(text)
+
+
+@given(st.lists(st.sampled_from([
+    Filter(Field.ID, 5), Filter(Field.ID, 6), Filter(Field.TYPE, 3), Filter(Field.TYPE, 0),
+    Filter(Field.SEQ, 0), Filter(Field.SEQ, 4), Filter(Field.USER_TYPE, b"text/plain"),
+    Filter(Field.USER_TYPE, b""), Filter(Field.USER_TYPE, b"\xff"), Filter(Field.OWNER, b""),
+]), max_size=4))  # fmt: skip
+def test_of_many_values_a_query_takes_what_it_takes_of_each(filters: list[Filter]) -> None:
+    query = Query((), tuple(filters))
+    there = [values.make(5, b"x", type=3, user_type="text/plain"), signed("alice", 6, seq=4)]
+    assert query.select(there) == [value for value in there if query.takes(value)]
