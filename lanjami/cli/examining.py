@@ -79,7 +79,6 @@ async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Findin
     own = {address.ip for address in addresses}
     nodes = {bytes.fromhex(node.node_id) for node in _nodes(snapshot)}
     handing_out = config.serving("dhcp")
-    opened = openings(config)
     async with asyncio.TaskGroup() as tasks:
         hear = [tasks.create_task(hearing.hear(interface)) for interface in interfaces]
         offer = {i.name: tasks.create_task(_offers(i.name)) for i in interfaces}
@@ -91,13 +90,17 @@ async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Findin
         if lan.is_local(ip, addresses) and await _is_name_server(ip, config.http.ports)
     ]
     box = None if snapshot is None else machine.process_of_box(patient.state)
+    held = machine.held(openings(config), interfaces, box=box)
+    http = lan_checks.http_ports(config.http.ports, held, served=_http_port(snapshot))
     routes = machine.routes()
     upstream = snapshot.services.get("upstream") if snapshot is not None else None
     return [
         lan_checks.addresses(interfaces),
         lan_checks.default_route(interfaces, routes, handing_out=handing_out),
-        lan_checks.ports(machine.held(opened, box=box), opened, is_running=snapshot is not None),
-        lan_checks.firewall(await asyncio.to_thread(_blocked, config, interfaces)),
+        lan_checks.ports(held, openings(config, http=http)),
+        lan_checks.firewall(
+            await asyncio.to_thread(_blocked, openings(config, http=http[-1:]), interfaces)
+        ),
         lan_checks.multicast(heard),
         lan_checks.broadcast(heard),
         *([lan_checks.discovery(heard, nodes)] if snapshot is not None else []),
@@ -127,9 +130,11 @@ async def _is_name_server(ip: Ip, ports: Iterable[int]) -> bool:
     return False
 
 
-def _blocked(config: Config, interfaces: Sequence[Interface]) -> list[tuple[str, Opening]] | str:
+def _blocked(
+    opened: Sequence[Opening], interfaces: Sequence[Interface]
+) -> list[tuple[str, Opening]] | str:
     try:
-        return verdict.blocked(nftables.listing(), openings(config), interfaces)
+        return verdict.blocked(nftables.listing(), opened, interfaces)
     except HostError as error:
         return str(error)
 
@@ -143,7 +148,7 @@ async def _services(
     for node in _nodes(snapshot):
         beats = await _at_each(places, node.port, partial(_beat, bytes.fromhex(node.node_id)))
         found.append(service_checks.dht(node.engine, beats))
-    port = urlsplit(snapshot.name_server).port or lan.HTTP_PORT
+    port = _http_port(snapshot) or lan.HTTP_PORT
     found.append(service_checks.names(await _at_each(places, port, asking.look_up)))
     if snapshot.proxy is not None:
         found.append(service_checks.proxy(await _at_each(places, port, asking.ask_proxy)))
@@ -227,3 +232,10 @@ async def _told_of(snapshot: Snapshot, places: Sequence[Ip]) -> dict[str, set[Ip
 
 def _nodes(snapshot: Snapshot | None) -> list[DhtNode]:
     return [] if snapshot is None else [node for node in snapshot.dht.nodes if node.node_id]
+
+
+def _http_port(snapshot: Snapshot | None) -> int | None:
+    """The port at which the box serves HTTP now."""
+    if snapshot is None or not snapshot.name_server:
+        return None
+    return urlsplit(snapshot.name_server).port or lan.HTTP_PORT

@@ -10,6 +10,7 @@ from lanjami.firewall.openings import Opening
 from lanjami.lan import Interface, Ip, is_local
 from lanjami.network.dhcp_wire import Offer
 
+_MOST_TOLD = 8
 _BEHIND = "clients whose machine has none, too, hear no discovery"
 
 
@@ -136,25 +137,49 @@ def internet(routes: Sequence[Route] | None, upstream: Sequence[str], answering:
     return note("internet", f"{way}{asked} ({judged})")
 
 
-def ports(held: Iterable[Held], wanted: Sequence[Opening], *, is_running: bool) -> Finding:
-    """Whether another program has a port of ours."""
-    foreign = [h for h in held if not h.is_ours and _is_wanted(h, wanted)]
-    if foreign:
-        told = "; ".join(
+def http_ports(
+    configured: Sequence[int], held: Collection[Held], *, served: int | None
+) -> Sequence[int]:
+    """Those of http.ports that the box has to have: up to the one that is `served` or, where it
+    does not run, that it would serve, which is the last."""
+    foreign = {h.port for h in held if h.protocol == "tcp" and not h.is_ours}
+    free = (at for at, port in enumerate(configured) if port == served or port not in foreign)
+    last = configured.index(served) if served in configured else next(free, 0)
+    return configured[: last + 1]
+
+
+def ports(held: Collection[Held], wanted: Sequence[Opening]) -> Finding:
+    """Whether another program has a port of ours. Of a range, others may have some."""
+    places = [o for o in wanted if o.first]
+    foreign = {o: [h for h in held if not h.is_ours and _is_of(h, o)] for o in places}
+    taken = [h for o, found in foreign.items() if len(found) >= _size(o) for h in found]
+    if taken:
+        named = dict.fromkeys(
             f"{h.protocol.upper()} {h.port} by {h.owner or 'a program that only root can see'}"
-            for h in foreign
+            for h in taken
         )
         return fault(
             "ports",
-            f"taken by others: {told}",
+            f"taken by others: {'; '.join(list(named)[:_MOST_TOLD])}",
             "stop that program, or give the box another port (dht.port, http.ports, turn.port)",
         )
-    whose = "the box's own" if is_running else "free"
-    return well("ports", f"{_list(dict.fromkeys(o.ports for o in wanted if o.first))}: {whose}")
+    own = dict.fromkeys(o.ports for o in places if any(h.is_ours and _is_of(h, o) for h in held))
+    free = dict.fromkeys(o.ports for o in places if o.ports not in own)
+    theirs = len({h for found in foreign.values() for h in found})
+    told = [
+        *([f"{_list(own)}: the box's own"] if own else []),
+        *([f"{_list(free)}: free"] if free else []),
+        *([f"{theirs} of the relays' are others'"] if theirs else []),
+    ]
+    return well("ports", "; ".join(told))
 
 
-def _is_wanted(held: Held, wanted: Sequence[Opening]) -> bool:
-    return any(o.protocol == held.protocol and o.first <= held.port <= o.last for o in wanted)
+def _is_of(held: Held, opening: Opening) -> bool:
+    return opening.protocol == held.protocol and opening.first <= held.port <= opening.last
+
+
+def _size(opening: Opening) -> int:
+    return opening.last - opening.first + 1
 
 
 def multicast(heard: Sequence[Heard]) -> Finding:

@@ -5,7 +5,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from lanjami.doctor.lan_checks import Held, Route, parse_routes
 from lanjami.doctor.machine_checks import Disk
 from lanjami.errors import HostError
 from lanjami.firewall.openings import Opening
+from lanjami.lan import Interface
 from lanjami.network import clock
 from lanjami.runtime import net
+from lanjami.runtime.net import Holder
 
 _ROOT = Path("/")
 
@@ -84,22 +86,54 @@ def routes() -> list[Route] | None:
         return None
 
 
-def held(openings: list[Opening], *, box: int | None) -> list[Held]:
-    """Who has the ports; `box` is the process of the box that runs. Not looked at are multicast's
-    ports, which programs share, and ranges."""
+def held(
+    openings: Sequence[Opening], interfaces: Sequence[Interface], *, box: int | None
+) -> list[Held]:
+    """Who has the ports; `box` is the process of the box that runs. Others who share a port that
+    programs share are none of them."""
     found = []
-    for opening in openings:
-        if (
-            opening.protocol not in ("udp", "tcp")
-            or opening.groups
-            or opening.first != opening.last
-        ):
-            continue
-        holder = net.holder(opening.first, opening.protocol)
-        if holder is not None:
-            ours = box is not None and (holder.pid is None or box in _line_of(holder.pid))
-            found.append(Held(opening.protocol, opening.first, holder.shown, ours))
-    return found
+    for protocol in ("udp", "tcp"):
+        wanted = [o for o in openings if o.protocol == protocol and o.service != "refused"]
+        holders = net.holders(protocol, [range(o.first, o.last + 1) for o in wanted])
+        lines = {h: box is not None and (h.pid is None or box in _line_of(h.pid)) for h in holders}
+        for opening in wanted:
+            there = {h: is_ours for h, is_ours in lines.items() if _clash(h, opening, interfaces)}
+            is_shared = not all(there.values()) and _may_be_shared(opening)
+            found += [
+                Held(protocol, h.port, h.shown, is_ours)
+                for h, is_ours in there.items()
+                if is_ours or not is_shared
+            ]
+    return list(dict.fromkeys(found))
+
+
+def _clash(holder: Holder, opening: Opening, interfaces: Sequence[Interface]) -> bool:
+    """Whether nobody else can serve there: all but DNS is served at every address."""
+    if not opening.first <= holder.port <= opening.last:
+        return False
+    if opening.service != "dns" or holder.address.is_unspecified:
+        return True
+    return any(
+        holder.address == address.ip
+        for interface in interfaces
+        if interface.name == opening.interface
+        for address in interface.addresses
+    )
+
+
+def _may_be_shared(opening: Opening) -> bool:
+    """Whether those who have a port let others have it, too, as whoever hears a group or hands out
+    addresses does."""
+    try:
+        if opening.service == "dhcp":
+            net.broadcaster(opening.interface, opening.first).close()
+        elif opening.groups:
+            net.require_udp(opening.first, shared=True)
+        else:
+            return False
+    except HostError as error:
+        return isinstance(error.__cause__, PermissionError)  # then it is not known
+    return True
 
 
 def process_of_box(state: Path) -> int | None:

@@ -39,9 +39,10 @@ class Opening:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
-def openings(config: Config) -> list[Opening]:
-    """All of them, whether the service runs now or not."""
-    return [*_dht(config), *_http(config), *_discovery(), *_turn(config), *_network(config)]
+def openings(config: Config, *, http: Sequence[int] | None = None) -> list[Opening]:
+    """All of them, whether the service runs now or not; `http` are those of http.ports that are
+    meant, where not all are: the server has the first of them that is free."""
+    return [*_dht(config), *_http(config, http), *_discovery(), *_turn(config), *_network(config)]
 
 
 def _dht(config: Config) -> Iterator[Opening]:
@@ -49,8 +50,9 @@ def _dht(config: Config) -> Iterator[Opening]:
         yield Opening("dht", "udp", port, port, is_mapped=True)
 
 
-def _http(config: Config) -> Iterator[Opening]:
-    for port in dict.fromkeys((*config.http.ports, *config.proxy_ports)):
+def _http(config: Config, meant: Sequence[int] | None) -> Iterator[Opening]:
+    ports = config.http.ports if meant is None else meant
+    for port in dict.fromkeys((*ports, *config.proxy_ports)):
         yield Opening("http", "tcp", port, port, is_mapped=True)
 
 

@@ -437,10 +437,13 @@ def _families() -> list[socket.AddressFamily]:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The program that has a port; `pid` is None where only others may know."""
+    """The program that has a port, at one address or, unspecified, at all; `pid` is None where
+    only others may know."""
 
     pid: int | None
     command: str
+    port: int
+    address: Ip
 
     @property
     def shown(self) -> str:
@@ -450,21 +453,37 @@ class Holder:
 def holder(port: int, protocol: str) -> Holder | None:
     """Who has a port, "udp" or, listening, "tcp" (Linux); None where nobody has, or nobody
     tells."""
-    inodes = set()
+    return next(iter(holders(protocol, [range(port, port + 1)])), None)
+
+
+def holders(protocol: str, wanted: Sequence[range]) -> list[Holder]:
+    """All who have any of the `wanted` ports."""
+    sockets: dict[str, tuple[int, Ip]] = {}
     for table in (protocol, f"{protocol}6"):
         with contextlib.suppress(OSError), Path("/proc/net", table).open() as lines:
             for line in list(lines)[1:]:
                 fields = line.split()
+                address, _, port = fields[1].rpartition(":")
                 is_open = fields[3] == _LISTENING if protocol == "tcp" else True
-                if is_open and int(fields[1].rpartition(":")[2], 16) == port:
-                    inodes.add(f"socket:[{fields[9]}]")
-    for pid in (folder.name for folder in Path("/proc").glob("[0-9]*") if inodes):
+                if is_open and any(int(port, 16) in ports for ports in wanted):
+                    sockets[f"socket:[{fields[9]}]"] = int(port, 16), _of_kernel(address)
+    found = []
+    for pid in sorted(int(folder.name) for folder in Path("/proc").glob("[0-9]*") if sockets):
         with contextlib.suppress(OSError):
-            for file in Path("/proc", pid, "fd").iterdir():
-                if str(file.readlink()) in inodes:
-                    command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ")
-                    return Holder(int(pid), command.decode("utf-8", "replace").strip()[:60])
-    return Holder(None, "") if inodes else None
+            for file in Path("/proc", str(pid), "fd").iterdir():
+                if (place := sockets.pop(str(file.readlink()), None)) is not None:
+                    command = Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ")
+                    shown = command.decode("utf-8", "replace").strip()[:60]
+                    found.append(Holder(pid, shown, *place))
+    return found + [Holder(None, "", *place) for place in sockets.values()]
+
+
+def _of_kernel(text: str) -> Ip:
+    """An address in /proc/net, which has words of 32 bits in the machine's order (Linux
+    net/ipv4/udp.c, net/ipv6/datagram.c)."""
+    words = (int(text[at : at + 8], 16) for at in range(0, len(text), 8))
+    ip = ipaddress.ip_address(b"".join(word.to_bytes(4, sys.byteorder) for word in words))
+    return ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
 
 
 _LISTENING = "0A"  # TCP_LISTEN, Linux include/net/tcp_states.h

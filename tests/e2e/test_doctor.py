@@ -266,6 +266,37 @@ async def test_a_taken_port_is_told_with_who_has_it(alone: Host) -> None:
     assert "http.ports" in findings["ports"]["advice"]
 
 
+async def test_only_the_port_of_http_that_is_served_is_looked_at(alone: Host) -> None:
+    alone.start(sys.executable, "-m", "http.server", "8080")
+    appliance = await Appliance(alone).start()
+    _drop(alone, "input", "tcp dport 8080 drop")
+    status, findings = _examined(alone, appliance.state)
+    assert (status, _faults(findings)) == (0, set())
+    told = findings["ports"]["meaning"].split("; ")  # no relay is served without a firewall
+    assert told == ["4222, 4223, 80, 8888, 5353: the box's own", "3478, 61001-61499: free"]
+    _drop(alone, "input", "tcp dport 80 drop", family="ip")
+    assert "TCP 80 on eth0" in _examined(alone, appliance.state)[1]["firewall"]["meaning"]
+
+
+def test_a_port_of_discovery_that_nobody_shares_is_told(alone: Host, tmp_path: Path) -> None:
+    taking = alone.start(sys.executable, "-c", _HOLD, "8888")
+    assert "UDP port 8888 is taken" in alone.run(
+        *("sh", "-c", '"$@" 2>&1', "sh", *LANJAMI, "up", "--state", str(tmp_path)), check=False
+    )
+    _, findings = _examined(alone, tmp_path)
+    assert "ports" in _faults(findings)
+    assert f"UDP 8888 by {sys.executable}" in findings["ports"]["meaning"]
+    assert f"(process {taking.pid})" in findings["ports"]["meaning"]
+
+
+_HOLD = """
+import socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("", int(sys.argv[1])))
+time.sleep(600)
+"""
+
+
 async def test_a_full_disk_and_one_that_takes_nothing_are_told(alone: Host) -> None:
     appliance = Appliance(alone)
     state = str(appliance.state)
@@ -369,6 +400,12 @@ async def test_another_box_is_told_as_another_name_server(
 async def test_where_the_box_is_the_network_all_is_well_too(
     bare_box: Host,
 ) -> None:
+    for address in ("127.0.0.53", "127.0.0.54"):  # as systemd-resolved has them
+        bare_box.start(
+            *("dnsmasq", "--keep-in-foreground", "--conf-file=", "--user=root", "--pid-file="),
+            *("--no-resolv", "--bind-interfaces", f"--listen-address={address}"),
+            output=f"resolved-{address}",
+        )
     appliance = await Appliance(bare_box, *network("dns", "dhcp")).start()
     await hands_out_addresses(appliance)
     settings = [word for each in network("dns", "dhcp") for word in ("--set", each)]

@@ -3,12 +3,14 @@
 import os
 import socket
 import sys
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
 from lanjami.doctor import machine
 from lanjami.firewall.openings import Opening
+from lanjami.lan import Address, Interface
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -54,19 +56,46 @@ def test_the_newest_file_tells_what_time_has_passed(tmp_path: Path) -> None:
 
 def test_a_port_is_ours_where_the_box_or_its_child_has_it() -> None:
     port = free_port(socket.SOCK_DGRAM)
-    openings = [
-        Opening("dht", "udp", port, port),
-        Opening("relays", "udp", port, port + 5),
-        Opening("mdns", "udp", port, port, groups=("224.0.0.251",)),
-    ]
-    assert machine.held(openings, box=None) == []
+    openings = [Opening("dht", "udp", port, port), Opening("relays", "udp", port, port + 5)]
+    assert machine.held(openings, [], box=None) == []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("", port))
-        (held,) = machine.held(openings, box=os.getpid())
+        (held,) = machine.held(openings, [], box=os.getpid())
         assert held.is_ours
         assert held.owner.endswith(f"(process {os.getpid()})")
-        (held,) = machine.held(openings, box=os.getppid())
+        (held,) = machine.held(openings, [], box=os.getppid())
         assert held.is_ours
         for box in (None, 999_999_999):
-            (held,) = machine.held(openings, box=box)
+            (held,) = machine.held(openings, [], box=box)
             assert not held.is_ours
+
+
+def test_who_shares_the_port_of_a_group_is_in_nobodys_way() -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    mdns = Opening("mdns", "udp", port, port, groups=("224.0.0.251",))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", port))
+        assert machine.held([mdns], [], box=None) == []
+        assert machine.held([Opening("dht", "udp", port, port)], [], box=None) != []
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        (held,) = machine.held([mdns], [], box=None)
+        assert held.owner.endswith(f"(process {os.getpid()})")
+
+
+def test_dns_is_in_the_way_only_of_who_has_that_address() -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    dns = Opening("dns", "udp", port, port, interface="eth0")
+
+    def lan(*addresses: str) -> list[Interface]:
+        return [Interface("eth0", 2, tuple(Address(ip_interface(text)) for text in addresses))]
+
+    for family, at in ((socket.AF_INET, "127.0.0.53"), (socket.AF_INET6, "::1")):
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.bind((at, port))
+            assert machine.held([dns], lan("10.0.0.5/24"), box=None) == []
+            assert machine.held([dns], lan("10.0.0.5/24", at), box=None) != []
+            assert machine.held([Opening("dht", "udp", port, port)], [], box=None) != []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", port))
+        assert machine.held([dns], lan("10.0.0.5/24"), box=None) != []

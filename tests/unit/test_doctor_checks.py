@@ -121,17 +121,42 @@ def test_the_internet_is_judged_by_what_is_set_up_and_never_a_fault() -> None:
 def test_a_port_that_another_has_is_told_with_its_owner() -> None:
     wanted = openings(parse(""))
     ours = Held("udp", 4222, "lanjami (process 7)", is_ours=True)
-    assert lan_checks.ports([ours], wanted, is_running=True).verdict is Verdict.WELL
+    assert lan_checks.ports([ours], wanted).verdict is Verdict.WELL
     nginx = Held("tcp", 80, "nginx (process 8)", is_ours=False)
-    found = lan_checks.ports([ours, nginx], wanted, is_running=True)
+    found = lan_checks.ports([ours, nginx], wanted)
     assert (found.verdict, found.meaning) == (
         Verdict.FAULT,
         "taken by others: TCP 80 by nginx (process 8)",
     )
     hidden = Held("tcp", 80, "", is_ours=False)
-    assert "only root can see" in lan_checks.ports([hidden], wanted, is_running=False).meaning
+    assert "only root can see" in lan_checks.ports([hidden], wanted).meaning
     elsewhere = Held("tcp", 22, "sshd", is_ours=False)
-    assert lan_checks.ports([elsewhere], wanted, is_running=False).verdict is Verdict.WELL
+    assert lan_checks.ports([elsewhere], wanted).verdict is Verdict.WELL
+
+
+def test_of_each_port_it_is_told_who_has_it() -> None:
+    wanted = openings(parse("[turn]\nrelay_ports = [61000, 61010]"), http=(80,))
+    ours = [Held("udp", port, "lanjami (process 7)", is_ours=True) for port in (4222, 8888)]
+    relays = [Held("udp", port, "nginx (process 8)", is_ours=False) for port in range(61001, 61011)]
+    found = lan_checks.ports([*ours, *relays[:2]], wanted)
+    assert found.verdict is Verdict.WELL
+    assert found.meaning.split("; ") == [
+        "4222, 8888: the box's own",
+        "4223, 80, 5353, 3478, 61001-61010: free",
+        "2 of the relays' are others'",
+    ]
+    found = lan_checks.ports([*ours, *relays], wanted)
+    assert (found.verdict, found.meaning.count("nginx")) == (Verdict.FAULT, 8)
+
+
+def test_the_port_of_http_that_is_served_is_enough() -> None:
+    def ports(*foreign: int, served: int | None = None) -> list[int]:
+        held = [Held("tcp", port, "nginx (process 8)", is_ours=False) for port in foreign]
+        return list(lan_checks.http_ports((80, 8080), held, served=served))
+
+    assert ports(8080, served=80) == ports(8080) == ports() == [80]
+    assert ports(80, served=8080) == ports(80) == [80, 8080]
+    assert ports(80, 8080) == [80]
 
 
 def _heard(

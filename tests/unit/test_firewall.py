@@ -24,6 +24,8 @@ def test_the_ports_are_those_that_are_configured() -> None:
     assert ports(Config(), "dht") == [("udp", "4222"), ("udp", "4223")]
     assert ports(Config(dht=Dht(port=5000, engines=("python",))), "dht") == [("udp", "5000")]
     assert ports(Config(http=Http(ports=(8080,))), "http") == [("tcp", "8080")]
+    met = openings(Config(), http=(8080,))
+    assert [o.ports for o in met if o.service == "http"] == ["8080"]
     assert len(ports(Config(proxy=Proxy(default_ports=True)), "http")) == 17
     assert ports(Config(), "discovery") == [("udp", str(wire.PORT))]
 
