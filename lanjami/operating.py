@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Collection
 from functools import partial
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import lanjami
@@ -12,7 +13,7 @@ from lanjami.box import disks, updating, upload
 from lanjami.box.upload import Upload
 from lanjami.config import Config, Sources
 from lanjami.errors import HostError
-from lanjami.lan import Ip
+from lanjami.lan import Interface, Ip
 from lanjami.nameserver.desk import Desk
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk, httpd, log, net, privileges
@@ -22,6 +23,7 @@ from lanjami.status.operator.box import Box, End
 from lanjami.status.operator.desk_api import DeskApi, Download
 from lanjami.status.operator.gate_api import Gate
 from lanjami.status.operator.passwords import Passwords
+from lanjami.status.operator.settings import Lans
 from lanjami.status.operator.update_api import UpdateApi
 from lanjami.status.snapshot import Snapshot
 
@@ -98,9 +100,11 @@ class Operating:
         names = {self._host() or "", "lanjami.lan" if self._config.serving("dns") else ""}
         return names - {""}
 
-    def _interfaces(self) -> list[str]:
+    def _interfaces(self) -> Lans:
         ignored = self._config.discovery.ignored_interfaces
-        return [name for name in net.names() if name != "lo" and not lan.is_ignored(name, ignored)]
+        names = [name for name in net.names() if name != "lo" and not lan.is_ignored(name, ignored)]
+        found = {interface.name: interface for interface in net.interfaces(ignored=())}
+        return {name: _networks(found.get(name)) for name in names}
 
     def _end(self, end: End) -> None:
         if end is End.POWER_OFF:
@@ -141,6 +145,14 @@ def _updates(state: Path) -> Upload | None:
         updating.examine(file, key=updating.read_key(), version=lanjami.__version__)
 
     return Upload(state, examine=examine, standing=updating.standing)
+
+
+def _networks(interface: Interface | None) -> list[IPv4Network]:
+    """That an interface is in; of one that serves no LAN now, none."""
+    if interface is None:
+        return []
+    ats = [address.at for address in interface.addresses]
+    return [at.network for at in ats if isinstance(at, IPv4Interface)]
 
 
 def _addresses() -> Collection[Ip]:

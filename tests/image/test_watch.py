@@ -148,7 +148,7 @@ def test_a_page_that_is_saved_while_the_box_is_the_network_does_not_make_that_la
     scene.pass_s(30, watching)
     sources = Sources(scene.box.path(places.CONFIG).read_text())
     scene.page.parent.mkdir(parents=True)
-    scene.page.write_text(read_form({"wifi.interface": ""}, sources, "", ["eth0"]))
+    scene.page.write_text(read_form({"wifi.interface": ""}, sources, "", {"eth0": ()}))
     scene.pass_s(1, watching)
     assert scene.did("restart", "lanjami.service") == 1
     assert scene.started().serving("dhcp") == ["eth0"]

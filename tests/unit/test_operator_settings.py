@@ -1,6 +1,8 @@
 """What the operator sets on the page, as the configuration of the next start."""
 
 import tomllib
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Network
 
 import pytest
 from hypothesis import given
@@ -29,8 +31,16 @@ WIFI = {
 }
 
 
-def _set(form: dict[str, str], sources: Sources = SOURCES, kept: str = "") -> config.Config:
-    text = read_form(form, sources, kept, ["eth0", "wlan0"])
+IDLE: dict[str, Collection[IPv4Network]] = {"eth0": (), "wlan0": ()}
+
+
+def _set(
+    form: dict[str, str],
+    sources: Sources = SOURCES,
+    kept: str = "",
+    interfaces: Mapping[str, Collection[IPv4Network]] = IDLE,
+) -> config.Config:
+    text = read_form(form, sources, kept, interfaces)
     return Sources(sources.file, text, sources.overrides).parse()
 
 
@@ -44,7 +54,7 @@ def test_what_is_set_takes_the_place_of_the_files_and_nothing_else() -> None:
 
 def test_a_form_that_says_nothing_changes_nothing() -> None:
     assert _set({}) == SOURCES.parse()
-    kept = read_form({"role.wlan0": "network", **WIFI}, SOURCES, "", ["eth0", "wlan0"])
+    kept = read_form({"role.wlan0": "network", **WIFI}, SOURCES, "", IDLE)
     assert _set({}, kept=kept) == Sources(FILE, kept, SOURCES.overrides).parse()
 
 
@@ -53,7 +63,7 @@ def test_who_becomes_a_guest_serves_no_longer() -> None:
 
 
 def test_what_the_page_has_no_word_for_stays_as_it_is() -> None:
-    (eth0, wlan0) = places(SOURCES.parse(), ["eth0", "wlan0"])
+    (eth0, wlan0) = places(SOURCES.parse(), IDLE)
     assert (eth0.role, eth0.serve) == ("kept", ("dns", "ntp"))
     assert wlan0.role == "guest"
     assert _set({"role.eth0": "kept"}).network["eth0"].serve == ("dns", "ntp")
@@ -72,9 +82,9 @@ FALLEN_BACK = Sources('[fallback.eth0]\nserve = ["dns", "dhcp"]\naddress = "10.7
 
 
 def test_what_the_box_fell_back_to_is_not_kept_by_the_way() -> None:
-    (eth0, _) = places(FALLEN_BACK.parse(), ["eth0", "wlan0"])
+    (eth0, _) = places(FALLEN_BACK.parse(), IDLE)
     assert (eth0.role, eth0.address) == ("guest", "")
-    kept = read_form({"role.eth0": "guest", "address.eth0": ""}, FALLEN_BACK, "", ["eth0", "wlan0"])
+    kept = read_form({"role.eth0": "guest", "address.eth0": ""}, FALLEN_BACK, "", IDLE)
     assert config.parse("", page=kept).network == {}
     assert _set({}, FALLEN_BACK).serving("dhcp") == ["eth0"]
 
@@ -85,6 +95,29 @@ def test_a_network_that_is_set_beside_it_is_another() -> None:
     assert found.network["eth0"].address == "10.77.0.1/24"
 
 
+def test_a_network_that_has_its_address_already_is_another_wherever_it_is_listed() -> None:
+    kept = read_form({**WIFI}, Sources(), "", IDLE)
+    assert config.parse(kept).network["wlan0"].address == "10.77.0.1/24"
+    found = _set({"role.eth0": "network", "address.eth0": ""}, Sources(), kept)
+    assert found.network["eth0"].address == "10.78.0.1/24"
+    assert found.network["wlan0"].address == "10.77.0.1/24"
+
+
+@pytest.mark.parametrize("guest", ["eth0", "eth1"])
+def test_a_network_of_our_own_is_none_that_the_box_is_a_guest_in(guest: str) -> None:
+    """As of a second box, on the network of a first one."""
+    interfaces = {"eth0": (), "eth1": (), guest: [IPv4Network("10.77.0.0/24")]}
+    found = _set({"role.eth1": "network", "address.eth1": ""}, Sources(), "", interfaces)
+    assert found.network["eth1"].address == "10.78.0.1/24"
+
+
+def test_a_network_whose_address_is_taken_out_has_one_that_nobody_else_has() -> None:
+    kept = read_form({"role.eth0": "network"}, Sources(), "", IDLE)
+    own = {"eth0": [IPv4Network("10.77.0.0/24")], "wlan0": ()}
+    found = _set({"address.eth0": ""}, Sources(), kept, own)
+    assert found.network["eth0"].address == "10.77.0.1/24", "it is the box's own"
+
+
 def test_a_network_that_is_to_stay_keeps_the_address_that_people_know() -> None:
     found = _set({"role.eth0": "network", **WIFI}, FALLEN_BACK)
     assert found.chosen["eth0"].address == "10.77.0.1/24"
@@ -92,7 +125,7 @@ def test_a_network_that_is_to_stay_keeps_the_address_that_people_know() -> None:
 
 
 def test_a_passphrase_stays_where_none_is_typed_and_goes_only_on_purpose() -> None:
-    kept = read_form(WIFI, SOURCES, "", ["eth0", "wlan0"])
+    kept = read_form(WIFI, SOURCES, "", IDLE)
     again = {**WIFI, "wifi.passphrase": ""}
     assert _set(again, kept=kept).wifi.passphrase == "correct horse"
     assert _set({**again, "wifi.open": "1"}, kept=kept).wifi.passphrase == ""
@@ -139,7 +172,7 @@ def test_two_interfaces_on_one_network_are_refused() -> None:
 )
 def test_whatever_is_typed_the_next_start_takes_it(form: dict[str, str]) -> None:
     try:
-        text = read_form(form, SOURCES, "", ["eth0", "wlan0"])
+        text = read_form(form, SOURCES, "", IDLE)
     except FormError:
         return
     assert tomllib.loads(text).keys() <= {"network", "wifi"}

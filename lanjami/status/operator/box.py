@@ -9,6 +9,7 @@ from lanjami.box.standing import Standing
 from lanjami.config import Sources
 from lanjami.lan import Ip
 from lanjami.nameserver.record import Record
+from lanjami.status.operator.settings import Lans
 from lanjami.status.snapshot import Snapshot
 
 
@@ -61,9 +62,9 @@ class Updates(Protocol):
 @dataclass(frozen=True, slots=True)
 class Box:
     """`restart` starts a part anew, by its name. `keep_settings` writes what was set on the page,
-    in a thread. `interfaces` are all that the machine has, and `radios` those that are Wi-Fi.
-    `has_rights` says whether programs that we start may serve a network. `ends` are those ends
-    that this box can have. `updates` is None where the box cannot update itself."""
+    in a thread. `interfaces` are all that the machine has, each with the networks that it is in
+    now, and `radios` those that are Wi-Fi. `has_rights` says whether programs that we start may
+    serve a network. `ends` are those ends that this box can have. `updates` is None where the box cannot update itself."""
 
     snapshot: Callable[[], Snapshot]
     host_names: Callable[[], Collection[str]]
@@ -74,7 +75,7 @@ class Box:
     sources: Sources
     keep_settings: Callable[[str], None]
     kept_settings: Callable[[], str]
-    interfaces: Callable[[], Sequence[str]]
+    interfaces: Callable[[], Lans]
     radios: Callable[[], Collection[str]]
     has_rights: Callable[[], bool]
     ends: Collection[End]

@@ -4,9 +4,11 @@ They are laid over those of the configuration file, which stays as it is.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
+
+from msgspec.structs import replace
 
 from lanjami.config import Config, Network, Served, Sources, Wifi
 from lanjami.errors import ConfigError, LanjamiError
@@ -15,6 +17,9 @@ GUEST, NETWORK, DNS, KEPT = "guest", "network", "dns", "kept"
 _SERVED: dict[str, tuple[Served, ...]] = {NETWORK: ("dns", "dhcp", "ra", "ntp"), DNS: ("dns",)}
 _FIRST_OWN = 77  # 10.77.0.1/24, and so on, where the operator leaves the address to us
 LONGEST_FIELD = 200  # characters
+
+# The interfaces that there are, and the networks that each is in now.
+Lans = Mapping[str, Collection[IPv4Network]]
 
 
 class FormError(LanjamiError):
@@ -53,19 +58,22 @@ def current(sources: Sources, kept: str) -> Config:
         return sources.parse()
 
 
-def read_form(
-    form: Mapping[str, str], sources: Sources, kept: str, interfaces: Iterable[str]
-) -> str:
+def read_form(form: Mapping[str, str], sources: Sources, kept: str, lans: Lans) -> str:
     """What was set, over what was `kept` before, as TOML that is certain to be taken at the next
-    start; raises FormError."""
+    start; raises FormError. Where the address is left to us, it is in none of the `lans` of
+    others."""
     config = current(sources, kept)
     _require_printable(form)
     wifi = _wifi(form, config.wifi)
     networks: dict[str, Network] = {}
-    for place in places(config, interfaces):
-        network = _network(form, place, config, wifi, networks)
+    for place in places(config, lans):
+        network = _network(form, place, config, wifi)
         if network is not None:
             networks[place.interface] = network
+    for name, network in networks.items():
+        if network.serve == _SERVED[NETWORK] and not network.address:
+            address = _own_address(name, networks, config, lans)
+            networks[name] = replace(network, address=address)
     text = compose(networks, wifi)
     try:
         Sources(sources.file, text, sources.overrides).parse()
@@ -102,7 +110,6 @@ def _network(
     place: Place,
     config: Config,
     wifi: Wifi,
-    others: Mapping[str, Network],
 ) -> Network | None:
     name = place.interface
     role = form.get(f"role.{name}", place.role)
@@ -115,19 +122,21 @@ def _network(
     serve = before.serve if before is not None and role == KEPT else _SERVED.get(role)
     if serve is None:
         raise FormError("other", detail=f"{name} cannot be {role!r}")
-    if role == NETWORK and not address:
-        address = _own_address(name, others, config.fallback)
     try:
         return Network(serve, address)
     except ValueError as error:
         raise FormError("address", interface=name, detail=str(error)) from error
 
 
-def _own_address(name: str, others: Mapping[str, Network], fallback: Mapping[str, Network]) -> str:
+def _own_address(name: str, networks: Mapping[str, Network], config: Config, lans: Lans) -> str:
     """The one that the box has there by falling back, which people know, else a free one."""
-    if name in fallback:
-        return fallback[name].address
-    taken = [other.at.network for other in (*others.values(), *fallback.values()) if other.at]
+    if name in config.fallback:
+        return config.fallback[name].address
+    others = (*networks.values(), *config.fallback.values())
+    taken = [other.at.network for other in others if other.at]
+    for lan, own in lans.items():
+        if lan != name or name not in config.network:  # where it is the network, that is its own
+            taken += own
     for number in range(_FIRST_OWN, 256):
         address = f"10.{number}.0.1/24"
         if not any(IPv4Interface(address).network.overlaps(network) for network in taken):
