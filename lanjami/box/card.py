@@ -14,6 +14,11 @@ from lanjami.config import Config, parse
 from lanjami.errors import ConfigError
 
 KEPT = "(kept in the box)"
+# In an empty file, from when it was heeded on: what is set on the page later is to stay.
+BEGUN = (
+    "# This file was empty, so the box began anew: what was set here and on its page before is\n"
+    "# forgotten. Settings may be written here.\n"
+)
 
 Place = tuple[str, ...]
 PASSWORD: Place = ("box", "password")  # of which the box itself keeps only a hash, elsewhere
@@ -37,7 +42,8 @@ def take(content: bytes, *, kept: str) -> Taken:
     Raises ConfigError where it is refused; then nothing of it is to be used.
     """
     text = _decoded(content)
-    parse(text)
+    if parse(text).fallback:
+        raise ConfigError("[fallback] is written by the box itself: leave it out")
     found = secrets(text)
     password = found.get(PASSWORD, "")
     known = secrets(kept) | {PASSWORD: KEPT}
@@ -53,6 +59,11 @@ def take(content: bytes, *, kept: str) -> Taken:
     complete = _with_secrets(text, whole)
     visible = _with_secrets(text, dict.fromkeys(found, KEPT))
     return Taken(parse(complete), complete, visible, "" if password == KEPT else password)
+
+
+def is_empty(content: bytes) -> bool:
+    """Whether the file is a wish for a new beginning."""
+    return not content.removeprefix(b"\xef\xbb\xbf").strip()
 
 
 def secrets(text: str) -> dict[Place, str]:

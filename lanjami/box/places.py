@@ -14,6 +14,7 @@ NOTICES = "/run/lanjami-box/notices"
 SCREEN = "/run/lanjami-box/screen"
 UPDATE = "/run/lanjami-box/update"  # how one stands, for everybody
 ROLES = "/run/lanjami-box/roles"
+TAKEN = "/run/lanjami-box/lanjami.toml"  # settings that could not be kept
 CLOCK = "/run/lanjami-box/chrony.conf"  # read by lanjami-clock.service
 CLOCK_RUN = "/run/lanjami-clock"  # whose folder this is
 DISK = "/run/lanjami-box/disk"  # by the initramfs: the whole card

@@ -18,7 +18,7 @@ from pathlib import Path
 import lanjami
 from lanjami import layout
 from lanjami.box import card, disks, networkd, places
-from lanjami.config import Config, parse
+from lanjami.config import Config, Sources, parse
 from lanjami.errors import ConfigError, HostError
 from lanjami.network import chrony_conf, clock
 from lanjami.runtime import disk, log
@@ -62,24 +62,33 @@ class Box:
 
 def set_up(box: Box) -> list[str]:
     """Everything, in the order in which it is needed; returns what went wrong, in sentences."""
-    for place in (places.KEPT, places.STATE):
-        disk.make_private_folder(box.path(place))
-    box.path(places.RUN).mkdir(mode=0o755, parents=True, exist_ok=True)
-    mistakes = take_card(box)
+    mistakes: list[str] = []
+
+    def go(*steps: Callable[[], None]) -> None:
+        for step in steps:  # what one lacks is no reason to go without the others
+            try:
+                step()
+            except (HostError, OSError) as error:
+                mistakes.append(str(error))
+
+    go(
+        lambda: disk.make_private_folder(box.path(places.KEPT)),
+        lambda: disk.make_private_folder(box.path(places.STATE)),
+        lambda: box.path(places.RUN).mkdir(mode=0o755, parents=True, exist_ok=True),
+        lambda: mistakes.extend(take_card(box)),
+    )
+    on_card = list(mistakes)
     config, text = kept_settings(box)
-    steps: list[Callable[[], None]] = [
+    go(
         lambda: _set_clock(box),
         lambda: _name(box, config.box.hostname),
         lambda: _write_network(box, config),
         lambda: write_config(box, text),
         lambda: _open_to_keys(box, config.box.ssh_keys),
         lambda: _keep_machine_id(box),
-    ]
-    for step in steps:  # what one lacks is no reason to go without the others
-        try:
-            step()
-        except (HostError, OSError) as error:
-            mistakes.append(str(error))
+    )
+    _, refusal = Sources(text, page_settings(box)).without_bad_page()
+    _tell_beside(box, [*on_card, *([left_aside(refusal)] if refusal else [])])
     return mistakes
 
 
@@ -87,7 +96,7 @@ def take_card(box: Box) -> list[str]:
     """Take over the settings file from the card where there is one, and take its secrets off the
     card; returns what is wrong with it. Then the settings of before are kept."""
     file = box.path(places.CARD) / places.SETTINGS
-    complaint = file.with_name(places.MISTAKES)
+    box.path(places.TAKEN).unlink(missing_ok=True)
     try:
         content = file.read_bytes()
     except FileNotFoundError:
@@ -97,20 +106,21 @@ def take_card(box: Box) -> list[str]:
     try:
         taken = card.take(content, kept=_text(box.settings()))
     except ConfigError as error:
-        _complain(box, complaint, str(error))
         return [f"{places.SETTINGS} on the card has a mistake: {error}"]
-    visible = taken.visible.encode()
     try:
         if _text(box.settings()) != taken.text:
             keep_settings(box, taken.text)
+    except HostError as error:
+        disk.write_atomically(box.path(places.TAKEN), taken.text.encode())
+        return [f"the settings on the card are used, but the box cannot keep them: {error}"]
+    try:
+        if card.is_empty(content):
+            _begin_anew(box, file)
         if taken.password:
             box.set_password(taken.password)
-        has_secrets = set(card.secrets(content.decode("utf-8-sig")).values()) - {card.KEPT}
-        if has_secrets or complaint.exists():
+        if set(card.secrets(content.decode("utf-8-sig")).values()) - {card.KEPT}:
             with box.writable():
-                if has_secrets:
-                    _exchange_and_wipe(file, visible)
-                complaint.unlink(missing_ok=True)
+                _exchange_and_wipe(file, taken.visible.encode())
     except (HostError, OSError) as error:
         return [f"the settings on the card are used, but not all could be written: {error}"]
     return []
@@ -118,7 +128,8 @@ def take_card(box: Box) -> list[str]:
 
 def kept_settings(box: Box) -> tuple[Config, str]:
     """What was taken over last; the defaults where there is nothing, or nothing good."""
-    text = _text(box.settings())
+    taken = box.path(places.TAKEN)
+    text = _text(taken if taken.exists() else box.settings())
     try:
         return parse(text), text
     except ConfigError as error:  # of a version to come, or damaged
@@ -126,10 +137,23 @@ def kept_settings(box: Box) -> tuple[Config, str]:
         return Config(), ""
 
 
+def left_aside(refusal: str) -> str:
+    """The sentence for people where what was set on the page cannot be taken."""
+    return (
+        f"what was set on the page is left aside, as it does not go with {places.SETTINGS} on the "
+        f"card: {refusal}"
+    )
+
+
 def page_settings(box: Box) -> str:
-    """What was set on the page; "" where nothing was, or nobody can read it."""
+    """What was set on the page; "" where nothing was, and what is no TOML where it is no text."""
     file = box.path(places.STATE) / layout.PAGE_SETTINGS
-    return _text(file) if file.is_file() else ""
+    try:
+        return file.read_bytes().decode() if file.is_file() else ""
+    except UnicodeDecodeError:
+        return "?"
+    except OSError:
+        return ""
 
 
 def keep_settings(box: Box, text: str) -> None:
@@ -150,16 +174,29 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _complain(box: Box, file: Path, sentence: str) -> None:
+def _begin_anew(box: Box, file: Path) -> None:
+    """Forget what was set on the page, once: from then on the file says that it was heeded."""
+    (box.path(places.STATE) / layout.PAGE_SETTINGS).unlink(missing_ok=True)
+    with box.writable():
+        disk.write_atomically(file, card.BEGUN.replace("\n", "\r\n").encode())
+
+
+def _tell_beside(box: Box, sentences: Sequence[str]) -> None:
+    """Say on the card what is wrong with the settings; nothing where nothing is."""
+    file = box.path(places.CARD) / places.MISTAKES
+    told = "".join(f"- {sentence}\n\n" for sentence in sentences)
     text = (
-        f"{places.SETTINGS} was not taken over. The box goes on with the settings from before.\n\n"
-        f"{sentence}\n\nMend it, and start the box again. This file goes away by itself.\n"
-    ).replace("\n", "\r\n")
-    if _text(file) == text.replace("\r\n", "\n"):  # read with universal newlines
+        f"Not all is as it was set. The box goes on with what is good, and with its settings from "
+        f"before.\n\n{told}Mend it, and start the box again. This file goes away by itself.\n"
+    )
+    if _text(file) == (text if sentences else ""):  # read with universal newlines
         return
     try:
         with box.writable():
-            disk.write_atomically(file, text.encode())
+            if sentences:
+                disk.write_atomically(file, text.replace("\n", "\r\n").encode())
+            else:
+                file.unlink(missing_ok=True)
     except (HostError, OSError) as error:
         _log.warning("the card takes nothing", reason=error)
 

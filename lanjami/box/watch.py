@@ -52,7 +52,7 @@ class Watch:
         self._networks = _read_roles(world.box.path(places.ROLES))
         self._lines = {name: Line(is_network=True) for name in self._networks}
         self._config, self._text = setup.kept_settings(world.box)
-        self._page = ""
+        self._page = self._refusal = ""
         self._course = Course(began)
         self._snapshot: Snapshot | None = None
         self._ask_at = self._note_at = began
@@ -112,7 +112,7 @@ class Watch:
         page = setup.page_settings(self._world.box)
         if page != self._page:
             self._page = page
-            self._config, _ = Sources(self._text, page).without_bad_page()
+            self._config, self._refusal = Sources(self._text, page).without_bad_page()
 
     def _follow_cables(self, now: float) -> None:
         seen = self._world.seen()
@@ -204,7 +204,7 @@ class Watch:
             self._world.say(line)
 
     def _sentences(self) -> list[str]:
-        told: list[str] = []
+        told = [setup.left_aside(self._refusal)] if self._refusal else []
         if self._gave_up:
             told.append(
                 f"its services are down, and {self._reboots} new starts in a row did not help: it "

@@ -69,8 +69,8 @@ def restore(file: Path, *, state: Path | None, config_file: Path | None) -> None
             known = _count_names(file, incoming / layout.NAMES, bar)
             if layout.PAGE_SETTINGS not in manifest.files:
                 (incoming / layout.PAGE_SETTINGS).touch(mode=0o600)  # nothing, instead of ours
-            content = _checked_config(incoming, file)
-        told = _restore_config(content, folder, config_file)
+            content, left_out = _checked_config(incoming, file)
+        told = [*left_out, *_restore_config(content, folder, config_file)]
     click.echo(f"{_told(manifest)}, is restored, with {known} names")
     for sentence in (*told, f"what was in {folder} before is in {aside}"):
         click.echo(sentence)
@@ -134,17 +134,23 @@ def _require_shape(kept: Record | None, file: Path) -> None:
         raise HostError(f"the names in {file} cannot be used: {kept.name!r} has capitals")
 
 
-def _checked_config(incoming: Path, file: Path) -> bytes:
-    """The configuration that was unpacked, which is taken away; b"" where there is none."""
-    unpacked = incoming / layout.CONFIG
+def _checked_config(incoming: Path, file: Path) -> tuple[bytes, list[str]]:
+    """The configuration that was unpacked, which is taken away; b"" where there is none. What was
+    set on the page is left out where it does not go with that, as at a start of the image: names
+    are not lost for it. Returns a sentence of that, too."""
+    unpacked, page = incoming / layout.CONFIG, incoming / layout.PAGE_SETTINGS
     content = unpacked.read_bytes() if unpacked.exists() else b""
     unpacked.unlink(missing_ok=True)
-    page = (incoming / layout.PAGE_SETTINGS).read_bytes()
     try:
-        config.parse(content.decode(), page=page.decode())
+        config.parse(content.decode())
     except (ConfigError, UnicodeDecodeError) as error:
         raise HostError(f"the configuration in {file} cannot be used: {error}") from error
-    return content
+    try:
+        config.parse(content.decode(), page=page.read_text("utf-8"))
+    except (ConfigError, UnicodeDecodeError) as error:
+        page.write_bytes(b"")
+        return content, [f"what was set on its page is left out: {error}"]
+    return content, []
 
 
 def _restore_config(content: bytes, state: Path, chosen: Path | None) -> list[str]:

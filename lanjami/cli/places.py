@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from lanjami import config, layout
+from lanjami.box import disks
 from lanjami.errors import ConfigError, HostError
 from lanjami.runtime import disk
 
@@ -44,7 +45,7 @@ def read_config(
 ) -> tuple[config.Config, config.Sources]:
     """The configuration from `file`, else the system's, else the user's, else the defaults, and
     from what was set on the page of the box with the first of the `states` folders that has that;
-    and what it was made of."""
+    and what it was made of. Raises ConfigError where one of them is refused."""
     if file is None:
         file = config_file()
     text = "" if file is None else _text_of(file)
@@ -55,11 +56,16 @@ def read_config(
     kept = next((path for s in states if is_there(path := s / layout.PAGE_SETTINGS)), None)
     if kept is None:
         return parsed, config.Sources(text, "", overrides)
-    sources = config.Sources(text, _text_of(kept), overrides)
     try:
+        sources = config.Sources(text, _text_of(kept), overrides)
         return sources.parse(), sources
     except ConfigError as error:
-        raise ConfigError(f"{kept}, which was set on the page: {error}") from error
+        refusal = f"{kept}, which was set on the page: {error}"
+        if disks.running() is None:
+            raise ConfigError(refusal) from error
+        # A box of the image has nobody who sees to it: it serves, and says what is wrong.
+        click.echo(f"lanjami: {refusal}", err=True)
+        return parsed, config.Sources(text, "", overrides)
 
 
 def _text_of(file: Path) -> str:

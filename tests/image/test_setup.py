@@ -3,14 +3,20 @@
 import contextlib
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from lanjami import layout
 from lanjami.box import card, places, setup
 from lanjami.box.setup import Box
+from lanjami.config import Network, Wifi, parse
 from lanjami.errors import HostError
+from lanjami.status.operator.settings import compose
+from tests.image.loops import needs_root
 
 JOIN = """\
 [box]
@@ -36,6 +42,7 @@ class Machine:
             self.box.path(place).mkdir(parents=True)
         self.box.path("/etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
         self.card = self.box.path(places.CARD) / places.SETTINGS
+        self.page = self.box.path(places.STATE) / layout.PAGE_SETTINGS
         self.complaint = self.card.with_name(places.MISTAKES)
 
     def start(self) -> list[str]:
@@ -132,6 +139,95 @@ def test_a_card_that_takes_nothing_is_heeded_and_named(machine: Machine) -> None
     (sentence,) = machine.start()
     assert "not all could be written" in sentence
     assert machine.text("/etc/hostname") == "hall\n"
+
+
+# --- beside what is set on the page ---------------------------------------------------------------
+
+ON_AIR = compose({"wlan0": Network(("dns", "dhcp"))}, Wifi("wlan0", "hall", "", "DE"))
+
+
+@pytest.mark.parametrize(
+    "page", [ON_AIR.encode(), b"[wifi\n", b"\xff\xfe", b"[wifi]\nof_a_later_version = 1\n"]
+)
+def test_what_the_page_has_set_yields_to_the_card_and_that_is_told(
+    machine: Machine, page: bytes
+) -> None:
+    machine.page.parent.mkdir(parents=True)
+    machine.page.write_bytes(page)
+    machine.card.write_text(JOIN)
+    assert machine.start() == []  # the watch tells it, for as long as it is so
+    assert "what was set on the page is left aside" in machine.complaint.read_text()
+    assert "ssid" in machine.text(places.CONFIG)
+    assert machine.page.read_bytes() == page
+    writes = machine.card_writes
+    machine.start()
+    assert machine.card_writes == writes
+    machine.page.unlink()
+    machine.start()
+    assert not machine.complaint.exists()
+
+
+def test_what_goes_together_is_not_spoken_of(machine: Machine) -> None:
+    machine.page.parent.mkdir(parents=True)
+    machine.page.write_text(ON_AIR)
+    machine.card.write_text('[box]\nhostname = "hall"\n')
+    assert machine.start() == []
+    assert not machine.complaint.exists()
+
+
+@needs_root
+@pytest.mark.parametrize("page", [ON_AIR.encode(), b"\xff\xfe"])
+def test_lanjami_starts_on_a_box_of_the_image_whatever_the_page_has_set(
+    machine: Machine, page: bytes
+) -> None:
+    machine.page.parent.mkdir(parents=True)
+    machine.page.write_bytes(page)
+    machine.card.write_text(JOIN)
+    machine.start()
+    file, state = str(machine.box.path(places.CONFIG)), str(machine.page.parent)
+    asked = [sys.executable, "-m", "lanjami", "config", "show", "--config", file, "--state", state]
+    elsewhere = subprocess.run(asked, capture_output=True, check=False)
+    assert elsewhere.returncode == 78
+    image = f'mount -t tmpfs run /run && mkdir {places.RUN} && echo a >{places.SLOT} && exec "$@"'
+    shown = subprocess.run(
+        ["unshare", "-m", "sh", "-c", image, "sh", *asked],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "page-settings.toml, which was set on the page: " in shown.stderr
+    assert parse(shown.stdout).box.wifi.ssid == "x"
+
+
+@pytest.mark.parametrize("content", [b"", b"\r\n", b"\xef\xbb\xbf"])
+def test_an_empty_file_forgets_once_what_was_set_on_the_page(
+    machine: Machine, content: bytes
+) -> None:
+    machine.page.parent.mkdir(parents=True)
+    machine.page.write_text(ON_AIR)
+    machine.card.write_bytes(content)
+    assert machine.start() == []
+    assert not machine.page.exists()
+    assert "began anew" in machine.card.read_text()
+    machine.page.write_text(ON_AIR)
+    assert machine.start() == []
+    assert machine.page.read_text() == ON_AIR
+
+
+def test_settings_that_cannot_be_kept_hold_all_the_same(machine: Machine) -> None:
+    _stop_keeping(machine.box)
+    machine.card.write_text(JOIN)
+    assert any("cannot keep them" in sentence for sentence in machine.start())
+    assert machine.text("/etc/hostname") == "hall\n"
+    assert "correct horse" in machine.card.read_text()  # else nobody had it
+    assert setup.kept_settings(machine.box)[0].box.hostname == "hall"  # as the watch reads them
+
+
+def _stop_keeping(box: Box) -> None:
+    """As a disk that takes nothing: what is new cannot be written there."""
+    for name in (places.SETTINGS, "update.json", "machine-id"):
+        (box.path(places.KEPT) / f".{name}.new" / "in the way").mkdir(parents=True)
 
 
 def test_a_key_opens_ssh_with_a_host_key_that_stays(machine: Machine) -> None:

@@ -175,6 +175,20 @@ def test_a_cable_that_the_operator_takes_over_is_theirs_from_their_own_restart_o
     assert list(scene.started().chosen) == ["eth0"]
 
 
+def test_a_page_that_does_not_go_with_the_card_is_told_until_it_does(scene: Scene) -> None:
+    join = '[box.wifi]\nssid = "x"\npassphrase = "correct horse"\ncountry = "DE"\n'
+    scene.box.settings().write_text(join)
+    scene.set_on_page({"wlan0": Network(("dns",))}, Wifi("wlan0", "hall", "", "DE"))
+    watching = scene.watch()
+    scene.pass_s(10, watching)
+    for told in (scene.told(), scene.box.path(places.SCREEN).read_text().replace("\n", "")):
+        assert "what was set on the page is left aside" in told
+        assert "one radio is an access point or joins one" in told
+    scene.set_on_page({}, Wifi())
+    scene.pass_s(10, watching)
+    assert scene.told() == ""
+
+
 def test_a_new_watch_knows_the_role_of_the_one_before(scene: Scene) -> None:
     scene.cables["eth0"] = Seen(carrier=True, leased=False)
     scene.pass_s(30, scene.watch())

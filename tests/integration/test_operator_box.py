@@ -185,6 +185,22 @@ def test_a_restored_box_has_the_settings_of_its_backup(
     assert "eth1" in (box.state / "before-restore-1" / "page-settings.toml").read_text()
 
 
+def test_names_are_restored_though_the_page_does_not_go_with_the_file(
+    box: Box, tmp_path: Path
+) -> None:
+    box.running()
+    (box.state / "page-settings.toml").write_text("[wifi]\nchannel = 99\n")
+    file = tmp_path / "box.backup"
+    assert box.run("backup", str(file), "--state", str(box.state))[0] == 0
+    box.end()
+    other = tmp_path / "other"
+    status, printed, told = box.run("restore", str(file), "--state", str(other))
+    assert (status, told) == (0, "")
+    assert "what was set on its page is left out: " in printed
+    assert (other / "page-settings.toml").read_text() == ""
+    assert (other / "names.sqlite").exists()
+
+
 def test_the_operator_stops_it(box: Box, desk: Desk) -> None:
     _running_at_the_desk(box, desk)
     assert desk.post("/operator/box/end", {"end": "power-off", "sure": "1"})[0] == 400

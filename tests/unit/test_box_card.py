@@ -127,6 +127,7 @@ def test_what_is_no_utf8_is_refused() -> None:
         ("[box.wifi]\nssid = 'x'\ncountry = 'DE'\npassphrase = 'short'", "passphrase"),
         ("[box]\npassword = 'x'", "password"),
         (TWO_WISHES, "one radio"),
+        ("[fallback.eth0]\nserve = ['dhcp']", "leave it out"),
     ],
 )
 def test_a_mistake_is_named(text: str, named: str) -> None:
