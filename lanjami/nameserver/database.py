@@ -42,6 +42,7 @@ _Files = list[tuple[int, int] | None]
 
 BUSY_S = 2.0  # how long another process may hold the database, a backup for instance
 
+_BEFORE = ".before-version-"  # and the version that a database was migrated to
 _FIELDS = ("name", "id", "owner", "publickey", "signature", "registered", "signed")
 _COLUMNS = ", ".join(_FIELDS)
 _INSERT = f"INSERT INTO names ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no text of a client
@@ -160,6 +161,19 @@ class Database:
             rows = self._connection.execute("SELECT name FROM reserved ORDER BY name").fetchall()
         return [Name(name) for (name,) in rows]
 
+    def take_over(self, newer: Path) -> None:
+        """Fill an empty database with what this version knows of a newer one's, which `index` does
+        not follow; NewerError where that is not in its old place there."""
+        with closing(_connect(newer, options="mode=ro")) as source, _translated():
+            try:
+                names = source.execute(f"{_SELECT} ORDER BY rowid")
+                reserved = source.execute("SELECT name, since FROM reserved")
+            except sqlite3.OperationalError as error:
+                raise NewerError(f"the database of names is of a newer lanjami: {error}") from error
+            with self._transaction():
+                self._connection.executemany(_INSERT, names)
+                self._connection.executemany("INSERT INTO reserved VALUES (?, ?)", reserved)
+
     def require_readable(self) -> None:
         """Ask something that is on the disk or in its cache, where others find it as well."""
         self._require_there()
@@ -230,7 +244,7 @@ class Database:
         if version == len(steps):
             return
         if version:
-            copy(path, path.with_name(f"{path.name}.before-version-{len(steps)}"))
+            copy(path, path.with_name(f"{path.name}{_BEFORE}{len(steps)}"))
         with self._transaction():
             # again, as another process may have been faster
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -339,7 +353,19 @@ def salvage(path: Path) -> Iterator[Record]:
             columns = [column[0] for column in rows.description]
             for row in rows:
                 found = dict(zip(columns, row, strict=True))
-                yield msgspec.convert({"signed": found.get("name"), **found}, Record)
+                known = {field: found[field] for field in _FIELDS if field in found}
+                yield msgspec.convert({"signed": found.get("name"), **known}, Record)
+
+
+def kept_before_newer(path: Path) -> Path | None:
+    """The copy of a database that the next version of lanjami made before it migrated it."""
+    known = len(schema())
+    copies = {
+        int(number): file
+        for file in path.parent.glob(f"{path.name}{_BEFORE}*")
+        if (number := file.name.removeprefix(path.name + _BEFORE)).isdecimal()
+    }
+    return min(((n, file) for n, file in copies.items() if n > known), default=(0, None))[1]
 
 
 def _connect(

@@ -1,7 +1,8 @@
 """Opening the names, whatever has happened to them.
 
 A damaged database is set aside, and replaced by the newest good backup with all that can still be
-read of the damaged one and proves itself. A disk that takes nothing is served from a copy in
+read of the damaged one and proves itself. What a newer lanjami has migrated, as an update that was
+taken back, is written anew as this one knows it. A disk that takes nothing is served from a copy in
 memory, for looking up only.
 """
 
@@ -20,6 +21,8 @@ from lanjami.nameserver.database import (
     NewerError,
     Reader,
     check,
+    copy,
+    kept_before_newer,
     salvage,
 )
 from lanjami.nameserver.record import Record
@@ -29,7 +32,7 @@ _log = log.get(__name__)
 
 Spare = Callable[[Path], str | None]
 
-_ASIDE, _REPLACED = "damaged", "replaced"
+_ASIDE, _REPLACED, _NEWER = "damaged", "replaced", "newer"
 _SMALLEST = 100  # bytes: the header of a database
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 _COPIES = "lanjami-names-"
@@ -62,8 +65,14 @@ def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
     except DamagedError as error:
         _replace(path, spare, why=error)
         return _opened(path)
-    except NewerError:
-        raise
+    except NewerError as error:
+        try:
+            _step_back(path, why=error)
+            return _opened(path)
+        except NewerError:
+            raise
+        except HostError as refused:
+            return _copied_to_memory(path, spare, why=refused)
     except HostError as error:
         if not path.exists():
             raise
@@ -125,6 +134,31 @@ def _replace(path: Path, spare: Spare, *, why: HostError) -> None:
     )
 
 
+def _step_back(path: Path, *, why: NewerError) -> None:
+    """Exchange the database of a newer lanjami for one with all names of it. Where they have
+    another shape there, that is the copy that was made before, with what proves itself; NewerError
+    where there is none."""
+    aside = disk.unused(path.parent, _NEWER)
+    try:
+        with (
+            disk.exchanging(path.parent, aside=aside.name) as incoming,
+            closing(Database(incoming / path.name)) as database,
+        ):
+            database.take_over(path)
+    except (NewerError, DamagedError):
+        kept = kept_before_newer(path)
+        if kept is None:
+            raise why from None
+
+        def unpack(target: Path) -> str:
+            copy(kept, target)
+            return kept.name
+
+        _replace(path, unpack, why=why)
+    else:
+        _log.warning("names of a newer lanjami were taken over", reason=why, kept_in=aside)
+
+
 def _proven(path: Path) -> Iterator[Record]:
     for found in salvage(path):
         with suppress(RequestError):
@@ -145,12 +179,15 @@ def _copied_to_memory(path: Path, spare: Spare, *, why: HostError) -> Opened:
                     shutil.copyfile(f"{path}{suffix}", folder / f"{path.name}{suffix}")
         except OSError as error:
             raise HostError(f"{path} cannot be read: {error.strerror}") from why
-        copy = folder / path.name
+        names = folder / path.name
         try:
-            check(copy)
-            copied = _opened(copy)
+            check(names)
+            copied = _opened(names)
         except DamagedError as error:
-            _replace(copy, spare, why=error)
-            copied = _opened(copy)
+            _replace(names, spare, why=error)
+            copied = _opened(names)
+        except NewerError as error:
+            _step_back(names, why=error)
+            copied = _opened(names)
         opened.callback(copied.close)
         return replace(copied, why_read_only=str(why), close=opened.pop_all().close)

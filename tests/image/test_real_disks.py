@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import random
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,12 +24,15 @@ from lanjami.box.disks import Card, Running
 from lanjami.box.setup import Box
 from lanjami.box.standing import Standing, UpdateError
 from lanjami.errors import HostError
+from lanjami.nameserver import record
 from lanjami.nameserver.database import Database, copy
+from lanjami.nameserver.opening import open_names
 from lanjami.runtime import disk
 from tests.image import loops
 from tests.image.loops import MIB, needs_root, needs_sys_resource, needs_vfat
 from tests.support import bundles
 from tests.support.bundles import KEY
+from tests.support.registrations import registration
 
 pytestmark = needs_root
 
@@ -192,6 +196,26 @@ def test_power_cuts_leave_what_was_said_to_be_kept(tmp_path: Path) -> None:
             assert _data(device, tmp_path / "run") == ""
             loops.run("e2fsck", "-f", "-n", data)
         assert kept > 0
+
+
+def test_names_of_an_update_that_was_taken_back_are_looked_up_where_nothing_can_be_written(
+    tmp_path: Path,
+) -> None:
+    image = loops.file_of(tmp_path / "data.img", 16 * MIB)
+    loops.run("mke2fs", "-q", "-t", "ext4", image)
+    alice = record.of(registration("alice", 1), when=1000)
+    with loops.mounted(image, tmp_path / "data") as folder:
+        with closing(Database(folder / layout.NAMES)) as database:
+            database.register([alice])
+        with closing(sqlite3.connect(folder / layout.NAMES)) as newer:
+            newer.executescript("ALTER TABLE names ADD COLUMN note TEXT; PRAGMA user_version = 99;")
+    with loops.mounted(image, tmp_path / "data", "ro") as folder:
+        names = open_names(folder / layout.NAMES, spare=lambda _: None, suspect=False)
+        try:
+            assert names.database.by_id(alice.id) == alice
+            assert names.why_read_only
+        finally:
+            names.close()
 
 
 # --- updates -----------------------------------------------------------------------------------

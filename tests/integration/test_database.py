@@ -11,12 +11,14 @@ from lanjami.nameserver import record
 from lanjami.nameserver.database import (
     DamagedError,
     Database,
+    NewerError,
     check,
     copy,
     salvage,
     schema,
 )
 from lanjami.nameserver.names import JamiId, Name
+from lanjami.nameserver.opening import Opened, open_names, set_aside
 from lanjami.nameserver.record import Record
 from tests.support.kept import kept_at
 from tests.support.registrations import registration
@@ -89,6 +91,96 @@ def test_a_migration_that_fails_leaves_the_old_version(
         Database(path)
     monkeypatch.undo()
     Database(path).close()
+
+
+ADDS = """
+CREATE TABLE groups (name TEXT NOT NULL PRIMARY KEY) STRICT;
+ALTER TABLE names ADD COLUMN note TEXT NOT NULL DEFAULT 'new';
+"""
+MOVES_THE_NAMES = "ALTER TABLE names RENAME TO people;"
+
+
+def _opened(path: Path) -> Opened:
+    return open_names(path, spare=lambda _: None, suspect=False)
+
+
+def _try_version_3(path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """What a box has of an update that was taken back: alice is from before it, bobby is not."""
+    with closing(Database(path)) as database:
+        database.add([_record("alice", 1), _record("carol", 3), _record("david", 4)])
+        database.reserve(Name("doctor"), when=1000)
+    steps = [*schema(), step]
+    with monkeypatch.context() as newer:
+        newer.setattr("lanjami.nameserver.database.schema", lambda: steps)
+        with closing(Database(path)) as database:
+            database.register([_record("bobby", 2)])
+            database.reserve(Name("police"), when=2000)
+            assert database.rename(Name("carol"), Name("caroline"))
+            assert database.remove(Name("david"))
+
+
+def test_what_an_update_migrated_is_served_when_it_was_taken_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _try_version_3(path, monkeypatch, ADDS)
+    for _ in range(2):
+        opened = _opened(path)
+        try:
+            assert not opened.why_read_only
+            assert opened.database.reserved() == ["doctor", "police"]
+            assert opened.database.by_name(Name("bobby")) == _record("bobby", 2)
+            assert {kept.name for kept in kept_at(path)} == {"alice", "bobby", "caroline"}
+        finally:
+            opened.close()
+    assert set_aside(path) == []  # nothing was lost
+    assert (path.parent / "newer-1" / path.name).exists()
+    with monkeypatch.context() as newer:
+        steps = [*schema(), ADDS]
+        newer.setattr("lanjami.nameserver.database.schema", lambda: steps)
+        with closing(Database(path)) as database:  # the update again
+            assert len(database.index) == 3
+
+
+def test_what_it_put_elsewhere_is_as_it_was_before_and_what_proves_itself_is_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _try_version_3(path, monkeypatch, ADDS)
+    with closing(sqlite3.connect(path)) as newer:
+        newer.execute("ALTER TABLE reserved RENAME TO kept")
+    opened = _opened(path)
+    try:
+        assert opened.database.reserved() == ["doctor"]
+        assert {kept.name for kept in kept_at(path)} == {"alice", "bobby", "carol", "david"}
+    finally:
+        opened.close()
+    assert len(set_aside(path)) == 1  # so that it is told
+
+
+def test_names_of_another_shape_are_as_they_were_before(path: Path) -> None:
+    with closing(Database(path)) as database:
+        database.add([_record("alice", 1)])
+    copy(path, path.with_name(f"{path.name}.before-version-3"))
+    with closing(sqlite3.connect(path)) as newer:
+        newer.executescript(f"{MOVES_THE_NAMES}PRAGMA user_version = 3;")
+    opened = _opened(path)
+    try:
+        assert kept_at(path) == [_record("alice", 1)]
+    finally:
+        opened.close()
+    assert len(set_aside(path)) == 1
+
+
+def test_names_of_another_shape_without_a_copy_are_left_alone(path: Path) -> None:
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as newer:
+        newer.executescript(f"{MOVES_THE_NAMES}PRAGMA user_version = 3;")
+    before = path.read_bytes()
+    with pytest.raises(NewerError, match="left alone"):
+        _opened(path)
+    assert path.read_bytes() == before
+    assert {file.name for file in path.parent.iterdir()} <= {
+        path.name + suffix for suffix in ("", "-wal", "-shm")
+    }
 
 
 def test_those_who_register_together_are_answered_one_by_one(path: Path) -> None:
