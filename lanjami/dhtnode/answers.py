@@ -39,7 +39,7 @@ class Answers:
     """Answers queries from what the node knows and keeps.
 
     `speaks` tells whether a node was heard in a family; `unix_minus_now` is what turns our clock
-    into Unix time, in which nodes tell when a value was made.
+    into Unix time, in which nodes tell when a value was made, and is another when that was set.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Answers:
         self._network = network
         self._tables = tables
         self._speaks = speaks
-        self._unix_minus_now = unix_minus_now
+        self.unix_minus_now = unix_minus_now
         self._look_at = float("-inf")
         self._to_look_at: list[Place] = []
         self.tokens = Tokens(secret)
@@ -105,7 +105,7 @@ class Answers:
             return [self._error(asked, m.INCOMPLETE, "Put with invalid ID")], []
         changes: list[Change] = []
         if self.is_close(asked.key, source.version, now=now):
-            created_at = now if asked.created is None else asked.created - self._unix_minus_now
+            created_at = now if asked.created is None else asked.created - self.unix_minus_now
             for value in asked.values:
                 changes += self._store(asked.key, value, source, created_at, now)
         return [self._reply(asked, source, value_id=value.id) for value in asked.values], changes

@@ -22,13 +22,16 @@ from lanjami.dhtnode.value import Value
 
 HOUSEKEEPING_S = 1.0
 TIDY_S = 20.0  # less than half of the shortest life that a value has
+CLOCK_S = 1.0  # by which a clock is set; what is less is how exactly two clocks are read
 
 
 class DhtCore:
     """The node with the id `own_id` in a network (0 is Jami's).
 
     `is_local` tells the addresses that may be spoken to; all others are neither heard nor ever
-    written to. `dice` is the node's randomness, `unix_time` the time of day at `now`.
+    written to. `dice` is the node's randomness, `unix_time` the time of day at `now`. That is set
+    while the node runs, as a box without a battery starts with a wrong one: whoever runs the node
+    says it again with `set_clock`.
     """
 
     def __init__(
@@ -44,7 +47,6 @@ class DhtCore:
     ) -> None:
         self.own_id = own_id
         self._dice = dice
-        self._unix_minus_now = unix_time - now
         self.tables = {version: RoutingTable(own_id) for version in versions}
         self._nodes = Nodes()
         self._requests = Requests(own_id, network=network, dice=dice)
@@ -54,7 +56,7 @@ class DhtCore:
             tables=self.tables,
             speaks=self._speaks,
             secret=self._secret(),
-            unix_minus_now=self._unix_minus_now,
+            unix_minus_now=unix_time - now,
         )
         self._upkeep = Upkeep(
             own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
@@ -131,8 +133,16 @@ class DhtCore:
 
     # --- over a restart --------------------------------------------------------------------------
 
-    def state(self, *, now: float) -> bytes:
+    def set_clock(self, *, now: float, unix_time: float) -> None:
+        """It is `unix_time` at `now`. What lives here lives on, whatever the time of day: others,
+        and a later self, are told its times as they are by that."""
+        unix_minus_now = unix_time - now
+        if abs(unix_minus_now - self.answers.unix_minus_now) >= CLOCK_S:
+            self.answers.unix_minus_now = unix_minus_now
+
+    def state(self, *, now: float, unix_time: float) -> bytes:
         """What to give to `recall` when this node comes back."""
+        self.set_clock(now=now, unix_time=unix_time)
         good = [
             node.record
             for table in self.tables.values()
@@ -144,12 +154,13 @@ class DhtCore:
             for key, stored in self.answers.storage
             if not heartbeat.is_ours(key, node_id=self.own_id)
         ]
-        return state.pack(good, kept, unix_minus_now=self._unix_minus_now)
+        return state.pack(good, kept, unix_minus_now=self.answers.unix_minus_now)
 
-    def recall(self, data: bytes, *, now: float) -> None:
+    def recall(self, data: bytes, *, now: float, unix_time: float) -> None:
         """Keep what a former self kept, and look whether the nodes it knew are still there.
         Raises WireError where `data` is damaged."""
         nodes, kept = state.unpack(data)
+        self.set_clock(now=now, unix_time=unix_time)
         for record in nodes:
             endpoint = record.endpoint
             if endpoint.version in self.tables and self._inbox.may_meet(record):
@@ -161,8 +172,8 @@ class DhtCore:
                 one.key,
                 one.value,
                 source=one.source,
-                created_at=one.created - self._unix_minus_now,
-                expires_at=one.expires - self._unix_minus_now,
+                created_at=one.created - self.answers.unix_minus_now,
+                expires_at=one.expires - self.answers.unix_minus_now,
                 now=now,
             )
 
@@ -221,7 +232,7 @@ class DhtCore:
                 if left_s < policy.life_s(kept.value.type) / 2:
                     self._keep(key, kept.value, kept.source, is_kept=True, now=now)
         for key, stored in self.answers.leaving(now=now):
-            created = int(stored.created_at + self._unix_minus_now)
+            created = int(stored.created_at + self.answers.unix_minus_now)
             self._operations.hand_on(key, stored.value, created=created, now=now)
         self._expire(now)
 

@@ -172,7 +172,8 @@ class PythonNode:
         """What it knew and kept when it last ran."""
         try:
             data = await asyncio.to_thread(self._checkpoint.path.read_bytes)
-            core.recall(data, now=asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            core.recall(data, now=now, unix_time=time.time())
         except FileNotFoundError:
             return
         except (OSError, WireError) as error:
@@ -180,7 +181,7 @@ class PythonNode:
 
     async def _keep(self, core: DhtCore) -> None:
         def state() -> tuple[bytes, Callable[[], bytes]]:
-            data = core.state(now=asyncio.get_running_loop().time())
+            data = core.state(now=asyncio.get_running_loop().time(), unix_time=time.time())
             return hashlib.sha256(data).digest(), lambda: data
 
         await self._checkpoint.keep(state)
@@ -192,6 +193,7 @@ class PythonNode:
             sockets.send(core.join(self._entries(), now=loop.time()))
             look_at = loop.time() + LOOK_S
             while (now := loop.time()) < look_at:
+                core.set_clock(now=now, unix_time=time.time())
                 sockets.send(core.on_timer(now=now))
                 self._hand_over()
                 await sockets.pause(min(look_at, core.wake_at))

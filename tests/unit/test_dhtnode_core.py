@@ -1,7 +1,7 @@
 """A node as others see it: what it answers, whom it asks, and what it lets nobody do to it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgpack
@@ -82,22 +82,59 @@ def _put(
     return _ask(core, message, source, now=now)
 
 
-def _befriend(core: DhtCore, name: str, endpoint: Endpoint, *, now: float = 1.0) -> None:
+def _befriend(
+    core: DhtCore, name: str, endpoint: Endpoint, *, node_id: bytes = b"", now: float = 1.0
+) -> None:
     """Make a node good in the eyes of the core."""
-    outgoing = core.on_datagram(packing.pack(m.Ping(**_named(name)))[0], endpoint, now=now)
-    _answer(core, name, endpoint, outgoing, now=now)
+    ping = m.Ping(transaction=9, node_id=node_id or sha1(name))
+    outgoing = core.on_datagram(packing.pack(ping)[0], endpoint, now=now)
+    _answer(core, name, endpoint, outgoing, node_id=node_id, now=now)
 
 
 def _answer(
-    core: DhtCore, name: str, endpoint: Endpoint, outgoing: list[Datagram], *, now: float
+    core: DhtCore,
+    name: str,
+    endpoint: Endpoint,
+    outgoing: list[Datagram],
+    *,
+    node_id: bytes = b"",
+    now: float,
 ) -> None:
     """Answer what the core asks a node."""
     while outgoing:
         asked = [one for one in _said(outgoing, endpoint) if isinstance(one, m.Asked)]
-        outgoing = []
-        for one in asked:
-            reply = m.Reply(transaction=one.transaction, node_id=sha1(name), token=b"token")
-            outgoing += core.on_datagram(packing.pack(reply)[0], endpoint, now=now)
+        outgoing = _replied(core, asked, endpoint, node_id or sha1(name), now)
+
+
+def _replied(
+    core: DhtCore, asked: Iterable[m.Asked], endpoint: Endpoint, node_id: bytes, now: float
+) -> list[Datagram]:
+    outgoing = []
+    for one in asked:
+        reply = m.Reply(transaction=one.transaction, node_id=node_id, token=b"token")
+        outgoing += core.on_datagram(packing.pack(reply)[0], endpoint, now=now)
+    return outgoing
+
+
+def _near(number: int) -> bytes:
+    """The id of a node that keeps what is at the key."""
+    return KEY[:-1] + bytes([number])
+
+
+def _exchange(
+    core: DhtCore, nodes: Sequence[tuple[bytes, Endpoint]], *, seconds: int
+) -> list[m.Put]:
+    """Answer all that the core asks nodes for a while; returns what it puts there."""
+    puts: list[m.Put] = []
+    for now in range(31, 31 + seconds):
+        outgoing = core.on_timer(now=float(now))
+        while outgoing:
+            said, outgoing = outgoing, []
+            for node_id, endpoint in nodes:
+                asked = [one for one in _said(said, endpoint) if isinstance(one, m.Asked)]
+                puts += [one for one in asked if isinstance(one, m.Put)]
+                outgoing += _replied(core, asked, endpoint, node_id, float(now))
+    return puts
 
 
 # --- answers ------------------------------------------------------------------------------------
@@ -507,7 +544,7 @@ def _again(state: bytes, *, after_s: float) -> DhtCore:
         now=5000.0,
         unix_time=UNIX_TIME + after_s,
     )
-    core.recall(state, now=5000.0)
+    core.recall(state, now=5000.0, unix_time=UNIX_TIME + after_s)
     return core
 
 
@@ -515,7 +552,7 @@ def test_values_come_back_with_what_is_left_of_their_lives() -> None:
     core = _core()
     short, long = values.make(1, b"ice", type=5), signed("alice", 2)
     _put(core, short, long, now=10.0)
-    state = core.state(now=20.0)
+    state = core.state(now=20.0, unix_time=UNIX_TIME + 20)
     core = _again(state, after_s=40.0)
     assert core.answers.storage.at(KEY) == [long, short]
     core.on_timer(now=5000.0 + 31.0)
@@ -524,12 +561,56 @@ def test_values_come_back_with_what_is_left_of_their_lives() -> None:
     assert len(core.answers.storage) == 0
 
 
+@pytest.mark.parametrize("days", [-3, 3])
+def test_values_outlast_a_clock_that_is_set(days: int) -> None:
+    """A box without a battery starts with a wrong time, and gets the right one from the LAN."""
+    set_by = days * 86_400
+    core = _core()
+    short, week = values.make(1, b"chat"), values.make(2, b"trust request", type=4)
+    _put(core, short, week, now=10.0)
+    state = core.state(now=20.0, unix_time=UNIX_TIME + 20 + set_by)
+    again = _again(state, after_s=40.0 + set_by)
+    assert again.answers.storage.at(KEY) == [week, short]
+    assert again.answers.storage.left_s(KEY, 1, now=5000.0) == pytest.approx(570.0)
+    assert again.answers.storage.left_s(KEY, 2, now=5000.0) == pytest.approx(7 * 86_400 - 30)
+    again.on_timer(now=5571.0)
+    assert again.answers.storage.at(KEY) == [week]
+
+    back = again.state(now=5600.0, unix_time=UNIX_TIME + 640)  # it is set back
+    assert _again(back, after_s=700.0).answers.storage.at(KEY) == [week]
+    _put(again, short, created=int(UNIX_TIME) + 640 - 590, now=5600.0)
+    assert again.answers.storage.left_s(KEY, 1, now=5600.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("set_by", [0.0, 3 * 86_400.0, -3 * 86_400.0])
+def test_a_value_is_handed_on_with_the_time_that_it_was_made_at(set_by: float) -> None:
+    core = _core()
+    week = values.make(1, b"x", type=4)
+    core.answers.storage.put(KEY, week, source=ASKER.ip, created_at=10.0, now=10.0)
+    for number in range(12):
+        _befriend(core, "", at(10 + number), node_id=_near(number), now=15.0 + number)
+    core.set_clock(now=30.0, unix_time=UNIX_TIME + 30 + set_by)
+    puts = _exchange(core, [(_near(number), at(10 + number)) for number in range(12)], seconds=40)
+    assert len(puts) >= 8
+    assert {put.created for put in puts} == {int(UNIX_TIME + 10 + set_by)}
+
+
+def test_reading_two_clocks_is_no_setting_of_one() -> None:
+    """What did not change is not written to the disk again."""
+    core = _core()
+    _put(core, values.make(1, b"x"), now=10.0)
+    state = core.state(now=20.0, unix_time=UNIX_TIME + 20)
+    for off_s in (0.1, -0.3, 0.9):
+        assert core.state(now=30.0, unix_time=UNIX_TIME + 30 + off_s) == state
+    assert core.state(now=30.0, unix_time=UNIX_TIME + 31.1) != state
+
+
 def test_known_nodes_are_asked_whether_they_are_there() -> None:
     core = _core()
     _befriend(core, "alice", at(2))
     _befriend(core, "elsewhere", V6)
     _ask(core, m.Ping(**_named("silent")), at(3))
-    again = _again(core.state(now=2.0), after_s=10.0)
+    again = _again(core.state(now=2.0, unix_time=UNIX_TIME + 2), after_s=10.0)
     assert [datagram.to for datagram in again.on_timer(now=5000.0)] == [at(2)]
 
 
