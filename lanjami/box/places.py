@@ -3,6 +3,7 @@
 CARD = "/boot/firmware"  # the partition that every computer can read
 SETTINGS = "lanjami.toml"
 MISTAKES = "lanjami-mistakes.txt"
+NEW_SETTINGS = "lanjami-new.toml"  # while it takes the place of the one with secrets
 
 DATA = "/data"  # the partition that is written to
 KEPT = "/data/box"  # root's: identities, settings with their secrets, counts

@@ -98,11 +98,12 @@ def take_card(box: Box) -> list[str]:
     file = box.path(places.CARD) / places.SETTINGS
     box.path(places.TAKEN).unlink(missing_ok=True)
     try:
+        _finish_exchange(box, file)
         content = file.read_bytes()
     except FileNotFoundError:
         return []
-    except OSError as error:
-        return [f"{places.SETTINGS} on the card cannot be read: {error.strerror}"]
+    except (HostError, OSError) as error:
+        return [f"{places.SETTINGS} on the card cannot be read: {error}"]
     try:
         taken = card.take(content, kept=_text(box.settings()))
     except ConfigError as error:
@@ -202,10 +203,32 @@ def _tell_beside(box: Box, sentences: Sequence[str]) -> None:
 
 
 def _exchange_and_wipe(file: Path, content: bytes) -> None:
-    """Replace a file, and overwrite where the old one was: a FAT keeps what is only removed."""
+    """Replace a file, and overwrite where the old one was: a FAT keeps what is only removed. The
+    old one goes when the new one is whole on the card, and is overwritten while it has its name:
+    so a power cut leaves something that `_finish_exchange` ends."""
+    new = file.with_name(places.NEW_SETTINGS)
+    disk.write_atomically(new, content)
+    _wipe(file)
+    new.replace(file)
+
+
+def _finish_exchange(box: Box, file: Path) -> None:
+    """What a power cut broke off. No text that a person wrote has a NUL in it."""
+    new = file.with_name(places.NEW_SETTINGS)
+    if not new.exists():
+        return
+    with box.writable():
+        if not file.exists() or b"\0" in file.read_bytes():
+            if file.exists():
+                _wipe(file)
+            new.replace(file)
+        else:
+            new.unlink()
+
+
+def _wipe(file: Path) -> None:
     old = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     try:
-        disk.write_atomically(file, content)
         os.pwrite(old, b"\0" * os.fstat(old).st_size, 0)
         os.fsync(old)
     finally:

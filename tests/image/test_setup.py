@@ -5,8 +5,9 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,52 @@ def test_the_file_is_taken_over_and_its_secret_goes_from_the_card(machine: Machi
     assert "correct horse" in machine.text(places.CONFIG)
     for place in (machine.box.settings(), machine.box.path(f"{places.RUN}/wpa_supplicant.conf")):
         assert place.stat().st_mode & 0o077 == 0
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+def _cut(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
+    """Let so many changes of a disk pass, and none from then on; returns what was asked for."""
+    asked: list[str] = []
+
+    def counted(name: str, change: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*arguments: Any, **options: Any) -> Any:
+            if len(asked) == after:
+                raise Cut
+            asked.append(name)
+            return change(*arguments, **options)
+
+        return counting
+
+    monkeypatch.setattr(os, "pwrite", counted("pwrite", os.pwrite))
+    monkeypatch.setattr(os, "fsync", counted("fsync", os.fsync))
+    monkeypatch.setattr(Path, "replace", counted("replace", Path.replace))
+    monkeypatch.setattr(Path, "unlink", counted("unlink", Path.unlink))
+    return asked
+
+
+def test_a_secret_is_nowhere_on_the_card_whenever_the_power_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for after in range(100):
+        machine = Machine(tmp_path / f"{after}")
+        machine.card.write_text(JOIN)
+        sectors = machine.box.root / "sectors"
+        sectors.hardlink_to(machine.card)  # where it is, also when no name leads there any longer
+        with monkeypatch.context() as until_the_cut:
+            changes = _cut(until_the_cut, after)
+            with contextlib.suppress(Cut):
+                machine.start()
+        machine.start()
+        assert "correct horse" in machine.text(places.CONFIG)
+        assert [file.name for file in machine.card.parent.iterdir()] == [places.SETTINGS]
+        assert card.KEPT in machine.card.read_text()
+        assert "correct horse" not in sectors.read_text(), f"cut after {changes}"
+        if len(changes) < after:
+            return
+    raise AssertionError("it does not end")
 
 
 def test_a_second_start_is_the_same_and_leaves_the_card_alone(machine: Machine) -> None:
