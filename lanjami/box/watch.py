@@ -151,13 +151,8 @@ class Watch:
         match action:
             case Action.KEEP:
                 disks.write_good(self._world.card(), self._world.running.slot)
-                updating.tell(Told(kept=lanjami.__version__), self._kept)
-                kept = Standing("kept", lanjami.__version__)
-                updating.stand(kept, self._world.box.path(places.UPDATE))
                 self._tried = False
-                # for who asks later: another update, and the watch itself where it starts again
-                slot = f"{self._world.running.slot}\n".encode()
-                disk.write_atomically(self._world.box.path(places.SLOT), slot, mode=0o644)
+                self._remember_the_update()
                 _log.info("the update passed its test and is kept", version=lanjami.__version__)
             case Action.ROLL_BACK:
                 _log.error("the update did not pass its test, the other slot starts")
@@ -172,6 +167,16 @@ class Watch:
                 self._gave_up = True
             case Action.NOTHING:
                 self._gave_up = False
+
+    def _remember_the_update(self) -> None:
+        """That it is kept, for who asks later: another update, and the watch itself where it starts
+        again. It is kept also where none of this can be written."""
+        box, slot = self._world.box, self._world.running.slot
+        updating.stand(Standing("kept", lanjami.__version__), box.path(places.UPDATE))
+        with suppress(HostError):
+            disk.write_atomically(box.path(places.SLOT), f"{slot}\n".encode(), mode=0o644)
+        with suppress(HostError):
+            updating.tell(Told(kept=lanjami.__version__), self._kept)
 
     def _reboot(self) -> None:
         self._world.box.run(["systemctl", "--no-block", "reboot"])

@@ -19,6 +19,7 @@ from lanjami.errors import HostError, RequestError
 from lanjami.runtime import log
 
 if TYPE_CHECKING:
+    from lanjami.box.setup import Box
     from lanjami.status.snapshot import Snapshot
 
 _log = log.get(__name__)
@@ -37,16 +38,37 @@ def box() -> None:
 @sentences
 def set_up() -> None:
     """Make the settings of this start, from the card and from what is kept."""
-    from lanjami.box import notices, setup, spare, updating  # noqa: PLC0415 - for this one only
+    from lanjami.box import setup  # noqa: PLC0415 - for this one only
 
-    machine = setup.Box(set_password=_set_password)
-    running = disks.running()
-    if running is not None:
-        updating.stand(updating.settle_update(running))
-        idle = slots.other(running.slot)
-        if told := spare.bring_in(machine, STATE, card=disks.find(), idle=idle):
-            notices.write("names", [told])
-    notices.write("card", setup.set_up(machine))
+    make_settings(setup.Box(set_password=_set_password), STATE)
+
+
+def make_settings(machine: "Box", state: Path) -> None:
+    """Whatever goes wrong before: without the settings of this start the box has no network."""
+    from lanjami.box import notices, places, setup, spare, updating  # noqa: PLC0415 - as above
+
+    told, running = machine.path(places.NOTICES), disks.running(root=machine.root)
+
+    def settle_update() -> None:
+        if running is not None:
+            how = updating.settle_update(running, kept=machine.path(places.KEPT))
+            updating.stand(how, machine.path(places.UPDATE))
+
+    def bring_in() -> None:
+        if running is not None:
+            card, idle = disks.find(root=machine.root), slots.other(running.slot)
+            if lost := spare.bring_in(machine, state, card=card, idle=idle):
+                notices.write("names", [lost], folder=told)
+
+    wrong: list[str] = []
+    for step in (settle_update, bring_in):
+        try:
+            step()
+        except (HostError, OSError) as error:
+            _log.error("a start goes on without it", reason=error)
+            wrong.append(str(error))
+    wrong += setup.set_up(machine)
+    notices.write("card", wrong, folder=told)
 
 
 def _set_password(password: str) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from lanjami import layout
-from lanjami.box import card, places, setup
+from lanjami.box import card, notices, places, setup, updating
 from lanjami.box.setup import Box
+from lanjami.cli.box import make_settings
 from lanjami.config import Network, Wifi, parse
 from lanjami.errors import HostError
+from lanjami.runtime import disk
 from lanjami.status.operator.settings import compose
 from tests.image.loops import needs_root
 
@@ -269,6 +271,22 @@ def test_settings_that_cannot_be_kept_hold_all_the_same(machine: Machine) -> Non
     assert machine.text("/etc/hostname") == "hall\n"
     assert "correct horse" in machine.card.read_text()  # else nobody had it
     assert setup.kept_settings(machine.box)[0].box.hostname == "hall"  # as the watch reads them
+
+
+@pytest.mark.parametrize("slot", ["a", "b"])
+def test_whatever_fails_before_it_a_start_has_a_network(machine: Machine, slot: str) -> None:
+    """An update was taken back, or memory is to be brought in from a card that is not found."""
+    box = machine.box
+    disk.make_private_folder(box.path(places.KEPT))
+    updating.tell(updating.Told(pending="0.2.0", slot="b"), box.path(places.KEPT))
+    _stop_keeping(box)
+    box.path(places.RUN).mkdir()
+    box.path(places.SLOT).write_text(f"{slot}\n")
+    make_settings(box, box.path(places.STATE))
+    assert "DHCP=ipv4" in machine.text("/run/systemd/network/20-lanjami-cable.network")
+    told = "\n".join(notices.read(folder=box.path(places.NOTICES)))
+    assert ("update.json cannot be written" in told) is (slot == "a")
+    assert "did not start from a card" in told
 
 
 def _stop_keeping(box: Box) -> None:

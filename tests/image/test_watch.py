@@ -259,6 +259,16 @@ def test_an_update_that_serves_is_kept(scene: Scene) -> None:
     assert scene.ran == []
 
 
+def test_an_update_is_kept_also_where_nothing_can_be_written_of_it(scene: Scene) -> None:
+    updating.tell(Told("0.2.0", "b"), scene.kept)
+    (scene.kept / ".update.json.new" / "in the way").mkdir(parents=True)
+    watching = scene.watch("b", tried=True)
+    scene.pass_s(60, watching)
+    assert disks.running(root=scene.box.root) == Running("b", tried=False)
+    assert updating.standing(scene.box.path(places.UPDATE)) == Standing("kept", lanjami.__version__)
+    assert scene.told() == ""
+
+
 def test_an_update_that_does_not_serve_is_taken_back_and_that_is_said(scene: Scene) -> None:
     updating.tell(Told("0.2.0", "b"), scene.kept)
     before = scene.card.device.read_bytes()
