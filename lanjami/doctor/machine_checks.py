@@ -87,14 +87,19 @@ def card(seen: Disk | str) -> Finding:
     return well("card", "no error was counted")
 
 
-def power(throttled: int | None, *, alarm: bool | None) -> Finding:
+def is_power_low(throttled: int | None, *, alarm: bool | None) -> bool:
+    """Whether it is too little right now; as for `power`."""
+    return bool((throttled or 0) & _UNDER_VOLTAGE_NOW or alarm)
+
+
+def power(throttled: int | None, *, alarm: bool | None, was_low: bool = False) -> Finding:
     """Whether a Raspberry Pi has enough power: `throttled` as its firmware tells, `alarm` of its
-    sensor; None where there is no such thing."""
+    sensor; None where there is no such thing. `was_low` says that it was too low a while ago."""
     if throttled is None and alarm is None:
         return skipped("power", "this machine does not tell of its power")
-    now = bool((throttled or 0) & _UNDER_VOLTAGE_NOW or alarm)
-    if now or (throttled or 0) & _UNDER_VOLTAGE_SINCE:
-        when = "now" if now else "since the start"
+    now = is_power_low(throttled, alarm=alarm)
+    if now or was_low or (throttled or 0) & _UNDER_VOLTAGE_SINCE:
+        when = "now" if now else "a while ago" if was_low else "since the start"
         return fault(
             "power",
             f"too little power ({when}): the machine slows down, loses Wi-Fi and damages its card",

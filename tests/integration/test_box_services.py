@@ -1,6 +1,7 @@
 """What a box that started from the image says of itself in the status."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from lanjami.box import notices
 from lanjami.box.notices import Notices
 from lanjami.doctor import machine
 from lanjami.doctor.machine_checks import Disk
-from lanjami.doctor.watch import MachineWatch
+from lanjami.doctor.watch import POWER_EVERY_S, MachineWatch
 from lanjami.errors import HostError
 from tests.support.running import running
 
@@ -40,6 +41,22 @@ async def test_the_machine_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
     async with running(MachineWatch(tmp_path)) as heard:
         (reason,) = heard.reasons
     assert "too little power (now)" in reason
+
+
+async def test_a_dip_of_the_power_is_seen_and_told_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux forgets one after 2 s (drivers/hwmon/raspberrypi-hwmon.c)."""
+    looks = iter([False, False, True, *[False] * 40])
+    monkeypatch.setattr(machine, "power", lambda: (None, next(looks, False)))
+    assert POWER_EVERY_S < 2.0
+    async with running(MachineWatch(tmp_path, power_every_s=0.01, told_s=0.2)) as heard:
+        async with asyncio.timeout(10.0):
+            while len(heard.reasons) < 4:
+                heard.ready.clear()
+                await heard.ready.wait()
+    when = [re.findall(r"\((.*?)\)", reason) for reason in heard.reasons]
+    assert when == [[], ["now"], ["a while ago"], []]
 
 
 async def test_a_machine_that_tells_nothing_is_not_ill(

@@ -282,6 +282,9 @@ def test_power() -> None:
     assert "(now)" in machine_checks.power(0x50001, alarm=None).meaning
     assert "(now)" in machine_checks.power(None, alarm=True).meaning
     assert "(since the start)" in machine_checks.power(0x50000, alarm=False).meaning
+    assert "(a while ago)" in machine_checks.power(0, alarm=False, was_low=True).meaning
+    assert "(now)" in machine_checks.power(1, alarm=None, was_low=True).meaning
+    assert machine_checks.power(None, alarm=None, was_low=True).verdict is Verdict.SKIPPED
 
 
 # --- the services -------------------------------------------------------------------------------
