@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -84,11 +84,9 @@ async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Findin
         offer = {i.name: tasks.create_task(_offers(i.name)) for i in interfaces}
     heard = [each for task in hear for each in task.result()]
     others = lan_checks.others(heard, nodes=nodes, own=own)
-    name_servers = [
-        ip
-        for ip in others
-        if lan.is_local(ip, addresses) and await _is_name_server(ip, config.http.ports)
-    ]
+    name_servers = await asking.name_servers(
+        [ip for ip in others if lan.is_local(ip, addresses)], config.http.ports
+    )
     box = None if snapshot is None else machine.process_of_box(patient.state)
     held = machine.held(openings(config), interfaces, box=box)
     http = lan_checks.http_ports(config.http.ports, held, served=_http_port(snapshot))
@@ -121,13 +119,6 @@ async def _offers(interface: str) -> Sequence[dhcp_wire.Offer] | str:
         return await probes.offers(interface)
     except HostError as error:
         return str(error)
-
-
-async def _is_name_server(ip: Ip, ports: Iterable[int]) -> bool:
-    for port in ports:
-        if not await asking.look_up(ip, port):
-            return True
-    return False
 
 
 def _blocked(

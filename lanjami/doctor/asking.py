@@ -6,9 +6,10 @@ Each function returns what was wrong, empty where nothing was.
 import asyncio
 import http.client
 import json
+import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing, suppress
 from functools import partial
 from itertools import repeat, starmap
@@ -22,6 +23,9 @@ from lanjami.turn import stun
 
 WITHIN_S = 3.0
 RESEND_S = 0.3
+_AT_ONCE = 200  # connections that wait for an answer
+# As lanjami says it, and as the public reference server writes it.
+_UNREGISTERED = re.compile("not registe?red", re.IGNORECASE)
 _TARGETS = 4  # what is asked for nodes near it: each answer tells of the eight nearest
 
 
@@ -32,9 +36,39 @@ async def look_up(ip: Ip, port: int) -> str:
 
 def _look_up(host: str, port: int) -> str:
     status, told = _get(host, port, f"/addr/{secrets.token_hex(20)}")
-    if status in (http.client.OK, http.client.NOT_FOUND) and isinstance(told, dict):
+    if isinstance(told, dict) and (
+        (status == http.client.OK and "name" in told)
+        or (status == http.client.NOT_FOUND and _UNREGISTERED.search(str(told.get("error"))))
+    ):
         return ""
     return _wrong(status, told, "is no name server")
+
+
+async def name_servers(places: Collection[Ip], ports: Collection[int]) -> list[Ip]:
+    """Those of the places that have a name server at one of the ports; takes some seconds, also
+    where many do not answer."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def is_one(ip: Ip, port: int) -> bool:
+        async with room:
+            if not await _is_open(ip, port):
+                return False
+        return not await look_up(ip, port)  # by a few threads
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [(ip, tasks.create_task(is_one(ip, port))) for ip in places for port in ports]
+    return list(dict.fromkeys(ip for ip, task in asked if task.result()))
+
+
+async def _is_open(ip: Ip, port: int) -> bool:
+    """Whether a connection is taken."""
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            _, writer = await asyncio.open_connection(str(ip), port)
+    except OSError:  # a time-out, too
+        return False
+    writer.close()
+    return True
 
 
 async def ask_proxy(ip: Ip, port: int) -> str:
