@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import lanjami
 from lanjami import lan
-from lanjami.config import Config, Engine
+from lanjami.config import Config, Engine, Turn
 from lanjami.dhtnode.node import DhtNode, Statistics
 from lanjami.dhtnode.proxy_service import Proxy
 from lanjami.dhtnode.push import Pusher
@@ -119,7 +119,17 @@ class Overview:
             has_proxy=bool(self.proxies),
             host=self.mdns.host() or "",
             needs_nothing=self._is_found_at(address),
+            relay=self._relay_at(address),
+            realm=self.config.turn.realm,
         )
+
+    def _relay_at(self, address: str) -> str:
+        """What to type for the relay; without a port, clients take that of RFC 8656."""
+        if self.relay.counts() is None or not address:
+            return ""
+        port = self.config.turn.port
+        is_plain = port == Turn().port and ":" not in address
+        return address if is_plain else lan.host_port(address, port)
 
     def _is_found_at(self, address: str) -> bool:
         """Whether clients on the LAN of an address of the box find it under Jami's own names."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from html import escape
 
 from lanjami import lan
 from lanjami.lan import Ip, host_port, http_url
@@ -10,9 +11,12 @@ from lanjami.status.history import Course
 from lanjami.status.snapshot import Service, Snapshot
 from lanjami.status.texts import legible
 
+JAMI_REALM = "ring"  # of accounts that nobody changed, with the user and password "ring"
+
 LONGEST_NAME = 48  # characters of a display name that are shown
+LONGEST_NAME_BYTES = 96  # of them in the page, where an "&" has five and a smile four
 MOST_PEOPLE = 50
-MOST_NAMES = 100
+MOST_NAMES = 60
 
 UP = "up"
 BOOTSTRAPS = ("dhtnode", "dhtnode-python")  # any of them carries the building
@@ -109,7 +113,8 @@ def _is_starting(service: Service) -> bool:
 class Reached:
     """The box as one visitor reaches it: the `address` and `port` that are to be typed.
 
-    `needs_nothing` says that clients on that network find the box without any setting.
+    `needs_nothing` says that clients on that network find the box without any setting; `relay` is
+    what to type for the relay, "" where none is served, and `realm` the relay's.
     """
 
     address: str
@@ -118,6 +123,8 @@ class Reached:
     has_proxy: bool
     host: str = ""
     needs_nothing: bool = False
+    relay: str = ""
+    realm: str = JAMI_REALM
 
     @property
     def url(self) -> str:
@@ -169,6 +176,7 @@ _ANDROID = ("ui.android.account_settings",)
 _ANDROID_ADVANCED = (*_ANDROID, "ui.android.advanced")
 _IOS = ("ui.ios.account",)
 _IOS_SETTINGS = (*_IOS, "ui.ios.settings")
+_IOS_CONNECTIVITY = (*_IOS_SETTINGS, "ui.ios.connectivity")
 
 
 def devices(reached: Reached, own: str) -> list[Device]:
@@ -211,6 +219,7 @@ def _desktop(reached: Reached) -> Iterable[Step]:
         (*_DESKTOP, "ui.desktop.manage_account"),
         [Action("ui.desktop.choose_username")],
     )
+    yield from _relay(reached, "ui.desktop", (*_DESKTOP_ADVANCED, "ui.desktop.connectivity"))
 
 
 def _android(reached: Reached) -> Iterable[Step]:
@@ -228,6 +237,7 @@ def _android(reached: Reached) -> Iterable[Step]:
             "guide.meet",
             (*_ANDROID_ADVANCED, "ui.android.dht"),
             through_proxy if reached.has_proxy else by_itself,
+            note="guide.discovery_android" if reached.has_proxy else "guide.discovery_note",
         )
     yield Step(
         "guide.names",
@@ -235,6 +245,7 @@ def _android(reached: Reached) -> Iterable[Step]:
         [Action("ui.android.name_server", value=reached.url)],
     )
     yield Step("guide.username", _ANDROID, [Action("ui.android.register_name")])
+    yield from _relay(reached, "ui.android", (*_ANDROID_ADVANCED, "ui.android.connectivity"))
 
 
 def _ios(reached: Reached) -> Iterable[Step]:
@@ -247,6 +258,7 @@ def _ios(reached: Reached) -> Iterable[Step]:
                 Action("ui.ios.use_proxy_list", switch="off"),
                 Action("ui.ios.proxy_address", value=reached.proxy),
             ],
+            note="guide.discovery_ios",
         )
     elif not reached.needs_nothing:
         yield Step(
@@ -256,8 +268,9 @@ def _ios(reached: Reached) -> Iterable[Step]:
         )
         yield Step(
             "guide.meet",
-            (*_IOS_SETTINGS, "ui.ios.connectivity", "ui.ios.dht"),
+            (*_IOS_CONNECTIVITY, "ui.ios.dht"),
             [Action("ui.ios.bootstrap", value=reached.bootstrap)],
+            note="guide.discovery_note",
         )
     yield Step(
         "guide.names",
@@ -265,6 +278,22 @@ def _ios(reached: Reached) -> Iterable[Step]:
         [Action("ui.ios.name_server", value=reached.url)],
     )
     yield Step("guide.username", _IOS, [Action("ui.ios.register_username")])
+    yield from _relay(reached, "ui.ios", (*_IOS_CONNECTIVITY, "ui.ios.connectivity_header"))
+
+
+def _relay(reached: Reached, ui: str, path: Sequence[str]) -> Iterable[Step]:
+    """For whom nobody gets a call through; Android has no field for the realm."""
+    if not reached.relay or reached.needs_nothing:
+        return
+    is_jamis, has_realm = reached.realm == JAMI_REALM, ui != "ui.android"
+    actions = [
+        Action(f"{ui}.use_turn", switch="on"),
+        Action(f"{ui}.turn_server", value=reached.relay),
+    ]
+    if has_realm and not is_jamis:
+        actions.append(Action(f"{ui}.turn_realm", value=reached.realm))
+    note = "guide.relay_note" if has_realm and is_jamis else "guide.relay_note_short"
+    yield Step("guide.relay", path, actions, note=note)
 
 
 def address_for(visited: Ip, interfaces: Sequence[lan.Interface]) -> str:
@@ -326,7 +355,7 @@ def here(present: Present) -> Here:
     """Only what people publish themselves: no address and no ID."""
     people = [
         Person(
-            legible(heard.display_name, at_most=LONGEST_NAME) or heard.registered,
+            _fitting(legible(heard.display_name, at_most=LONGEST_NAME)) or heard.registered,
             heard.registered,
             heard.since_s,
         )
@@ -339,6 +368,15 @@ def here(present: Present) -> Here:
         more_people=len(present.heard) - len(people),
         more_names=max(0, present.names - len(names)),
     )
+
+
+def _fitting(name: str) -> str:
+    """As much of a name as the page has room for, with one character that says that it is cut."""
+    shown, kept = name, len(name)
+    while len(escape(shown).encode()) > LONGEST_NAME_BYTES:
+        kept -= 1
+        shown = name[:kept].rstrip("\u2026 ") + "\u2026"
+    return shown
 
 
 @dataclass(frozen=True, slots=True)

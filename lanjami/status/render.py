@@ -3,6 +3,7 @@
 What comes from the network is escaped where it is put into a template, without exception.
 """
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -93,7 +94,7 @@ def environment(
 ) -> jinja2.Environment:
     """What draws `templates`, and escapes all that is put into them."""
     made = jinja2.Environment(
-        loader=jinja2.DictLoader(dict(templates)),
+        loader=jinja2.DictLoader({name: _lean(text) for name, text in templates.items()}),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -106,6 +107,11 @@ def environment(
         "height": plot.HEIGHT,
     }
     return made
+
+
+def _lean(template: str) -> str:
+    """Without the indentation, which is for who writes templates; a page has a kilobyte of it."""
+    return re.sub(r"(?m)^ +", "", template)
 
 
 def part_key(t: Catalogue, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from ipaddress import ip_address, ip_interface
 
@@ -244,6 +245,44 @@ def test_german_guides_have_the_labels_of_a_german_jami() -> None:
     assert "Erweiterte Einstellungen > OpenDHT-Konfiguration Bootstrap 10.0.0.5:4222" in words
 
 
+RELAYING = replace(REACHED, relay="10.0.0.5")
+
+
+def test_where_the_box_relays_each_device_is_told_how_to_use_it() -> None:
+    words = _Tags(_page(reached=RELAYING)).words.replace("CopyCopied ", "")
+    for told in (
+        "Account > Advanced settings > Connectivity Use TURN switch on TURN address 10.0.0.5",
+        "Advanced > Peer-to-peer connectivity Use TURN switch on TURN server 10.0.0.5",
+        "configurations > Connectivity Enable TURN switch on TURN address 10.0.0.5",
+    ):
+        assert told in words
+    assert words.count("TURN username, TURN password and TURN realm stay as they are: ring.") == 2
+    assert words.count("TURN username and TURN password stay as they are: ring.") == 1
+    german = _Tags(_page(reached=RELAYING, language="de")).words
+    assert "Peer-to-Peer-Verbindung TURN verwenden einschalten TURN-Server 10.0.0.5" in german
+    assert (
+        "Benutzername, Passwort und Realm (oder Bereich) von TURN bleiben, wie sie sind: ring."
+        in german
+    )
+
+
+def test_a_realm_of_the_operators_own_is_told_where_it_can_be_set() -> None:
+    words = _Tags(_page(reached=replace(RELAYING, realm="attic"))).words.replace("CopyCopied ", "")
+    assert words.count("TURN address 10.0.0.5 TURN realm attic") == 2
+    assert "TURN realm stay" not in words
+
+
+@pytest.mark.parametrize("reached", [REACHED, replace(RELAYING, needs_nothing=True)])
+def test_a_relay_that_is_not_served_or_found_by_itself_is_not_to_be_set(reached: Reached) -> None:
+    assert "TURN" not in _page(reached=reached)
+
+
+def test_how_to_be_found_without_typing_is_told_for_each_device() -> None:
+    for reached in (REACHED, replace(REACHED, has_proxy=False)):
+        assert _Tags(_page(reached=reached)).words.count("Enable local peer discovery") == 3
+    assert "local peer discovery" not in _page(reached=replace(REACHED, needs_nothing=True))
+
+
 def test_where_the_box_is_the_network_there_is_nothing_to_set() -> None:
     words = _Tags(_page(reached=replace(REACHED, needs_nothing=True))).words
     assert "Nothing to set." in words
@@ -392,28 +431,54 @@ def test_no_display_name_changes_the_page(name: str) -> None:
 # --- the page as a whole ------------------------------------------------------------------------
 
 
-def _busy() -> Now:
+NASTY = {
+    "long": "W" * 48,
+    "escaped": "&\"'<>" * 10,
+    "emoji": "\U0001f600" * 48,
+    "accents": "a\u0301\u0302" * 48,
+    "ideographs": "\u6f22" * 48,
+}
+PARTS = (  # of a box of our image that is the network of three interfaces
+    *("dhtnode", "dhtnode-python", "proxy", "push", "discovery", "mdns", "names", "backups"),
+    *("http", "turn", "page", "status", "upstream", "time", "wifi", "setup", "machine"),
+    *("network-eth0", "network-eth1", "network-wlan0"),
+)
+
+
+def _busy(name: str = NASTY["long"]) -> Now:
     history = History()
     for minute in range(1440):
-        history.add(Tally(minute % 50, {"a": minute * 700}, {"b": minute * 3}))
+        history.add(Tally(minute % 50, {"a": minute * minute * 700}, {"b": minute * minute}))
     crowd = Present(
-        heard=[Heard("W" * 48, "w" * 32, n) for n in range(page.MOST_PEOPLE)],
+        heard=[Heard(name, "w" * 32, n) for n in range(page.MOST_PEOPLE)],
         newest=[f"{n:03}" + "w" * 29 for n in range(page.MOST_NAMES)],
         names=5000,
     )
-    down = dict.fromkeys(("dhtnode", "names", "mdns", "proxy", "backups", "page"), DOWN)
+    down = dict.fromkeys(PARTS, DOWN)
     return Now(_snapshot(("10.0.0.5",), **down), crowd, history.course())
 
 
-def test_all_that_a_browser_loads_is_less_than_60_kb() -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", ["", *NASTY.values()], ids=["none", *NASTY])
+def test_all_that_a_browser_loads_is_less_than_60_kb(language: str, name: str) -> None:
     static = read_static()
-    for language in LANGUAGES:
-        for now in (_now(present=Present()), _busy()):
-            drawn = _page(now, language=language)
-            loaded = {name for name in static if f"/{name}" in drawn}
-            assert loaded >= {"page.css", "page.js"}
-            whole = len(drawn.encode()) + sum(len(static[name]) for name in loaded)
-            assert whole < 60_000, (language, whole)
+    drawn = _page(_busy(name) if name else _now(present=Present()), RELAYING, language=language)
+    loaded = {name for name in static if f"/{name}" in drawn}
+    assert loaded >= {"page.css", "page.js"}
+    assert len(drawn.encode()) + sum(len(static[name]) for name in loaded) < 60_000
+
+
+@given(st.text(max_size=100))
+def test_what_a_name_costs_is_bounded(name: str) -> None:
+    (person,) = here(Present(heard=[Heard(name, "", 1)])).people
+    assert len(escape(person.title).encode()) <= page.LONGEST_NAME_BYTES
+
+
+def test_a_name_that_costs_too_much_is_cut_and_says_so() -> None:
+    shown = [p.title for p in here(Present(heard=[Heard(n, "", 1) for n in NASTY.values()])).people]
+    assert shown[0] == "W" * 48, "nobody is cut who writes with letters"
+    assert all(title.endswith("\u2026") for title in shown[1:])
+    assert shown[2] == "\U0001f600" * 23 + "\u2026"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -61,10 +61,11 @@ class Updates(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """`restart` starts a part anew, by its name. `keep_settings` writes what was set on the page,
-    in a thread. `interfaces` are all that the machine has, each with the networks that it is in
-    now, and `radios` those that are Wi-Fi. `has_rights` says whether programs that we start may
-    serve a network. `ends` are those ends that this box can have. `updates` is None where the box cannot update itself."""
+    """`restart` starts a part anew, by its name. `keep_settings` writes what was set on the
+    page, in a thread. `interfaces` are all that the machine has, each with the networks that it
+    is in now, and `radios` those that are Wi-Fi. `has_rights` says whether programs that we
+    start may serve a network. `ends` are those ends that this box can have. `updates` is None
+    where the box cannot update itself."""
 
     snapshot: Callable[[], Snapshot]
     host_names: Callable[[], Collection[str]]
