@@ -1,6 +1,7 @@
 """Sends out the probes of `lanjami doctor`, and has the checks judge what they saw."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ async def _lan(patient: Patient, interfaces: Sequence[Interface]) -> list[Findin
             {name: task.result() for name, task in offer.items()},
             own=own,
             handing_out=handing_out,
+            is_root=os.geteuid() == 0,
         ),
         *lan_checks.other_boxes(others, name_servers, usual_port=config.dht.port),
         lan_checks.internet(

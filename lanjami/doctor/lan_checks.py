@@ -240,15 +240,15 @@ def other_dhcp(
     *,
     own: Collection[Ip],
     handing_out: Collection[str],
+    is_root: bool,
 ) -> Finding:
     """Whether two servers hand out addresses on a LAN; in `offers` by interface those of all
     servers, or why nobody could be asked."""
     name = "other-dhcp"
+    unasked = [f"{at} ({why})" for at, why in offers.items() if isinstance(why, str)]
     quiet = []
     for interface, found in offers.items():
-        if isinstance(found, str):
-            return skipped(name, f"nobody could be asked for an address: {found}", "run it as root")
-        others = sorted({offer.server for offer in found} - set(own))
+        others = sorted({offer.server for offer in found if isinstance(offer, Offer)} - set(own))
         hands_out = interface in handing_out
         if others and (hands_out or len(others) > 1):
             whose = "and the box is to, too" if hands_out else "each for itself"
@@ -262,6 +262,13 @@ def other_dhcp(
         if others:
             quiet.append(f"{others[0]} on {interface}")
     told = f"addresses are handed out by {_list(quiet)}" if quiet else "no other server"
+    if unasked:
+        elsewhere = f"; elsewhere, {told}" if len(unasked) < len(offers) else ""
+        return skipped(
+            name,
+            f"nobody could be asked for an address on {_list(unasked)}{elsewhere}",
+            "stop what has UDP port 68 for a moment" if is_root else "run it as root",
+        )
     return well(name, told)
 
 

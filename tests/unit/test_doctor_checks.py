@@ -9,7 +9,7 @@ import msgspec
 from lanjami.config import parse
 from lanjami.discovery.wire import Beacon
 from lanjami.doctor import lan_checks, machine_checks, service_checks
-from lanjami.doctor.finding import Verdict, exit_status, fault, note, skipped, table, well
+from lanjami.doctor.finding import Finding, Verdict, exit_status, fault, note, skipped, table, well
 from lanjami.doctor.lan_checks import Heard, Held, Route, parse_routes
 from lanjami.doctor.machine_checks import Disk
 from lanjami.firewall.openings import Opening, openings
@@ -190,15 +190,35 @@ def test_the_box_has_to_answer_where_a_question_can_come() -> None:
 def test_a_second_dhcp_server_is_a_fault_and_one_is_none() -> None:
     def check(*servers: IPv4Address, handing_out: tuple[str, ...] = ()) -> Verdict:
         offers = {"eth0": [Offer(server, OTHER) for server in servers]}
-        return lan_checks.other_dhcp(offers, own={BOX}, handing_out=handing_out).verdict
+        return lan_checks.other_dhcp(
+            offers, own={BOX}, handing_out=handing_out, is_root=True
+        ).verdict
 
     assert check() is Verdict.WELL
     assert check(ROUTER, ROUTER) is Verdict.WELL
     assert check(ROUTER, OTHER) is Verdict.FAULT
     assert check(BOX, handing_out=("eth0",)) is Verdict.WELL
     assert check(BOX, ROUTER, handing_out=("eth0",)) is Verdict.FAULT
-    unasked = lan_checks.other_dhcp({"eth0": "not allowed"}, own=(), handing_out=())
+
+
+def test_a_lan_that_cannot_be_asked_hides_no_other() -> None:
+    two = [Offer(ROUTER, OTHER), Offer(OTHER, OTHER)]
+
+    def check(offers: dict[str, list[Offer] | str], *, is_root: bool = True) -> Finding:
+        return lan_checks.other_dhcp(offers, own=(), handing_out=(), is_root=is_root)
+
+    unasked = check({"eth0": "not allowed"}, is_root=False)
     assert (unasked.verdict, unasked.advice) == (Verdict.SKIPPED, "run it as root")
+    taken = check({"eth0": "UDP port 68 is taken by dhclient (process 7)"})
+    assert (taken.verdict, "root" in taken.advice) == (Verdict.SKIPPED, False)
+    assert "port 68" in taken.advice
+    assert check({"eth0": "not allowed", "eth1": two}).verdict is Verdict.FAULT
+    partly = check({"eth0": "taken", "eth1": two[:1]})
+    assert partly.verdict is Verdict.SKIPPED
+    assert partly.meaning == (
+        "nobody could be asked for an address on eth0 (taken); elsewhere, addresses are handed out "
+        "by 10.0.0.1 on eth1"
+    )
 
 
 def test_other_nodes_are_told_from_our_own_and_other_boxes_from_clients() -> None:
