@@ -42,6 +42,7 @@ class World:
     running: Running
     card: Callable[[], Card]
     say: Callable[[str], None]  # to whoever reads the serial console
+    lasts: Callable[[], bool]  # whether what is kept is on the card, and not in memory
 
 
 class Watch:
@@ -141,6 +142,7 @@ class Watch:
     def _act(self, now: float) -> None:
         if self._reboots and self._course.is_forgiven(now=now):
             self._count(0)
+            self._reboots = 0
         action = health.decide(
             self._course,
             now=now,
@@ -160,8 +162,11 @@ class Watch:
                 self._world.say(f"lanjami self-test: failed; {runs} is taken back")
                 self._reboot()
             case Action.REBOOT:
+                if not self._count(self._reboots + 1):
+                    self._gave_up = True  # it would not know when to stop
+                    return
+                self._reboots += 1
                 _log.error("the services are down for too long, the machine starts again")
-                self._count(self._reboots + 1)
                 self._reboot()
             case Action.GIVE_UP:
                 self._gave_up = True
@@ -182,10 +187,13 @@ class Watch:
         self._world.box.run(["systemctl", "--no-block", "reboot"])
         self._leaving = True
 
-    def _count(self, reboots: int) -> None:
-        with suppress(HostError):  # a card that takes nothing ends all counting
+    def _count(self, reboots: int) -> bool:
+        """Whether the next start will know of it."""
+        try:
             disk.write_atomically(self._kept / "reboots", f"{reboots}\n".encode())
-        self._reboots = reboots
+        except HostError:
+            return False
+        return self._world.lasts()
 
     def _tell(self) -> None:
         sentences = self._sentences()
@@ -210,7 +218,12 @@ class Watch:
 
     def _sentences(self) -> list[str]:
         told = [setup.left_aside(self._refusal)] if self._refusal else []
-        if self._gave_up:
+        if self._gave_up and self._reboots < health.REBOOTS_MOST:
+            told.append(
+                "its services are down, and the card keeps nothing that is written to it: it does "
+                "not start itself again, as it could not count how often"
+            )
+        elif self._gave_up:
             told.append(
                 f"its services are down, and {self._reboots} new starts in a row did not help: it "
                 "does not try again by itself"

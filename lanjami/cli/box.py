@@ -119,7 +119,7 @@ def update(file: Path) -> None:
 def keep_watch() -> None:
     """Watch over cables, services and updates, until stopped. The outcome of the self-test is a
     line on stdout."""
-    from lanjami.box import setup, watch  # noqa: PLC0415 - for this one only
+    from lanjami.box import places, setup, watch  # noqa: PLC0415 - for this one only
     from lanjami.runtime.notify import notify  # noqa: PLC0415
 
     running = disks.running()
@@ -132,6 +132,7 @@ def keep_watch() -> None:
         running=running,
         card=disks.find,
         say=partial(print, flush=True),
+        lasts=Path(places.DATA).is_mount,
     )
     keeper = watch.Watch(world, began=watch.uptime())
     notify("READY=1")

@@ -51,6 +51,7 @@ class Scene:
         self.card.device.write_bytes(b"\0" * (2 << 20))
         self.page = self.box.path(places.STATE) / layout.PAGE_SETTINGS
         self.kept = self.box.path(places.KEPT)
+        self.lasts = True
         self.now = 1000.0
         self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
 
@@ -71,6 +72,7 @@ class Scene:
             running=Running(slot, tried),
             card=lambda: self.card,
             say=self.said.append,
+            lasts=lambda: self.lasts,
         )
         return Watch(world, began=self.now)
 
@@ -232,6 +234,20 @@ def test_services_that_stay_down_start_the_machine_again_so_often_and_it_says_so
     scene.pass_s(400, watching)
     assert scene.did("reboot") == health.REBOOTS_MOST
     assert "did not help" in scene.told()
+
+
+@pytest.mark.parametrize("card", ["takes nothing", "is not there"])
+def test_it_does_not_start_itself_again_where_it_could_not_count_that(
+    scene: Scene, card: str
+) -> None:
+    scene.snapshot = None
+    if card == "takes nothing":
+        (scene.kept / ".reboots.new" / "in the way").mkdir(parents=True)
+    else:
+        scene.lasts = False
+    scene.pass_s(400, scene.watch())
+    assert scene.did("reboot") == 0
+    assert "could not count" in scene.told()
 
 
 def test_an_hour_without_fault_is_a_new_life(scene: Scene) -> None:
