@@ -7,19 +7,20 @@ from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import packing
 from lanjami.dhtnode import value as values
 from tests.bench.table import Row, Samples
-from tests.support.dht_simulation import Machine, Simulation
+from tests.support.dht_building import AT_ONCE, START_S, Building, without_collector
+from tests.support.dht_simulation import Simulation
 from tests.support.dht_values import at, sha1
 
 CLIENTS = 2000
-ROUNDS = 100
+ROUNDS = 1000
 QUERIES = 20_000
 REPEATS = 3
 
 HOW = f"""\
 The node's core is handed datagrams in one process: {QUERIES:,} queries of each kind, when it knows
 500 others and keeps 1,000 values, {REPEATS} times. And a building in virtual time: {CLIENTS:,}
-clients, nodes of ours, start within a second and know the box alone; then {ROUNDS} values are put
-by one of them, got by another and listened for by a third."""
+clients, nodes of ours, start within a second and know the box alone; then {ROUNDS:,} values are put
+by one of them, got by another and listened for by a third, {AT_ONCE} at a time."""
 
 
 async def measure() -> list[Row]:
@@ -74,53 +75,20 @@ def queries_per_s() -> dict[str, float]:
 
 def building(clients: int) -> list[Row]:
     started_at = time.perf_counter()
-    simulation = Simulation(5)
-    box = simulation.add()
-    machines = [box]
-    for number in range(clients):
-        simulation.run(1.0 / clients)
-        machines.append(simulation.add(entry=box, endpoint=at(number + 2)))
-
-    def connected() -> int:
-        now = simulation.now
-        return sum(any(n.is_good(now) for n in one.core.tables[4].nodes()) for one in machines)
-
-    while connected() < len(machines) and simulation.now < 30:
-        simulation.run(0.05)
-    joined, joined_at = connected() - 1, simulation.now
-    datagrams = simulation.delivered[box.endpoint]
-    simulation.run(30)
-    found = heard = 0
-    for number in range(ROUNDS):
-        writer, reader, listener = simulation.dice.sample(machines, 3)
-        got, told = _round(simulation, number, writer, reader, listener)
-        found += got
-        heard += told
+    with without_collector():
+        measured = Building(clients)
+        joined = measured.connected()
+        datagrams = measured.simulation.delivered[measured.box.endpoint]
+        measured.simulation.run(30)
+        met = measured.meet(ROUNDS)
     results = {
         f"Of {clients:,} clients, joined": (joined, "", 0),
-        "… since the last one's start": (joined_at - 1, "s", 2),
+        "… since the last one's start": (measured.joined_at - START_S, "s", 2),
         "Datagrams that the box took for it": (datagrams, "", 0),
-        f"Of {ROUNDS} values, got": (found, "", 0),
-        f"Of {ROUNDS} values, heard by a listener": (heard, "", 0),
+        f"Of {met.rounds:,} values, got": (met.got, "", 0),
+        f"Of {met.rounds:,} values, heard by a listener": (met.heard, "", 0),
         "This machine's time for it all": (time.perf_counter() - started_at, "s", 0),
     }
     return [
         Row(what, Samples([value], unit, digits)) for what, (value, unit, digits) in results.items()
     ]
-
-
-def _round(
-    simulation: Simulation, number: int, writer: Machine, reader: Machine, listener: Machine
-) -> tuple[bool, bool]:
-    key, value, now = sha1(f"key {number}"), values.make(1, b"x" * 100), simulation.now
-    heard = simulation.act(listener, lambda core: core.listen(key, now=now))
-    simulation.run(0.2)
-    later = simulation.now
-    put = simulation.act(writer, lambda core: core.put(key, value, now=later))
-    simulation.run(10, lambda: writer.done(put) is not None)
-    at_last = simulation.now
-    got = simulation.act(reader, lambda core: core.get(key, now=at_last))
-    simulation.run(10, lambda: reader.done(got) is not None)
-    simulation.run(5, lambda: bool(listener.values(heard)))
-    listener.core.cancel(heard, now=simulation.now)
-    return bool(reader.values(got)), bool(listener.values(heard))

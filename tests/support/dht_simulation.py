@@ -2,7 +2,7 @@
 
 import heapq
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
 from lanjami.dhtnode.core import DhtCore
@@ -24,25 +24,29 @@ class Machine:
         self.wakes_at = float("inf")
         self.is_up = True
         self.events: list[Event] = []
+        self._done: dict[int, bool] = {}
+        self._values: defaultdict[int, dict[int, Value]] = defaultdict(dict)
 
     def done(self, operation: int) -> bool | None:
         """Whether an operation succeeded; None while it goes on."""
-        for event in self.events:
-            if isinstance(event, Done) and event.operation == operation:
-                return event.ok
-        return None
+        return self._done.get(operation)
 
     def values(self, operation: int) -> dict[int, Value]:
         """The values that an operation has come to, without those that went."""
-        found: dict[int, Value] = {}
-        for event in self.events:
+        return dict(self._values[operation])
+
+    def take_events(self) -> None:
+        """Learn what became of the node's operations."""
+        for event in self.core.take_events():
+            self.events.append(event)
             match event:
-                case Came(number, values) if number == operation:
-                    found |= {value.id: value for value in values}
-                case Went(number, values) if number == operation:
+                case Done(number, ok):
+                    self._done[number] = ok
+                case Came(number, values):
+                    self._values[number] |= {value.id: value for value in values}
+                case Went(number, values):
                     for value in values:
-                        found.pop(value.id, None)
-        return found
+                        self._values[number].pop(value.id, None)
 
 
 class Simulation:
@@ -65,8 +69,9 @@ class Simulation:
         entry: Machine | None = None,
         endpoint: Endpoint | None = None,
         node_id: bytes = b"",
+        state: bytes = b"",
     ) -> Machine:
-        """A new node that joins at `entry`."""
+        """A new node that joins at `entry`, and recalls the `state` of a former one."""
         endpoint = endpoint or at(len(self.machines) + 1)
         core = DhtCore(
             node_id or self.dice.randbytes(20),
@@ -77,10 +82,17 @@ class Simulation:
             versions=(4,),
         )
         machine = self.machines[endpoint] = Machine(core, endpoint)
+        if state:
+            core.recall(state, now=self.now, unix_time=UNIX_TIME + self.now)
         if entry is not None:
             self.send(machine, core.join([entry.endpoint], now=self.now))
         self._note(machine)
         return machine
+
+    def leave(self, machine: Machine) -> bytes:
+        """A node goes without a word; returns what it remembers."""
+        machine.is_up = False
+        return machine.core.state(now=self.now, unix_time=UNIX_TIME + self.now)
 
     def act(self, machine: Machine, operation: Callable[[DhtCore], int]) -> int:
         """Have a node begin something; returns its number."""
@@ -103,7 +115,7 @@ class Simulation:
         while self._queue and self._queue[0][0] <= end:
             self.now, _, endpoint, datagram = heapq.heappop(self._queue)
             if datagram is None:
-                self._wake(self.machines[endpoint])
+                self._wake(self.machines[endpoint], self.now)
             else:
                 self._deliver(endpoint, datagram)
             if until():
@@ -129,14 +141,16 @@ class Simulation:
         self.send(machine, machine.core.on_datagram(datagram.data, source, now=self.now))
         self._note(machine)
 
-    def _wake(self, machine: Machine) -> None:
+    def _wake(self, machine: Machine, when: float) -> None:
+        if when != machine.wakes_at:  # it was to be woken earlier since, and was
+            return
         machine.wakes_at = float("inf")
         if machine.is_up:
             self.send(machine, machine.core.on_timer(now=self.now))
             self._note(machine)
 
     def _note(self, machine: Machine) -> None:
-        machine.events += machine.core.take_events()
+        machine.take_events()
         wake_at = max(machine.core.wake_at, self.now)
         if wake_at < machine.wakes_at:
             machine.wakes_at = wake_at
