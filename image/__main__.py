@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from image import assembly, debian, payload, published
+from image import assembly, debian, payload, published, updates
 from image.screen import Screen
 from image.steps import BuildError, Steps, tail
 
@@ -20,8 +20,10 @@ BASE = "Debian for the box"
 INITRAMFS = "initramfs"
 FILES = "files for the box"
 IMAGE = "image"
+UPDATE = "update"
 LISTS = "sums and lists"
 USUAL_S = {TOOLS: 40, WHEELS: 10, BASE: 230, INITRAMFS: 90, FILES: 1, IMAGE: 80, LISTS: 4}
+UPDATE_S = 40  # where there is a key
 
 # Program, and the package of Debian and Ubuntu that has it.
 NEEDED = {
@@ -37,12 +39,16 @@ def main() -> int:
     options = _options()
     began = time.monotonic()
     screen = Screen(sys.stderr)
-    steps = Steps(options.out / "logs", USUAL_S, screen)
     try:
+        if options.new_key:
+            return _make_key(options, screen)
         release = _release()
         _require_programs()
+        keys = updates.keys(options.update_key, options.signing_key, usual=updates.private_key())
+        signed = {} if keys.private is None else {UPDATE: UPDATE_S}
+        steps = Steps(options.out / "logs", USUAL_S | signed, screen)
         with steps.shown():
-            made = _build(options, steps, release)
+            made = _build(options, steps, release, keys)
     except BuildError as error:
         screen.say(f"image/build: {error}")
         if error.log is not None:
@@ -52,10 +58,26 @@ def main() -> int:
     (options.out / "logs/times.json").write_text(json.dumps(times, indent=1) + "\n")
     size = made.stat().st_size / 1e6
     screen.say(f"{made} ({size:.0f} MB, {time.monotonic() - began:.0f} s)")
+    if keys.public is None:
+        screen.say("Its boxes take no updates: `image/build --new-key` makes a key for that.")
+    elif keys.private is not None:
+        screen.say(f"{updates.path(options.out, release)} brings it to boxes that know this key")
     return 0
 
 
-def _build(options: argparse.Namespace, steps: Steps, release: payload.Release) -> Path:
+def _make_key(options: argparse.Namespace, screen: Screen) -> int:
+    path = options.signing_key or updates.private_key()
+    updates.make_key(path)
+    screen.say(
+        f"{path} signs updates from now on. Keep a copy where nobody else finds it: without it, no "
+        "update can be brought to the boxes of your images, and with it, anything."
+    )
+    return 0
+
+
+def _build(
+    options: argparse.Namespace, steps: Steps, release: payload.Release, keys: updates.Keys
+) -> Path:
     work = options.out / "work"
     for folder in (work, options.cache):
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,12 +108,21 @@ def _build(options: argparse.Namespace, steps: Steps, release: payload.Release) 
     steps.together(emulated, native)
     with steps.step(FILES):
         packed = work / "payload.tar"
-        payload.pack(packed, site=made[WHEELS], release=release, update_key=options.update_key)
+        payload.pack(packed, site=made[WHEELS], release=release, update_key=keys.public)
     with steps.step(IMAGE) as step:
         inputs = assembly.Inputs(made[TOOLS], made[BASE], made[INITRAMFS], packed, level=options.xz)
         assembly.assemble(step, inputs, options.out, release)
+    updates.path(options.out, release).unlink(
+        missing_ok=True
+    )  # an earlier build's, of another root
+    update = None
+    if keys.private is not None:
+        with steps.step(UPDATE) as step:
+            update = updates.bundle(step, options.out, release, keys.private, level=options.xz)
     with steps.step(LISTS):
-        return published.describe(options.out, release, site=made[WHEELS], url=options.url)
+        return published.describe(
+            options.out, release, site=made[WHEELS], url=options.url, update=update
+        )
 
 
 def _options() -> argparse.Namespace:
@@ -109,14 +140,15 @@ def _options() -> argparse.Namespace:
     add("--mirror", default=debian.MIRROR, help="of Debian; default: %(default)s")
     add("--security-mirror", default=debian.SECURITY_MIRROR, help="default: %(default)s")
     add("--snapshot", default="", metavar="TIME", help="packages as they were: 20261120T000000Z")
-    add("--update-key", type=_path, help="PEM: the public key that updates have to be signed with")
+    add("--new-key", action="store_true", help="make the key that updates are signed with, once")
+    add("--signing-key", type=_path, help=f"PEM, private; default: {updates.private_key()}")
+    add("--update-key", type=_path, help="PEM: the public key, where another signs the updates")
     add("--url", default="", help="where the image will be, for the entry of Raspberry Pi Imager")
     add("--xz", type=int, default=1, choices=range(10), help="level; default: %(default)s")
     add("--python", type=Path, default=Path(sys.executable), help="with pip and hatchling")
     options = parser.parse_args()
-    key = debian.FOLDER / "update-key.pem"
-    if options.update_key is None and key.exists():
-        options.update_key = key
+    if options.update_key is None and updates.PUBLIC.exists():
+        options.update_key = updates.PUBLIC
     return options
 
 

@@ -97,7 +97,7 @@ def install_wheels(step: Step, python: Path, folder: Path, *, epoch_s: int) -> P
     return site
 
 
-def pack(path: Path, *, site: Path, release: Release, update_key: Path | None) -> None:
+def pack(path: Path, *, site: Path, release: Release, update_key: bytes | None) -> None:
     """Writes the tar: `root/` for the box, `firmware/` for its FAT partition, and the scripts."""
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
         packer = _Packer(tar, release.epoch_s)
@@ -116,7 +116,7 @@ def pack(path: Path, *, site: Path, release: Release, update_key: Path | None) -
         about = {"version": release.version, "commit": release.commit, "built": release.epoch_s}
         packer.text("root/usr/share/lanjami/image.json", json.dumps(about) + "\n")
         if update_key is not None:
-            packer.file("root/usr/share/lanjami/update-key.pem", update_key)
+            packer.text("root/usr/share/lanjami/update-key.pem", update_key.decode("ascii"))
         packer.tree("root", debian.FOLDER / "rootfs")
 
 

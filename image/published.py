@@ -18,10 +18,11 @@ IMAGER = "lanjami.rpi-imager.json"
 CHUNK = 1 << 20
 
 
-def describe(out: Path, release: Release, *, site: Path, url: str) -> Path:
+def describe(out: Path, release: Release, *, site: Path, url: str, update: Path | None) -> Path:
     """Writes all three into `out`, beside the image, whose compressed file it returns.
 
-    `url` is where that will be; without, its place on this machine.
+    `url` is where that will be; without, its place on this machine. `update` is the one that was
+    made with it.
     """
     image = out / f"{release.name}.img"
     compressed = out / f"{release.name}.img.xz"
@@ -31,7 +32,7 @@ def describe(out: Path, release: Release, *, site: Path, url: str) -> Path:
     status.unlink()
     entry = imager_entry(release, image=image, compressed=compressed, url=url)
     (out / IMAGER).write_text(_json({"os_list": [entry]}))
-    sums = [f"{sha256(path)}  {path.name}\n" for path in (compressed, bill)]
+    sums = [f"{sha256(path)}  {path.name}\n" for path in (compressed, bill, update) if path]
     (out / "SHA256SUMS").write_text("".join(sums))
     return compressed
 

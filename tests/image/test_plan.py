@@ -1,8 +1,11 @@
 """The build's own decisions, without a build."""
 
 import io
+import lzma
 import os
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 import tomllib
@@ -12,11 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from image import debian, layout, payload, published
+from image import debian, layout, payload, published, updates
 from image.debian import Archive
 from image.payload import Release
 from image.screen import Screen
 from image.steps import BuildError, Steps, tail
+from lanjami.box import places, slots
+from tests.support import bundles
 
 RELEASE = Release(version="0.1.0", commit="0" * 40, epoch_s=1_795_000_000)
 STATUS = """\
@@ -215,3 +220,96 @@ def test_the_wheels_of_the_box_are_of_the_versions_of_everybody() -> None:
     project = tomllib.loads((payload.CHECKOUT / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[^A-Za-z0-9-]", line)[0] for line in project["dependencies"]}
     assert needed <= locks["image"].keys()
+
+
+# --- updates -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "settings/signing-key.pem"
+    updates.make_key(path)
+    return path
+
+
+def test_a_key_is_made_once_for_its_owner_alone(key: Path) -> None:
+    assert key.stat().st_mode & 0o777 == 0o600
+    before = key.read_bytes()
+    with pytest.raises(BuildError, match="already"):
+        updates.make_key(key)
+    assert key.read_bytes() == before
+
+
+def test_no_private_key_is_made_in_the_checkout() -> None:
+    path = payload.CHECKOUT / "dist/../image/key.pem"
+    with pytest.raises(BuildError, match="checkout"):
+        updates.make_key(path)
+    assert not path.exists()
+
+
+def test_the_key_is_made_by_one_command_and_found_by_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    command = [str(payload.CHECKOUT / "image/build"), "--new-key"]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    for exit_status in (0, 1):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == exit_status, done.stderr
+    assert updates.keys(None, None, usual=updates.private_key()).private is not None
+
+
+def test_an_image_without_a_key_takes_no_updates(tmp_path: Path) -> None:
+    none = updates.keys(None, None, usual=tmp_path / "none")
+    assert none == updates.Keys(public=None, private=None)
+
+
+def test_the_usual_key_is_the_images(key: Path, tmp_path: Path) -> None:
+    found = updates.keys(None, None, usual=key)
+    assert found == updates.keys(None, None, usual=key)
+    assert found.private == key
+    assert found.public is not None
+    slots.public_key(found.public)
+    (tmp_path / "site").mkdir()
+    packed = tmp_path / "payload.tar"
+    payload.pack(packed, site=tmp_path / "site", release=RELEASE, update_key=found.public)
+    with tarfile.open(packed) as tar:
+        content = tar.extractfile(f"root{places.UPDATE_KEY}")
+        assert content is not None
+        assert content.read() == found.public
+
+
+def test_an_image_of_another_signer_has_their_key_and_no_update(key: Path, tmp_path: Path) -> None:
+    public = tmp_path / "theirs.pem"
+    public.write_bytes(bundles.PUBLIC)
+    assert updates.keys(public, None, usual=key) == updates.Keys(bundles.PUBLIC, None)
+    with pytest.raises(BuildError, match="not the private half"):
+        updates.keys(public, key, usual=key)
+
+
+def test_what_is_no_key_of_ours_is_said_before_the_build(tmp_path: Path) -> None:
+    wrong = tmp_path / "rsa.pem"
+    subprocess.run(["openssl", "genrsa", "-out", wrong, "1024"], capture_output=True, check=True)
+    with pytest.raises(BuildError, match="Ed25519"):
+        updates.keys(None, wrong, usual=wrong)
+    wrong.write_text("no key")
+    with pytest.raises(BuildError, match="openssl"):
+        updates.keys(None, wrong, usual=wrong)
+
+
+def test_the_update_beside_an_image_is_what_its_boxes_take(key: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root.img"
+    root.write_bytes(b"root" * (1 << 18))
+    made = []
+    for _ in range(2):
+        with _steps(tmp_path / "logs", "update").step("update") as step:
+            made.append(updates.bundle(step, tmp_path, RELEASE, key, level=1).read_bytes())
+    assert made[0] == made[1]
+    public = updates.keys(None, None, usual=key).public
+    assert public is not None
+    with tarfile.open(updates.path(tmp_path, RELEASE)) as tar:
+        contents = [tar.extractfile(member) for member in tar]
+        manifest, signature, packed = (file.read() for file in contents if file is not None)
+    told = slots.manifest(manifest, signature, slots.public_key(public))
+    assert (told.version, told.machine) == (RELEASE.version, "aarch64")
+    assert lzma.decompress(packed) == root.read_bytes()
