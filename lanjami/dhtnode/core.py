@@ -4,6 +4,7 @@
 do, if nothing happens before. Times are seconds of one monotonic clock.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lanjami.dhtnode import heartbeat, policy, state
@@ -61,7 +62,10 @@ class DhtCore:
         self._upkeep = Upkeep(
             own_id, tables=self.tables, requests=self._requests, dice=dice, now=now
         )
-        self._operations = Operations(tables=self.tables, requests=self._requests, dice=dice)
+        self.dropped: Counter[str] = Counter()
+        self._operations = Operations(
+            tables=self.tables, requests=self._requests, dice=dice, dropped=self.dropped
+        )
         self._updates = Updates(answers=self.answers, nodes=self._nodes, requests=self._requests)
         self._rotate_at = now
         self._tidy_at = now + TIDY_S
@@ -77,10 +81,10 @@ class DhtCore:
             operations=self._operations,
             upkeep=self._upkeep,
             updates=self._updates,
+            dropped=self.dropped,
             now=now,
         )
         self.asked = self._inbox.asked
-        self.dropped = self._inbox.dropped
 
     @property
     def sent(self) -> int:

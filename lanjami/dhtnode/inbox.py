@@ -44,6 +44,7 @@ class Inbox:
         operations: Operations,
         upkeep: Upkeep,
         updates: Updates,
+        dropped: Counter[str],
         now: float,
     ) -> None:
         self._own_id = own_id
@@ -60,7 +61,7 @@ class Inbox:
         self.fragments = Fragments()
         self.connected: set[int] = set()  # the versions in which we have met somebody
         self.asked: Counter[str] = Counter()
-        self.dropped: Counter[str] = Counter()
+        self.dropped = dropped
 
     def on_datagram(self, data: bytes, source: Endpoint, *, now: float) -> None:
         """Answer a datagram, and do what follows from it."""
@@ -168,7 +169,7 @@ class Inbox:
                         work = LOOKED_AT * answers.storage.looked_at(message.key, EVERYTHING)
                 replies = [said]
             case m.Update():
-                self._operations.on_update(message, now=now)
+                self._operations.on_update(message, address=source.ip, now=now)
                 replies = [answers.confirm(message, source)]
                 ids = len(message.refreshed) + len(message.expired)
                 work = _work(message.values) + LOOKED_AT * ids

@@ -4,7 +4,8 @@ Each operation has a number, and what becomes of it is told by events, which the
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,7 +14,16 @@ from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.answers import Change
 from lanjami.dhtnode.events import Came, Done, Event, Went
-from lanjami.dhtnode.hearing import Hearing, is_credible
+from lanjami.dhtnode.hearing import (
+    COST,
+    KEY_BYTES,
+    OURSELVES,
+    TOTAL_BYTES,
+    Hearing,
+    Memory,
+    is_credible,
+    make_room,
+)
 from lanjami.dhtnode.nodes import Node
 from lanjami.dhtnode.requests import Requests
 from lanjami.dhtnode.routing import Dice, RoutingTable
@@ -21,7 +31,6 @@ from lanjami.dhtnode.search import KNOWN, Announced, Got, Search, Sockets
 from lanjami.dhtnode.value import Value
 
 EXPIRE_S = 5.0  # between two looks at what we heard
-OURSELVES = b""  # as a teller: our own storage
 
 
 @dataclass(slots=True)
@@ -29,6 +38,7 @@ class _Get:
     found: dict[int, Value] = field(default_factory=dict)
     waits_for: int = 0
     ok: bool = False
+    cost: int = 0
 
 
 @dataclass(slots=True)
@@ -44,15 +54,21 @@ class _Put:
 class _Ear:
     """Those who listen at a key, and what they heard."""
 
-    hearing: Hearing = field(default_factory=Hearing)
+    hearing: Hearing
     operations: set[int] = field(default_factory=set)
 
 
 class Operations:
-    """The operations, and the searches they share."""
+    """The operations, and the searches they share. `dropped` counts the values that there was
+    no room for."""
 
     def __init__(
-        self, *, tables: Mapping[int, RoutingTable], requests: Requests, dice: Dice
+        self,
+        *,
+        tables: Mapping[int, RoutingTable],
+        requests: Requests,
+        dice: Dice,
+        dropped: Counter[str],
     ) -> None:
         self._tables = tables
         self._requests = requests
@@ -64,6 +80,9 @@ class Operations:
         self._puts: dict[int, _Put] = {}
         self._putting: dict[tuple[bytes, int], set[int]] = {}  # those of one value
         self._ears: dict[bytes, _Ear] = {}
+        self._memory = Memory()
+        self._getting = Memory()
+        self._dropped = dropped
         self._keys: dict[int, bytes] = {}  # of listens
         self._events: list[Event] = []
         self._expire_at = float("inf")
@@ -122,7 +141,9 @@ class Operations:
     def listen(self, key: bytes, *, there: Sequence[Value], now: float) -> int:
         """Hear what comes to and goes from a key until it is cancelled."""
         operation = self._number()
-        ear = self._ears.setdefault(key, _Ear())
+        ear = self._ears.get(key)
+        if ear is None:
+            ear = self._ears[key] = _Ear(Hearing(self._memory))
         ear.hearing.came(there, OURSELVES, now=now)
         ear.operations.add(operation)
         self._keys[operation] = key
@@ -135,7 +156,7 @@ class Operations:
 
     def cancel(self, operation: int, *, now: float) -> None:
         """End an operation; nothing more is told of it."""
-        self._gets.pop(operation, None)
+        self._forget_get(operation)
         if operation in self._puts:
             self._put_no_more(operation)
         key = self._keys.pop(operation, None)
@@ -143,6 +164,7 @@ class Operations:
             ear = self._ears[key]
             ear.operations.remove(operation)
             if not ear.operations:
+                ear.hearing.clear()
                 del self._ears[key]
                 for search in self._at(key):
                     search.listen_no_more()
@@ -162,25 +184,26 @@ class Operations:
             if search.offer(node):
                 search.step(now)
 
-    def on_update(self, update: m.Update, *, now: float) -> None:
-        """What a node tells that we listen at."""
+    def on_update(self, update: m.Update, *, address: bytes, now: float) -> None:
+        """What a node at an address tells that we listen at."""
         key = self._sockets.key(update.socket, teller=update.node_id)
         if key is None:
             return
         hearing = self._ears[key].hearing
-        came = hearing.came(update.values, update.node_id, now=now)
+        came = hearing.came(update.values, update.node_id, address=address, now=now)
         hearing.refreshed(update.refreshed, now=now)
-        self._tell(key, came, hearing.went(update.expired, update.node_id) + hearing.trim())
+        self._heard(key, came, hearing.went(update.expired, update.node_id))
 
     def on_change(self, change: Change, *, now: float) -> None:
         """Something changed in our own storage."""
         ear = self._ears.get(change.key)
-        if ear is not None:
-            hearing = ear.hearing
-            news = hearing.came(change.came, OURSELVES, now=now)
-            hearing.refreshed(change.refreshed, now=now)
-            went = hearing.went((value.id for value in change.went), OURSELVES)
-            self._tell(change.key, news, went + hearing.trim())
+        if ear is None:
+            return
+        hearing = ear.hearing
+        came = hearing.came(change.came, OURSELVES, now=now)
+        hearing.refreshed(change.refreshed, now=now)
+        went = hearing.went((value.id for value in change.went), OURSELVES)
+        self._heard(change.key, came, went)
 
     def on_timer(self, *, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
@@ -222,7 +245,14 @@ class Operations:
         for value in told:
             known = get.found.get(value.id)
             is_news = known is None or (known.seq < value.seq and not values.same(known, value))
-            if is_news and is_credible(value):
+            if not is_news:
+                continue
+            cost = COST + len(value.packed)
+            if get.cost + cost > KEY_BYTES or self._getting.cost + cost > TOTAL_BYTES:
+                self._count((value,))
+            elif is_credible(value):
+                get.cost += cost
+                self._getting.cost += cost
                 get.found[value.id] = value
                 news.append(value)
         if news:
@@ -235,8 +265,13 @@ class Operations:
         get.waits_for -= 1
         get.ok |= ok
         if not get.waits_for:
-            del self._gets[operation]
+            self._forget_get(operation)
             self._events.append(Done(operation, get.ok))
+
+    def _forget_get(self, operation: int) -> None:
+        get = self._gets.pop(operation, None)
+        if get is not None:
+            self._getting.cost -= get.cost
 
     def _put_no_more(self, operation: int) -> None:
         put = self._puts.pop(operation)
@@ -261,6 +296,22 @@ class Operations:
             self._events.append(Done(operation, put.ok))
             if not put.permanent:
                 self._put_no_more(operation)
+
+    def _heard(self, key: bytes, came: Sequence[Value], went: Sequence[Value]) -> None:
+        """Tell what was heard, and that what there is no room for is gone."""
+        over = self._ears[key].hearing.trim()
+        self._tell(key, came, (*went, *over))
+        self._count(over)
+        if not self._memory.is_full:
+            return
+        others = make_room(self._memory, {key: ear.hearing for key, ear in self._ears.items()})
+        for elsewhere, value in others:
+            self._tell(elsewhere, (), (value,))
+        self._count(others)
+
+    def _count(self, over: Sized) -> None:
+        if over:
+            self._dropped["told more than there is room for"] += len(over)
 
     def _tell(self, key: bytes, came: Sequence[Value], went: Sequence[Value]) -> None:
         for operation in self._ears[key].operations:

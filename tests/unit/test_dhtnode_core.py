@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 import msgspec
@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.dhtnode import admission, packing, upkeep, wire
+from lanjami.dhtnode import admission, hearing, packing, upkeep, wire
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import state as states
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.answers import REPLY_BYTES
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint, Record
+from lanjami.dhtnode.events import Came, Went
 from lanjami.dhtnode.nodes import SILENT_S, Node
 from lanjami.dhtnode.query import Field, Filter, Query
 from lanjami.dhtnode.requests import MOST_BYTES, WAITS_S, Datagram, Request, Requests
@@ -121,20 +122,24 @@ def _near(number: int) -> bytes:
     return KEY[:-1] + bytes([number])
 
 
+A = TypeVar("A", bound=m.Asked)
+
+
 def _exchange(
-    core: DhtCore, nodes: Sequence[tuple[bytes, Endpoint]], *, seconds: int
-) -> list[m.Put]:
-    """Answer all that the core asks nodes for a while; returns what it puts there."""
-    puts: list[m.Put] = []
+    core: DhtCore, kind: type[A], nodes: Sequence[tuple[bytes, Endpoint]], *, seconds: int
+) -> list[tuple[A, bytes, Endpoint]]:
+    """Answer all that the core asks nodes for a while; returns the queries of a kind among that,
+    with who was asked."""
+    found: list[tuple[A, bytes, Endpoint]] = []
     for now in range(31, 31 + seconds):
         outgoing = core.on_timer(now=float(now))
         while outgoing:
             said, outgoing = outgoing, []
             for node_id, endpoint in nodes:
                 asked = [one for one in _said(said, endpoint) if isinstance(one, m.Asked)]
-                puts += [one for one in asked if isinstance(one, m.Put)]
+                found += [(one, node_id, endpoint) for one in asked if isinstance(one, kind)]
                 outgoing += _replied(core, asked, endpoint, node_id, float(now))
-    return puts
+    return found
 
 
 # --- answers ------------------------------------------------------------------------------------
@@ -416,6 +421,65 @@ def test_what_we_did_not_listen_for_is_confirmed_and_forgotten() -> None:
     assert core.take_events() == []
 
 
+def _listening(core: DhtCore, key: bytes) -> list[tuple[int, bytes, Endpoint]]:
+    """Have it listen; the numbers by which nodes are to tell it something, and the nodes."""
+    for number in range(12):
+        _befriend(core, "", at(10 + number), node_id=_near(number), now=15.0 + number)
+    core.listen(key, now=30.0)
+    found = _exchange(
+        core, m.Listen, [(_near(number), at(10 + number)) for number in range(12)], seconds=5
+    )
+    return [(listen.socket, node_id, endpoint) for listen, node_id, endpoint in found]
+
+
+def test_what_a_node_tells_of_a_key_is_bounded_in_bytes_and_the_rest_is_counted() -> None:
+    core = _core()
+    (socket, node_id, endpoint), *_ = _listening(core, KEY)
+    core.take_events()
+    heard: dict[int, values.Value] = {}
+    for id in range(1, 401):
+        value = values.make(id, bytes(60_000), type=4)
+        update = m.Update(transaction=id, node_id=node_id, socket=socket, key=KEY, values=(value,))
+        (reply,) = _ask(core, update, endpoint, now=40.0 + id)
+        assert isinstance(reply, m.Reply), "it is confirmed all the same"
+        for event in core.take_events():
+            match event:
+                case Came(_, came):
+                    heard |= {one.id: one for one in came}
+                case Went(_, went):
+                    heard = {key: one for key, one in heard.items() if one not in went}
+    assert 400 in heard, "what is new is heard"
+    assert sum(len(value.packed) for value in heard.values()) <= hearing.KEY_BYTES
+    assert core.dropped["told more than there is room for"] == 400 - len(heard) > 200
+
+
+def test_what_a_get_finds_is_bounded_in_bytes_and_the_rest_is_counted() -> None:
+    """Four nodes say that there are three megabytes each, of other values."""
+    core = _core()
+    for number in range(4):
+        _befriend(core, "", at(10 + number), node_id=_near(number), now=15.0 + number)
+    get = core.get(KEY, now=30.0)
+    said = core.on_timer(now=30.0)
+    found: list[values.Value] = []
+    for number in range(4):
+        asked = next(
+            one for one in _said(said, at(10 + number)) if isinstance(one, m.Get) and one.key == KEY
+        )
+        there = tuple(values.make(100 * number + id, bytes(60_000)) for id in range(1, 51))
+        reply = m.Reply(
+            transaction=asked.transaction, node_id=_near(number), values=there, token=b"token"
+        )
+        for packed in packing.pack(reply):
+            said += core.on_datagram(packed, at(10 + number), now=30.0)
+    for event in core.take_events():
+        match event:
+            case Came(operation, came) if operation == get:
+                found += came
+    assert 120 < len(found) < 140
+    assert core.dropped["told more than there is room for"] == 200 - len(found)
+    assert core._operations._getting.cost == 0, "it is done"  # noqa: SLF001
+
+
 # --- whom it asks -------------------------------------------------------------------------------
 
 
@@ -590,9 +654,11 @@ def test_a_value_is_handed_on_with_the_time_that_it_was_made_at(set_by: float) -
     for number in range(12):
         _befriend(core, "", at(10 + number), node_id=_near(number), now=15.0 + number)
     core.set_clock(now=30.0, unix_time=UNIX_TIME + 30 + set_by)
-    puts = _exchange(core, [(_near(number), at(10 + number)) for number in range(12)], seconds=40)
+    puts = _exchange(
+        core, m.Put, [(_near(number), at(10 + number)) for number in range(12)], seconds=40
+    )
     assert len(puts) >= 8
-    assert {put.created for put in puts} == {int(UNIX_TIME + 10 + set_by)}
+    assert {put.created for put, *_ in puts} == {int(UNIX_TIME + 10 + set_by)}
 
 
 def test_reading_two_clocks_is_no_setting_of_one() -> None:

@@ -12,7 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from lanjami.dhtnode import policy
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.hearing import MOST_VALUES, Hearing
+from lanjami.dhtnode.hearing import (
+    KEY_BYTES,
+    MOST_VALUES,
+    OURSELVES,
+    TOTAL_BYTES,
+    Hearing,
+    Memory,
+    make_room,
+)
 from lanjami.dhtnode.listeners import (
     LIFE_S,
     PER_KEY,
@@ -359,7 +367,7 @@ def test_one_key_has_so_many_listeners_and_few_of_one_source() -> None:
 
 
 def test_what_several_tell_is_heard_once_and_gone_when_none_has_it() -> None:
-    hearing = Hearing()
+    hearing = Hearing(Memory())
     value = values.make(1, b"x")
     assert hearing.came([value], b"a", now=0.0) == [value]
     assert hearing.came([value], b"b", now=0.0) == []
@@ -370,7 +378,7 @@ def test_what_several_tell_is_heard_once_and_gone_when_none_has_it() -> None:
 
 
 def test_what_nobody_refreshes_is_not_heard_any_more() -> None:
-    hearing = Hearing()
+    hearing = Hearing(Memory())
     value = values.make(1, b"x")
     hearing.came([value], b"a", now=0.0)
     hearing.refreshed([1, 2], now=300.0)
@@ -379,7 +387,7 @@ def test_what_nobody_refreshes_is_not_heard_any_more() -> None:
 
 
 def test_of_too_many_values_those_heard_longest_ago_go() -> None:
-    hearing = Hearing()
+    hearing = Hearing(Memory())
     honest, *rubbish = (values.make(id, b"", type=4) for id in range(1, MOST_VALUES + 3))
     hearing.came([honest, *rubbish[:-2]], b"a", now=0.0)
     assert hearing.trim() == []
@@ -389,8 +397,76 @@ def test_of_too_many_values_those_heard_longest_ago_go() -> None:
     assert honest in hearing.values()
 
 
+def _large(first: int, *, count: int = 16) -> list[Value]:
+    """So many values of 64 kB, a megabyte where nothing else is said."""
+    return [values.make(id, bytes(65_000), type=4) for id in range(first, first + count)]
+
+
+def test_of_too_many_bytes_those_heard_longest_ago_go() -> None:
+    memory = Memory()
+    hearing = Hearing(memory)
+    honest = values.make(2**60, b"x", type=4)
+    gone: list[Value] = []
+    for megabyte in range(20):
+        hearing.came(_large(1 + 16 * megabyte), b"liar", address=ALICE, now=0.0)
+        hearing.came([honest], b"honest", address=BOB, now=0.0)
+        gone += hearing.trim()
+        assert memory.cost <= KEY_BYTES
+    assert memory.cost > KEY_BYTES - 70_000
+    assert gone[:3] == _large(1, count=3)
+    assert honest in hearing.values()
+    hearing.clear()
+    assert memory.cost == 0
+
+
+def test_who_tells_of_most_gives_way_at_all_keys() -> None:
+    memory = Memory()
+    liars = {sha1(f"liar {n}"): Hearing(memory) for n in range(40)}
+    honest = {sha1(f"honest {n}"): Hearing(memory) for n in range(40)}
+    for hearing in honest.values():
+        hearing.came(_large(1, count=2), b"honest", address=BOB, now=0.0)
+    forgotten = 0
+    for hearing in liars.values():
+        hearing.came(_large(1), b"liar", address=ALICE, now=9.0)
+        if memory.is_full:
+            gone = make_room(memory, honest | liars)
+            forgotten += len(gone)
+            assert not honest.keys() & {key for key, _ in gone}
+        assert memory.cost <= TOTAL_BYTES
+    assert forgotten > 100
+    there = [value for hearing in (honest | liars).values() for value in hearing.values()]
+    assert memory.cost == sum(512 + len(value.packed) for value in there)
+
+
+def test_what_several_addresses_tell_of_goes_last() -> None:
+    memory = Memory()
+    hearings = {sha1(f"key {n}"): Hearing(memory) for n in range(8)}
+    shared, *mine = _large(1, count=80)
+    for hearing in hearings.values():
+        hearing.came([shared, *mine], b"liar", address=ALICE, now=0.0)
+        hearing.came([shared], b"honest", address=BOB, now=0.0)
+    make_room(memory, hearings)
+    assert all(shared in hearing.values() for hearing in hearings.values())
+
+
+def test_what_our_own_storage_has_is_counted_there_and_here_when_it_has_it_no_more() -> None:
+    memory = Memory()
+    hearing = Hearing(memory)
+    value = values.make(1, bytes(1000))
+    hearing.came([value], OURSELVES, now=0.0)
+    hearing.came([value], b"other", address=ALICE, now=0.0)
+    assert memory.cost == 0
+    assert hearing.went([1], OURSELVES) == []
+    assert memory.cost > 1000
+    hearing.came([value], OURSELVES, now=0.0)
+    assert memory.cost == 0
+    hearing.went([1], OURSELVES)
+    assert hearing.expire(now=600.0) == [value]
+    assert memory.cost == 0
+
+
 def test_only_what_its_owner_changed_is_news() -> None:
-    hearing = Hearing()
+    hearing = Hearing(Memory())
     hearing.came([signed("alice", seq=1)], b"a", now=0.0)
     assert hearing.came([signed("alice", seq=0, data=b"old")], b"b", now=0.0) == []
     assert hearing.came([signed("eve", seq=5)], b"b", now=0.0) == []
@@ -403,5 +479,5 @@ def test_only_what_its_owner_changed_is_news() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_time_alone_changes_nothing(seconds: float) -> None:
-    assert Hearing().expire(now=seconds) == []
+    assert Hearing(Memory()).expire(now=seconds) == []
     assert Storage().expire(now=seconds) == []
