@@ -28,7 +28,8 @@ LOOK_EVERY_S = 1.0
 ASK_EVERY_S = 5.0
 NOTE_TIME_EVERY_S = 900.0  # seldom enough for a memory card
 
-LEFT_ALONE = (78, 100)
+REFUSED = 78  # of lanjami: its configuration is wrong
+LEFT_ALONE = (REFUSED, 100)
 _ETHERNET = "1"  # ARPHRD_ETHER, Linux include/uapi/linux/if_arp.h
 
 
@@ -60,7 +61,7 @@ class Watch:
         self._tried = world.running.tried
         self._kept = world.box.path(places.KEPT)
         self._reboots = _read_count(self._kept)
-        self._gave_up = self._leaving = False
+        self._gave_up = self._leaving = self._is_refused = False
         self._reported = self._reboots > 0
         self._said = ""
 
@@ -91,10 +92,10 @@ class Watch:
         """Whether systemd leaves the program stopped: its operator stopped it, or its configuration
         is wrong (RestartPreventExitStatus= of the unit)."""
         told = self._unit("ActiveState", "ExecMainStatus")
-        return (
-            told["ActiveState"] in ("inactive", "failed")
-            and int(told["ExecMainStatus"]) in LEFT_ALONE
-        )
+        status = int(told["ExecMainStatus"])
+        is_left = told["ActiveState"] in ("inactive", "failed") and status in LEFT_ALONE
+        self._is_refused = is_left and status == REFUSED
+        return is_left
 
     def _is_hopeless(self) -> bool:
         """Whether a program that is tried ends again and again, or for good."""
@@ -218,6 +219,10 @@ class Watch:
 
     def _sentences(self) -> list[str]:
         told = [setup.left_aside(self._refusal)] if self._refusal else []
+        if self._is_refused and self._snapshot is None:
+            told.append(
+                "lanjami takes its settings for wrong and does not run: start the box again"
+            )
         if self._gave_up and self._reboots < health.REBOOTS_MOST:
             told.append(
                 "its services are down, and the card keeps nothing that is written to it: it does "

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,22 @@ def test_what_others_read_has_the_rights_for_that(machine: Machine) -> None:
     assert folder.stat().st_mode & 0o777 == 0o755
     for file in (*folder.iterdir(), machine.box.path("/etc/hostname")):
         assert file.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("place", [f"{places.KEPT}/time", f"{places.STATE}/backups/backup-1.zip"])
+def test_a_machine_without_a_clock_begins_when_something_was_written_last(
+    machine: Machine, place: str
+) -> None:
+    now, later = time.time(), time.time() + 30 * 86400
+    to = machine.box.path(places.RUN) / "clock"  # for name-and-clock
+    assert machine.start() == []
+    assert not to.exists()
+    file = machine.box.path(place)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    os.utime(file, (now, later))
+    assert machine.start() == []
+    assert to.read_text() == f"@{later:.0f}\n"
 
 
 def test_a_clock_follows_the_servers_that_are_named(machine: Machine) -> None:

@@ -1,5 +1,6 @@
 """The watch over a box, second by second, in a folder that stands for its root."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lanjami.box.slots import Slot
 from lanjami.box.standing import Standing
 from lanjami.box.updating import Told
 from lanjami.box.watch import Watch, World
+from lanjami.cli.box import make_settings
 from lanjami.config import Config, Network, Sources, Wifi, parse
 from lanjami.status.operator.settings import compose, read_form
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
@@ -177,6 +179,21 @@ def test_a_cable_that_the_operator_takes_over_is_theirs_from_their_own_restart_o
     assert list(scene.started().chosen) == ["eth0"]
 
 
+def test_a_mistake_on_the_card_is_on_the_screen_and_in_the_status(scene: Scene) -> None:
+    folder = scene.box.path(places.CARD)
+    folder.mkdir(parents=True)
+    (folder / places.SETTINGS).write_text('[box]\nhostname = "NO GOOD"\n')
+    box = Box(scene.box.root, scene.box.run, contextlib.nullcontext)
+    scene.box.path("/etc/machine-id").touch()
+    make_settings(box, box.path(places.STATE))
+    scene.pass_s(10, scene.watch())
+    status = notices.read(folder=box.path(places.NOTICES))  # see test_box_services
+    screen = scene.box.path(places.SCREEN).read_text().replace("\n", "")
+    beside = (folder / places.MISTAKES).read_text()
+    for told in ("\n".join(status), screen, beside):
+        assert "box.hostname" in told
+
+
 def test_a_page_that_does_not_go_with_the_card_is_told_until_it_does(scene: Scene) -> None:
     join = '[box.wifi]\nssid = "x"\npassphrase = "correct horse"\ncountry = "DE"\n'
     scene.box.settings().write_text(join)
@@ -213,8 +230,13 @@ def test_a_new_watch_knows_the_role_of_the_one_before(scene: Scene) -> None:
 )
 def test_what_a_start_would_not_mend_causes_none(scene: Scene, unit: str, reboots: int) -> None:
     scene.snapshot, scene.unit = None, unit
-    scene.pass_s(400, scene.watch())
+    watching = scene.watch()
+    scene.pass_s(400, watching)
     assert scene.did("reboot") == reboots
+    assert ("takes its settings for wrong" in scene.told()) is ("=78" in unit)
+    scene.snapshot = WELL
+    scene.pass_s(10, watching)
+    assert "takes its settings for wrong" not in scene.told()
 
 
 def test_services_that_stay_down_start_the_machine_again_so_often_and_it_says_so(
