@@ -1,7 +1,7 @@
 """What of a box may be shown to a stranger who helps: no name, ID, passphrase, key or password."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -39,17 +39,25 @@ _PATTERNS = (
     re.compile(r"\b[0-9a-fA-F]{16,}\b"),  # IDs, keys, tokens
     re.compile(r"\b(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}\b"),  # hardware addresses
     re.compile(r"\b[A-Za-z0-9+/]{32,}={0,2}"),  # keys in Base64
-    re.compile(r"/home/[^/\s\"']+"),
+    re.compile(r"/(?:home|Users)/[^/\s\"']+"),
 )
+# Who has a port (runtime/net.py, Holder): what is said to a program may be a secret.
+_ARGUMENTS = re.compile(
+    r"((?:UDP|TCP) (?:port )?\d+ (?:is taken )?by \S+) "
+    r"(?:(?!; (?:UDP|TCP) \d+ by )[^\n])+? (\(process \d+\))"
+)
+_OURS = re.compile(r"lanjami(-\d+)?|localhost")  # names that nobody gave
 
 
 def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     """A text without what looks like an ID, key or hardware address, and without `secrets`."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        if _OURS.fullmatch(secret):
+            continue
         text = re.sub(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", HIDDEN, text)
     for pattern in _PATTERNS:
         text = pattern.sub(HIDDEN, text)
-    return text
+    return _ARGUMENTS.sub(rf"\1 {HIDDEN} \2", text)
 
 
 def log_line(line: str, *, secrets: Iterable[str] = ()) -> str:
@@ -62,8 +70,9 @@ def log_line(line: str, *, secrets: Iterable[str] = ()) -> str:
     return redact(_FIELD.sub(shown, line), secrets=secrets)
 
 
-def secrets_of(config: Config) -> list[str]:
-    """What the configuration has of secrets, and of names that people gave."""
+def secrets_of(config: Config, *, host: str = "") -> list[str]:
+    """What the configuration has of secrets, and of names that people gave; `host` is the name
+    that the box has now, such as "alices-box-2.local"."""
     return [
         config.wifi.passphrase,
         config.wifi.ssid,
@@ -72,6 +81,8 @@ def secrets_of(config: Config) -> list[str]:
         config.turn.certificate,
         config.turn.key,
         *([config.turn.realm] if config.turn.realm != "ring" else []),
+        config.mdns.host,
+        host.removesuffix(".local"),
     ]
 
 
@@ -87,9 +98,11 @@ def settings(config: Config) -> dict[str, Any]:
     return found
 
 
-def status(snapshot: Snapshot, *, secrets: Iterable[str] = ()) -> dict[str, Any]:
+def status(snapshot: Snapshot, *, secrets: Collection[str] = ()) -> dict[str, Any]:
     """The status without who is here."""
     found: dict[str, Any] = msgspec.to_builtins(snapshot)
+    for member in ("host", "name_server"):
+        found[member] = redact(found[member], secrets=secrets)
     found["dht"]["node_id"] = HIDDEN
     for node in found["dht"]["nodes"]:
         node["node_id"] = HIDDEN

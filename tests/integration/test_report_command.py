@@ -1,12 +1,16 @@
 """`lanjami report`: all that helps, and nothing of who is here."""
 
 import json
+import socket
+import subprocess
+import sys
 import tarfile
 import urllib.request
 from pathlib import Path
 
 from tests.support import registrations
 from tests.support.box import Box
+from tests.support.ports import free_port
 
 SECRETS = {
     "person": "alice-of-the-third-floor",
@@ -17,6 +21,8 @@ SECRETS = {
     "realm": "relay.alices.lan",
     "key file": "/home/alice/relay-key.pem",
     "phone": "alices-phone",
+    "box": "alices-box",
+    "argument": "token-of-alice",
     "hardware address": "52:54:00:ab:cd:ef",
     "account": registrations.account_id(1),
 }
@@ -34,6 +40,8 @@ serve = false
 realm = "{SECRETS["realm"]}"
 certificate = "{SECRETS["key file"]}"
 key = "{SECRETS["key file"]}"
+[mdns]
+host = "{SECRETS["box"]}"
 [names]
 reserved = ["{SECRETS["person"]}-2"]
 """
@@ -46,6 +54,15 @@ _LOG = f"""\
 12:00:03 INFO    registered name={SECRETS["person"]} id={SECRETS["account"]}
 12:00:04 DEBUG   coturn says line='session user <{SECRETS["relay user"]}>: {SECRETS["password"]}'
 ValueError: {SECRETS["person"]}
+"""
+
+
+_HOLD = """
+import socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("", int(sys.argv[1])))
+print("bound", flush=True)
+time.sleep(600)
 """
 
 
@@ -66,9 +83,15 @@ def test_a_report_says_what_is_wrong_and_nothing_of_who_is_here(box: Box, tmp_pa
     words = ("--state", str(box.state))
     add = ("turn", "--config", str(config), *words, "add-user", SECRETS["relay user"])
     assert box.run(*add, given=SECRETS["password"])[0] == 0
+    taken = free_port(socket.SOCK_DGRAM)
+    holding = (sys.executable, "-c", _HOLD, str(taken), f"--token={SECRETS['argument']}")
+    box.started.append(subprocess.Popen(holding, stdout=subprocess.PIPE, text=True))
+    assert box.started[-1].stdout is not None
+    box.started[-1].stdout.readline()
 
     status, printed, told = box.run(
         *("report", *words, "--config", str(config), "--log", str(log), str(file)),
+        *("--set", f"dht.port={taken}"),
     )
     assert (status, told) == (0, "")
     assert "look through it before you hand it on" in printed
@@ -90,6 +113,9 @@ def test_a_report_says_what_is_wrong_and_nothing_of_who_is_here(box: Box, tmp_pa
     assert "service down, trying again service=wifi" in parts["log.txt"]
     assert json.loads(parts["status.json"])["names"] == 1
     assert json.loads(parts["settings.json"])["wifi"]["passphrase"] == "(hidden)"
-    names = {finding["name"] for finding in json.loads(parts["doctor.json"])["findings"]}
+    findings = json.loads(parts["doctor.json"])["findings"]
+    names = {finding["name"] for finding in findings}
+    (ports,) = [f for f in findings if f["name"] == "ports"]
+    assert f"UDP {taken} by {sys.executable} (hidden)" in ports["meaning"]
     assert names >= {"running", "services", "disk", "addresses"}
     assert "lanjami 0.1.0" in parts["versions.txt"]
