@@ -67,7 +67,9 @@ def _machine(patient: Patient) -> list[Finding]:
         seen = str(error)
     throttled, alarm = machine.power()
     return [
-        machine_checks.clock_is_sane(machine.now(), machine.passed(patient.state)),
+        machine_checks.clock_is_sane(
+            machine.now(), machine.passed(patient.state), made_at=machine.made_at()
+        ),
         machine_checks.disk(seen),
         machine_checks.card(seen),
         machine_checks.power(throttled, alarm=alarm),

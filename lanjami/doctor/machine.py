@@ -12,7 +12,7 @@ from pathlib import Path
 import lanjami
 from lanjami import layout
 from lanjami.doctor.lan_checks import Held, Route, parse_routes
-from lanjami.doctor.machine_checks import Disk
+from lanjami.doctor.machine_checks import Disk, Past
 from lanjami.errors import HostError
 from lanjami.firewall.openings import Opening
 from lanjami.lan import Interface
@@ -64,14 +64,20 @@ def power(*, root: Path = _ROOT) -> tuple[int | None, bool | None]:
     return bits, None
 
 
-def passed(state: Path) -> float:
+def passed(state: Path) -> Past:
     """The latest time that is known to have passed, by the program and what it saved."""
-    seen: list[float] = []
+    seen: dict[float, str] = {}
     with suppress(OSError):
         for file in state.iterdir():
             with suppress(OSError):
-                seen.append(file.stat().st_mtime)
-    return clock.newest(made_at=Path(lanjami.__file__).stat().st_mtime, seen=seen)
+                seen[file.stat().st_mtime] = str(file)
+    newest = clock.newest(made_at=made_at(), seen=seen)
+    return Past(newest, seen.get(newest, ""))
+
+
+def made_at() -> float:
+    """When this program was made, by the date of its files."""
+    return Path(lanjami.__file__).stat().st_mtime
 
 
 def now() -> float:

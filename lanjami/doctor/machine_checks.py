@@ -1,7 +1,9 @@
 """Checks of the machine itself: clock, disk, card and power."""
 
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from lanjami.doctor.finding import Finding, fault, skipped, well
 from lanjami.network import clock
@@ -10,6 +12,7 @@ LEAST_FREE = 64 << 20  # bytes; the box itself stops taking names below 32 MiB
 LEAST_INODES = 64
 _WORN = 0x0B  # of the estimates: beyond 100 % of the life (JESD84-B51, 7.4.57)
 _NEARLY_WORN = 0x0A
+_WRITTEN_AT = 1767225600.0  # 2026: of a program whose files have no date of their own
 _UNDER_VOLTAGE_NOW = 1 << 0  # bits of get_throttled; Raspberry Pi's documentation, vcgencmd
 _UNDER_VOLTAGE_SINCE = 1 << 16
 
@@ -28,16 +31,37 @@ class Disk:
     worn: int | None = None
 
 
-def clock_is_sane(now: float, passed: float) -> Finding:
-    """Whether a clock that says `now` may be right; `passed` is a time that surely has."""
-    if clock.correction(now, passed) is None:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A time that is known to have passed, and the file that tells so; "" for the program."""
+
+    at: float
+    told_by: str
+
+
+def clock_is_sane(now: float, passed: Past, *, made_at: float) -> Finding:
+    """Whether a clock that says `now` may be right; `made_at` is when this program was made."""
+    set_it = (
+        "set it: `date -s '2026-01-31 12:00'` as root; a Raspberry Pi has none that runs without "
+        "power, so let the box tell the time: network.IF.serve with ntp, ntp.servers"
+    )
+    if now > clock.credible_until(max(made_at, _WRITTEN_AT)):
+        return fault(
+            "clock",
+            f"the clock says {_shown(now)}, decades after this program was made: certificates "
+            "count as expired, and clients refuse each other",
+            set_it,
+        )
+    if clock.correction(now, passed.at) is None:
         return well("clock", f"{_shown(now)}; not before anything that was saved here")
+    told = f", by the date of {passed.told_by}" if passed.told_by else ""
+    folder = shlex.quote(str(PurePath(passed.told_by).parent))
+    touch = f"find {folder} -newermt now -exec touch {{}} +"
     return fault(
         "clock",
-        f"the clock says {_shown(now)}, but it is at least {_shown(passed)}: certificates count as "
-        "not yet valid, and clients refuse each other",
-        "set it: `date -s '2026-01-31 12:00'` as root; a Raspberry Pi has none that runs without "
-        "power, so let the box tell the time: network.IF.serve with ntp, ntp.servers",
+        f"the clock says {_shown(now)}, but it is at least {_shown(passed.at)}{told}: certificates "
+        "count as not yet valid, and clients refuse each other",
+        set_it + (f". Where it is right, and was wrong once: `{touch}` as root" if told else ""),
     )
 
 

@@ -11,7 +11,12 @@ def newest(*, made_at: float, seen: Iterable[float]) -> float:
     `made_at` is when this program was built, `seen` times that were noted while a clock was
     believed: the time last saved, and those of files.
     """
-    return max([made_at, *(at for at in seen if at <= made_at + _CREDIBLE_S)])
+    return max([made_at, *(at for at in seen if at <= credible_until(made_at))])
+
+
+def credible_until(made_at: float) -> float:
+    """After when no time is believed."""
+    return made_at + _CREDIBLE_S
 
 
 def correction(now: float, passed: float) -> float | None:

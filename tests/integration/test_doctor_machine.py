@@ -2,13 +2,17 @@
 
 import os
 import socket
+import subprocess
 import sys
+import time
 from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
-from lanjami.doctor import machine
+from lanjami.doctor import machine, machine_checks
+from lanjami.doctor.finding import Finding, Verdict
+from lanjami.doctor.machine_checks import Past
 from lanjami.firewall.openings import Opening
 from lanjami.lan import Address, Interface
 from tests.support.ports import free_port
@@ -48,10 +52,28 @@ def test_a_raspberry_pi_tells_of_its_power(tmp_path: Path) -> None:
 
 def test_the_newest_file_tells_what_time_has_passed(tmp_path: Path) -> None:
     before = machine.passed(tmp_path / "nothing")
+    assert before.told_by == ""
     file = tmp_path / "file"
     file.touch()
-    os.utime(file, (before + 1000, before + 1000))
-    assert machine.passed(tmp_path) == before + 1000
+    os.utime(file, (before.at + 1000, before.at + 1000))
+    assert machine.passed(tmp_path) == Past(before.at + 1000, str(file))
+
+
+def test_the_advice_mends_dates_of_a_clock_that_was_wrong_once(tmp_path: Path) -> None:
+    later = time.time() + 3e8
+    for name in ("a file", "backups"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (later, later))
+
+    def look() -> Finding:
+        past = machine.passed(tmp_path)
+        return machine_checks.clock_is_sane(machine.now(), past, made_at=machine.made_at())
+
+    found = look()
+    assert found.verdict is Verdict.FAULT
+    (_, command, *_) = found.advice.rpartition("once: ")[2].split("`")
+    subprocess.run(["sh", "-c", command], check=True)
+    assert look().verdict is Verdict.WELL
 
 
 def test_a_port_is_ours_where_the_box_or_its_child_has_it() -> None:

@@ -2,16 +2,18 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 
 import msgspec
+import pytest
 
 from lanjami.config import parse
 from lanjami.discovery.wire import Beacon
 from lanjami.doctor import lan_checks, machine_checks, service_checks
 from lanjami.doctor.finding import Finding, Verdict, exit_status, fault, note, skipped, table, well
 from lanjami.doctor.lan_checks import Heard, Held, Route, parse_routes
-from lanjami.doctor.machine_checks import Disk
+from lanjami.doctor.machine_checks import Disk, Past
 from lanjami.firewall.openings import Opening, openings
 from lanjami.lan import Address, Interface
 from lanjami.network.dhcp_wire import Offer
@@ -260,10 +262,35 @@ def test_what_a_firewall_drops_is_told() -> None:
 
 
 def test_a_clock_before_what_was_saved_is_wrong() -> None:
-    assert machine_checks.clock_is_sane(2e9, 1.9e9).verdict is Verdict.WELL
-    found = machine_checks.clock_is_sane(0, 1.9e9)
+    def check(now: float, passed: float, told_by: str = "") -> Finding:
+        past = Past(passed, told_by)
+        return machine_checks.clock_is_sane(now, past, made_at=1.8e9)
+
+    assert check(2e9, 1.9e9).verdict is Verdict.WELL
+    found = check(0, 1.9e9)
     assert found.verdict is Verdict.FAULT
     assert "the clock says 1970-01-01 00:00 UTC, but it is at least 2030-03-17" in found.meaning
+    assert "touch" not in found.advice
+    found = check(1.9e9, 2e9, "/state/names.sqlite")
+    assert "at least 2033-05-18 03:33 UTC, by the date of /state/names.sqlite:" in found.meaning
+    assert "touch" in found.advice
+    assert "date -s" in found.advice
+
+
+@pytest.mark.parametrize(("made_at", "year"), [(1.8e9, 2057), (1.0, 2056), (315532800.0, 2056)])
+def test_a_clock_that_is_decades_ahead_is_wrong_too(made_at: float, year: int) -> None:
+    """Also where the program is dated 1970 or 1980, as reproducible packages have their files."""
+
+    def check(year: int) -> Finding:
+        now = datetime(year, 1, 1, tzinfo=UTC).timestamp()
+        return machine_checks.clock_is_sane(now, Past(made_at, ""), made_at=made_at)
+
+    assert check(2028).verdict is check(year - 1).verdict is Verdict.WELL
+    for later in (year + 1, 2099, 2199):
+        assert check(later).verdict is Verdict.FAULT
+    assert "the clock says 2099-01-01 00:00 UTC, decades after this program was made" in (
+        check(2099).meaning
+    )
 
 
 def _disk(
