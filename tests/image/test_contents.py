@@ -195,11 +195,13 @@ def test_systemd_understands_every_unit(built: Built, tree: Path) -> None:
         assert checked.returncode == 0, f"{unit}: {checked.stderr}"
 
 
-def test_what_serves_is_locked_in(tree: Path) -> None:
-    """With all that the image adds to it; the image's own services: test_units.py."""
-    # of what starts early, systemd counts PrivateTmp, ProtectHome and ProtectSystem for nothing,
-    # which are in force as ever
-    late = tree / "etc/systemd/system/lanjami.service.d/late.conf"
-    late.parent.mkdir()
-    late.write_text("[Unit]\nDefaultDependencies=yes\n")
-    assert exposure("lanjami.service", root=tree) <= MOST
+@pytest.mark.parametrize("service", ["lanjami.service", "lanjami-power-off.service"])
+def test_what_serves_is_locked_in(tree: Path, service: str) -> None:
+    """As it is, with all that the image adds to it; the image's own services: test_units.py."""
+    assert exposure(service, root=tree) <= MOST
+
+
+def test_linux_makes_no_addresses_where_the_box_does(built: Built) -> None:
+    """lanjami, which would tell it so, may not."""
+    assert b"\n-net.ipv6.conf.*.autoconf=0\n" in built.read("etc/sysctl.d/lanjami.conf")
+    assert "usr/lib/systemd/system/sysinit.target.wants/systemd-sysctl.service" in built.root

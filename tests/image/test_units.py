@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from image import payload
 from lanjami.box import watch
 from tests.support.exposure import MOST, exposure
 
@@ -32,6 +33,20 @@ def test_the_exposure_of_every_service_is_low(tmp_path: Path, unit: Path) -> Non
     judged = tmp_path / unit.name.replace("@", "@sda1")
     shutil.copy(unit, judged)
     assert exposure(judged) <= MOST
+
+
+@needs_systemd
+def test_the_exposure_of_the_box_itself_is_low_with_all_that_belongs_to_it(tmp_path: Path) -> None:
+    units = tmp_path / "usr/lib/systemd/system"
+    for source, place in payload.PLACES.items():
+        if place.startswith(payload.UNITS):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(payload.CHECKOUT / source, tmp_path / place)
+    shutil.copytree(UNITS, units, dirs_exist_ok=True)
+    services = {Path(place).name for place in payload.PLACES.values() if place.endswith(".service")}
+    assert {"lanjami.service", "lanjami-power-off.service"} <= services
+    for service in services:
+        assert exposure(service, root=tmp_path) <= MOST, service
 
 
 @needs_systemd

@@ -26,8 +26,9 @@ needs_systemd = pytest.mark.skipif(
 
 
 @needs_systemd
-def test_its_exposure_is_low() -> None:
-    assert exposure(UNIT) <= MOST
+@pytest.mark.parametrize("unit", ["lanjami.service", "lanjami-power-off.service"])
+def test_the_exposure_of_every_service_is_low(unit: str) -> None:
+    assert exposure(UNIT.with_name(unit)) <= MOST
 
 
 @needs_systemd
