@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import re
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -258,7 +256,7 @@ async def test_an_update_is_sent_tried_and_kept(
             page = visitor.page
             await _go(visitor, "Update")
             await visitor.sees("No update was brought to it so far.")
-            await _judge(visitor, tmp_path, "update", width=SIZES["phone"][0])
+            await _judge(visitor, tmp_path, "update")
             await _send(visitor, other)
             await visitor.sees("This file is no update of lanjami.")
             await page.context.set_offline(True)
@@ -266,7 +264,7 @@ async def test_an_update_is_sent_tried_and_kept(
             await visitor.sees("This goes on by itself.")
             await page.context.set_offline(False)
             await visitor.sees("The update is here. It is checked next.")
-            await _judge(visitor, tmp_path, "updating", width=SIZES["phone"][0])
+            await _judge(visitor, tmp_path, "updating")
             _take_update(box, machine, appliance)
             await visitor.sees("lanjami 9.0.0 is on the card. The box starts with it next.")
             assert machine.asked_of_systemd == ["--no-block reboot"]
@@ -332,15 +330,15 @@ async def _judge_all(
     appliance: Appliance, browser: Chromium, folder: Path, size: str, scheme: str
 ) -> None:
     language = "de" if scheme == "dark" else "en"
-    look, width = f"{size}-{scheme}", SIZES[size][0]
+    look = f"{size}-{scheme}"
     async with browser.visiting(
         f"{URL}/operator", size=size, scheme=scheme, language=language
     ) as visitor:
-        await _judge(visitor, folder, f"login-{look}", width=width)
+        await _judge(visitor, folder, f"login-{look}")
     async with _at_the_desk(
         browser, appliance, size=size, scheme=scheme, language=language
     ) as visitor:
-        await _judge(visitor, folder, f"said-{look}", width=width)
+        await _judge(visitor, folder, f"said-{look}")
         for path in PAGES:
             sign = "&" if "?" in path else "?"
             await visitor.page.goto(f"{URL}/operator{path}{sign}lang={language}")
@@ -348,14 +346,10 @@ async def _judge_all(
                 "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
             )
             name = re.sub(r"\W+", "-", path or "parts").strip("-")
-            await _judge(visitor, folder, f"{name}-{look}", width=width)
+            await _judge(visitor, folder, f"{name}-{look}")
 
 
-async def _judge(visitor: Visitor, folder: Path, name: str, *, width: int) -> None:
-    picture = folder / f"operator-{name}.png"
-    await visitor.page.screenshot(path=picture, full_page=True)
-    if kept := os.environ.get("LANJAMI_SCREENSHOTS"):
-        Path(kept).mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, kept)
-    assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= width, name
+async def _judge(visitor: Visitor, folder: Path, name: str) -> None:
+    await visitor.pictured(folder, f"operator-{name}")
+    assert not await visitor.is_too_wide(), name
     assert await visitor.faults() == [], name

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from contextlib import suppress
@@ -24,15 +23,6 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
     person = [bytes.fromhex(sys.argv[1]), sys.argv[2].encode().decode("unicode_escape")]
     sock.sendto(msgpack.packb({"jami": person}), ("10.77.0.1", 8888))
 """
-
-
-async def _keep_screenshot(visitor: Visitor, folder: Path, name: str) -> None:
-    """In the folder that LANJAMI_SCREENSHOTS names, for people to look at."""
-    picture = folder / f"{name}.png"
-    await visitor.page.screenshot(path=picture, full_page=True)
-    if kept := os.environ.get("LANJAMI_SCREENSHOTS"):
-        Path(kept).mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, kept)
 
 
 async def _kill_opendht(appliance: Appliance, visitor: Visitor, *, until: str) -> None:
@@ -268,14 +258,13 @@ async def test_axe_finds_nothing_serious(box: Host, browser: Chromium, tmp_path:
 async def _judge(browser: Chromium, folder: Path, size: str, scheme: str, language: str) -> None:
     async with browser.visiting(URL, size=size, scheme=scheme, language=language) as visitor:
         await visitor.page.locator(".hero.good").wait_for()
-        await _keep_screenshot(visitor, folder, f"{size}-{scheme}-{language}")
+        await visitor.pictured(folder, f"{size}-{scheme}-{language}")
         await visitor.page.locator(".checked summary").click()
         await visitor.page.locator("#measure button").click()
         await visitor.page.locator(".result table").wait_for(timeout=60_000)
-        width = await visitor.page.evaluate("document.documentElement.scrollWidth")
-        assert width <= SIZES[size][0], "nothing is wider than the screen"
+        assert not await visitor.is_too_wide()
         assert await visitor.faults() == []
-        await _keep_screenshot(visitor, folder, f"{size}-{scheme}-{language}-all")
+        await visitor.pictured(folder, f"{size}-{scheme}-{language}-all")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -287,7 +276,7 @@ async def test_axe_finds_nothing_serious_in_bad_times(
         await _kill_opendht(appliance, visitor, until="Jami does not work here right now.")
         appliance.kill()
         assert await visitor.faults() == []
-        await _keep_screenshot(visitor, tmp_path, f"phone-{scheme}-en-broken")
+        await visitor.pictured(tmp_path, f"phone-{scheme}-en-broken")
         await visitor.sees("The box does not answer.")
         assert await visitor.faults() == []
-        await _keep_screenshot(visitor, tmp_path, f"phone-{scheme}-en-lost")
+        await visitor.pictured(tmp_path, f"phone-{scheme}-en-lost")

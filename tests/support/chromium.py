@@ -5,9 +5,12 @@ axe-playwright-python; nothing is fetched while the tests run.
 """
 
 import importlib.resources
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
@@ -26,6 +29,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 SIZES = {"phone": (390, 844), "desktop": (1280, 800)}
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
 ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 Chrome/140 Mobile"
 
 
@@ -41,6 +45,22 @@ class Visitor:
 
     async def sees(self, text: str, *, within_s: float = 30.0) -> None:
         await self.page.get_by_text(text).first.wait_for(timeout=1000 * within_s)
+
+    async def pictured(self, folder: Path, name: str) -> None:
+        """Keep a picture of the whole page, also in the folder that LANJAMI_SCREENSHOTS names, for
+        people to look at."""
+        picture = folder / f"{name}.png"
+        await self.page.screenshot(path=picture, full_page=True)
+        if kept := os.environ.get("LANJAMI_SCREENSHOTS"):
+            Path(kept).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, kept)
+
+    async def is_too_wide(self) -> bool:
+        """Whether something is wider than the screen."""
+        wide: bool = await self.page.evaluate(
+            "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        )
+        return wide
 
     async def faults(self) -> list[str]:
         """What axe-core finds serious or critical."""
@@ -67,6 +87,7 @@ class Chromium:
         scheme: str = "light",
         language: str = "en",
         has_scripts: bool = True,
+        agent: str | None = None,
     ) -> AsyncIterator[Visitor]:
         """The page at `url`, as somebody with such a device sees it."""
         width, height = SIZES[size]
@@ -74,7 +95,7 @@ class Chromium:
             viewport={"width": width, "height": height},
             color_scheme="dark" if scheme == "dark" else "light",
             locale=language,
-            user_agent=ANDROID if size == "phone" else None,
+            user_agent=agent or (ANDROID if size == "phone" else None),
             java_script_enabled=has_scripts,
         )
         visitor = Visitor(await context.new_page())
@@ -96,10 +117,15 @@ async def chromium(host: Host) -> AsyncIterator[Chromium]:
     starter = host.lab.folder / f"{host.name}-chromium"
     starter.write_text(f'#!/bin/sh\nexec ip netns exec {host.namespace} {PROGRAM} "$@"\n')
     starter.chmod(0o755)
+    async with started(str(starter)) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def started(program: str = PROGRAM) -> AsyncIterator[Chromium]:
+    """A browser that runs on this machine."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=str(starter), args=list(ARGUMENTS)
-        )
+        browser = await playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
         try:
             yield Chromium(browser)
         finally:
