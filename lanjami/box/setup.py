@@ -77,8 +77,10 @@ def set_up(box: Box) -> list[str]:
         lambda: box.path(places.RUN).mkdir(mode=0o755, parents=True, exist_ok=True),
         lambda: mistakes.extend(take_card(box)),
     )
-    on_card = list(mistakes)
-    config, text = kept_settings(box)
+    config, text, refusal = kept_settings(box)
+    if refusal:
+        mistakes.append(f"the settings from before are left aside: {refusal}")
+    told = list(mistakes)
     go(
         lambda: _set_clock(box),
         lambda: _name(box, config.box.hostname),
@@ -88,7 +90,9 @@ def set_up(box: Box) -> list[str]:
         lambda: _keep_machine_id(box),
     )
     _, refusal = Sources(text, page_settings(box)).without_bad_page()
-    _tell_beside(box, [*on_card, *([left_aside(refusal)] if refusal else [])])
+    if refusal:
+        told.append(left_aside(refusal))  # the watch tells it elsewhere, for as long as it is so
+    _tell_beside(box, told)
     return mistakes
 
 
@@ -127,15 +131,16 @@ def take_card(box: Box) -> list[str]:
     return []
 
 
-def kept_settings(box: Box) -> tuple[Config, str]:
-    """What was taken over last; the defaults where there is nothing, or nothing good."""
+def kept_settings(box: Box) -> tuple[Config, str, str]:
+    """What was taken over last, and its text; the defaults where there is nothing or, and then with
+    the reason, nothing good."""
     taken = box.path(places.TAKEN)
-    text = _text(taken if taken.exists() else box.settings())
+    file = taken if taken.exists() else box.settings()
     try:
-        return parse(text), text
-    except ConfigError as error:  # of a version to come, or damaged
-        _log.warning("the kept settings are left aside", reason=error)
-        return Config(), ""
+        text = file.read_text("utf-8") if file.exists() else ""
+        return parse(text), text, ""
+    except (ConfigError, OSError, UnicodeDecodeError) as error:  # of a version to come, or damaged
+        return Config(), "", str(error)
 
 
 def left_aside(refusal: str) -> str:

@@ -53,7 +53,7 @@ class Watch:
         self._world = world
         self._networks = _read_roles(world.box.path(places.ROLES))
         self._lines = {name: Line(is_network=True) for name in self._networks}
-        self._config, self._text = setup.kept_settings(world.box)
+        self._config, self._text, _ = setup.kept_settings(world.box)
         self._page = self._refusal = ""
         self._course = Course(began)
         self._snapshot: Snapshot | None = None

@@ -313,11 +313,19 @@ def test_the_machines_id_is_kept_from_its_first_start_on(machine: Machine) -> No
     assert machine.text(f"{places.KEPT}/machine-id").startswith("0123")
 
 
-def test_damaged_settings_are_left_aside(machine: Machine) -> None:
+@pytest.mark.parametrize("kept", [b"\0" * 9, b"\xff", b"[box]\nof_a_later_version = 1\n"])
+def test_settings_that_went_bad_are_left_aside_and_that_is_told(
+    machine: Machine, kept: bytes
+) -> None:
     machine.box.path(places.KEPT).mkdir(parents=True)
-    machine.box.settings().write_bytes(b"\0" * 100)
-    assert machine.start() == []
+    machine.box.settings().write_bytes(kept)
+    (sentence,) = machine.start()
+    assert "the settings from before are left aside" in sentence
+    assert sentence in machine.complaint.read_text()
     assert machine.text("/etc/hostname") == "lanjami\n"
+    machine.card.write_text('[box]\nhostname = "hall"\n')
+    assert machine.start() == []
+    assert machine.text("/etc/hostname") == "hall\n"
 
 
 def test_a_password_is_set_once_and_kept_nowhere(machine: Machine) -> None:
