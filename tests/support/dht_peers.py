@@ -1,5 +1,5 @@
-"""Real DHT nodes as child processes: the wheel, driven by JSON, and Debian's dhtnode, at its
-prompt."""
+"""Real DHT nodes as child processes: the wheel and Debian's binding, driven by JSON, and Debian's
+dhtnode, at its prompt."""
 
 import asyncio
 import json
@@ -18,12 +18,17 @@ from lanjami.dhtnode.value import Value
 from lanjami.runtime import net
 from tests.support.dht_content import content
 
+WHEEL, BINDING = sys.executable, "/usr/bin/python3"  # OpenDHT 4.4.2 and Debian's 2.4.12
 PATIENCE_S = 15.0
 START_S = 60.0  # of Debian's node, which first makes an RSA key of 4,096 bits
 
 
+# what dhtnode prints of a value that is text (OpenDHT src/value.cpp, operator<<)
+_TEXT = re.compile(r'Value\[id:([0-9a-f]+) (?:[^\]"]* )?data\(text/plain\):"([^"]*)"\]')
+
+
 class Wheel:
-    """OpenDHT 4.4.2 in a process of its own; its commands are those of `opendht_peer`."""
+    """OpenDHT in a process of its own; its commands are those of `opendht_peer`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -47,15 +52,21 @@ class Wheel:
     async def heard(self, key: str, number: int = 1) -> dict[int, bytes]:
         return _values(await self.ask("heard", key, number, PATIENCE_S / 2))
 
+    async def went(self, key: str, number: int) -> set[int]:
+        return set(await self.ask("went", key, number, PATIENCE_S * 2 / 3))
+
 
 def _values(printed: list[tuple[int, str]]) -> dict[int, bytes]:
     return {id: bytes.fromhex(data) for id, data in printed}
 
 
 @asynccontextmanager
-async def wheel(*, port: int = 0, network: int = 0, identity: bool = False) -> AsyncIterator[Wheel]:
+async def wheel(
+    *, python: str = WHEEL, port: int = 0, network: int = 0, identity: bool = False
+) -> AsyncIterator[Wheel]:
+    """`python` is an interpreter with one of the bindings."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.opendht_peer"),
+        *(python, "-m", "tests.support.opendht_peer"),
         *(str(port), str(network), "identity" if identity else "none"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -94,6 +105,14 @@ class Debian:
                 self._printed += data.decode("utf-8", "replace")
         return match
 
+    async def got(self, key: str) -> dict[int, bytes]:
+        """The texts that it finds at a key, by their ids."""
+        return _texts(await self.say(f"g {key}", r"Get: completed"))
+
+    async def heard(self, number: int) -> dict[int, bytes]:
+        """The texts that were printed since the last line was typed, once there are so many."""
+        return _texts(await self.printed(rf"({_TEXT.pattern}.*?){{{number}}}"))
+
     async def joined(self) -> Self:
         async with asyncio.timeout(PATIENCE_S):
             while (await self.say("ll", r"Known nodes: (\d+) good.*Known nodes: (\d+) good"))[
@@ -103,37 +122,47 @@ class Debian:
         return self
 
 
+def _texts(printed: re.Match[str]) -> dict[int, bytes]:
+    return {int(id, 16): text.encode() for id, text in _TEXT.findall(printed.string)}
+
+
 @asynccontextmanager
 async def debian(
-    *, port: int, bootstrap: str = "", network: int = 0, proxy: str = ""
+    *, port: int, bootstrap: str = "", network: int = 0, proxy: str = "", identity: bool = True
 ) -> AsyncIterator[Debian]:
     """`bootstrap` is `ip:port` or `[ip]:port`; with a `proxy`, `ip:port`, it asks that for
-    everything."""
-    entry = ["--proxyclient", proxy] if proxy else ["-b", bootstrap]
+    everything. Without an identity it starts at once, and signs and encrypts nothing."""
+    entry = ["--proxyclient", proxy] if proxy else ["-b", bootstrap] if bootstrap else []
+    own = ["-i"] if identity else []
     process = await asyncio.create_subprocess_exec(
-        *("dhtnode", "-i", "-p", str(port), "-n", str(network), *entry),
+        *("dhtnode", *own, "-p", str(port), "-n", str(network), *entry),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
     )
     try:
         node = Debian(process)
-        node.key_id = (await node.printed(r"Public key ID (\w{40})", within_s=START_S))[1]
+        if identity:
+            node.key_id = (await node.printed(r"Public key ID (\w{40})", within_s=START_S))[1]
+        await node.printed(r"for a list of possible commands")
         yield node
     finally:
         process.kill()
         await process.communicate()
 
 
-async def put_late(port: int, key: bytes, value: Value, *, age_s: int) -> None:
+async def put_late(
+    port: int, key: bytes, value: Value, *, age_s: int, ip: str = "127.0.0.1"
+) -> None:
     """Put a value that is so old already at the one node on a port of loopback, as a node does
     that hands somebody else's value on."""
     loop = asyncio.get_running_loop()
     who: dict[str, Any] = {"node_id": secrets.token_bytes(20), "is_client": True}
     created = int(time.time()) - age_s
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
-        sock.connect(("127.0.0.1", port))
+        sock.connect((ip, port))
 
         async def ask(query: m.Asked) -> m.Reply:
             (datagram,) = packing.pack(query)

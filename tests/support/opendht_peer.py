@@ -11,7 +11,10 @@ or Debian's binding. Each line on stdin is a list, each line on stdout its answe
     ["get", key]                     -> [[id, bytes in hex], ...]
     ["listen", key]                  -> null
     ["heard", key, number, seconds]  -> [[id, bytes in hex], ...] once there are `number`
+    ["went", key, number, seconds]   -> the ids that expired, once there are `number`
     ["id"]                           -> the node's id
+
+Debian's binding can neither sign nor encrypt.
 
 One thread speaks to the node, as its binding deadlocks otherwise.
 """
@@ -40,6 +43,7 @@ class Peer:
         self._node = opendht.DhtRunner()
         self._node.run(port=port, config=config)
         self._heard: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._went: dict[str, list[int]] = defaultdict(list)
 
     def bootstrap(self, ip: str, port: int) -> None:
         self._node.bootstrap(ip, str(port))
@@ -67,7 +71,9 @@ class Peer:
 
     def listen(self, key: str) -> None:
         def heard(value: Any, expired: bool) -> bool:  # noqa: FBT001 - the binding's call
-            if not expired:
+            if expired:
+                self._went[key].append(value.id)
+            else:
                 self._heard[key].append((value.id, value.data.hex()))
             return True
 
@@ -78,6 +84,12 @@ class Peer:
         while len(self._heard[key]) < number and time.monotonic() < until:
             time.sleep(0.005)
         return self._heard[key]
+
+    def went(self, key: str, number: int, patience_s: float) -> list[int]:
+        until = time.monotonic() + patience_s
+        while len(self._went[key]) < number and time.monotonic() < until:
+            time.sleep(0.005)
+        return self._went[key]
 
     def id(self) -> str:
         return str(self._node.getNodeId().toString().decode())
