@@ -58,7 +58,7 @@ class Inbox:
         self._upkeep = upkeep
         self._updates = updates
         self._admission = Admission(now=now)
-        self.fragments = Fragments()
+        self.fragments = Fragments(dropped)
         self.connected: set[int] = set()  # the versions in which we have met somebody
         self.asked: Counter[str] = Counter()
         self.dropped = dropped
@@ -106,7 +106,8 @@ class Inbox:
                 if whole is not None:
                     self._on_whole(whole, source, now)
             case m.Asked():
-                self._on_bearing(message, source, now, asked=False)
+                is_told = isinstance(message, m.Update) and self._operations.hears(message)
+                self._on_bearing(message, source, now, asked=is_told)
             case m.Reply():
                 self._on_bearing(message, source, now, asked=True)
             case m.Error():
@@ -125,12 +126,16 @@ class Inbox:
     def _on_whole(self, message: m.Spoken, source: Endpoint, now: float) -> None:
         if isinstance(message, m.Reply):
             request = self._awaited(message, source)
-            if request is not None:
+            if request is None:  # it took too long to be whole
+                self.dropped["not asked for"] += 1
+            else:
                 self._on_reply(message, request, source, now)
             return
         node = self._nodes.speaking(message.node_id, source, now=now)
         node.heard(now)
         replies, work = self._on_query(message, source, now)
+        if not replies:
+            self.dropped["without values"] += 1
         # before the replies: who listens is waiting, and from the reply on, OpenDHT's new
         # listener takes what it heard for all
         self._updates.on_timer(now=now)

@@ -184,6 +184,10 @@ class Operations:
             if search.offer(node):
                 search.step(now)
 
+    def hears(self, update: m.Update) -> bool:
+        """Whether we listen to what a node tells."""
+        return self._sockets.key(update.socket, teller=update.node_id) is not None
+
     def on_update(self, update: m.Update, *, address: bytes, now: float) -> None:
         """What a node at an address tells that we listen at."""
         key = self._sockets.key(update.socket, teller=update.node_id)

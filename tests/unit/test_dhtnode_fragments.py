@@ -74,6 +74,7 @@ def test_what_does_not_go_on_is_forgotten(parts_at: list[float], left: int) -> N
     assert len(fragments) == left
     fragments.expire(now=10.1)
     assert len(fragments) == fragments.cost == 0
+    assert fragments.dropped["never whole"] >= 1 + len(parts_at), "the message, and its parts"
 
 
 def test_more_than_a_message_may_hold_is_refused() -> None:
@@ -81,6 +82,7 @@ def test_more_than_a_message_may_hold_is_refused() -> None:
     header, _ = _split(_put(60_000, 60_000, 60_000))
     assert fragments.on_message(FROM, header, asked=False, now=0.0) is None
     assert len(fragments) == 0
+    assert fragments.dropped == {"too much in parts": 1}
     assert fragments.on_message(FROM, header, asked=True, now=0.0) is None
     assert len(fragments) == 1, "but as an answer"
 
@@ -91,7 +93,7 @@ def test_parts_without_a_message_are_kept_up_to_a_limit() -> None:
         part = m.Parts(transaction=1, parts={0: m.Part(number * PART_BYTES, bytes(PART_BYTES))})
         fragments.on_parts(FROM, part, now=0.0)
         assert fragments.cost <= 3 * f.UNASKED_BYTES
-    assert fragments.refused
+    assert fragments.dropped["too much in parts"] + fragments.datagrams == 1000
 
 
 def test_tiny_parts_do_not_take_all_memory() -> None:
@@ -110,7 +112,7 @@ def test_one_source_and_all_together_have_their_limits() -> None:
         for transaction in range(20_000):
             part = m.Parts(transaction=transaction, parts={0: m.Part(0, bytes(1000))})
             fragments.on_parts(at(host), part, now=0.0)
-            if fragments.refused > 100 * host:
+            if fragments.dropped["too much in parts"] > 100 * host:
                 break
         assert fragments.cost <= min(host * f.SOURCE_BYTES, f.TOTAL_BYTES)
     assert fragments.cost > f.TOTAL_BYTES * 0.99
@@ -169,4 +171,4 @@ def test_what_becomes_no_value_is_left_out() -> None:
     whole = fragments.on_parts(FROM, m.Parts(transaction=1, parts=parts), now=0.0)
     assert whole is not None
     assert whole.values == ()
-    assert fragments.refused == 2
+    assert fragments.dropped == {"a value that is none": 2}
