@@ -64,11 +64,11 @@ def pull_the_plug(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def card(path: Path, *, size: int, data: int) -> Iterator[Path]:
-    """A loop device with the four partitions of a card, of which the last has `data` MiB and no
-    file system."""
+def card(path: Path, *, size: int, data: int, visible: int = 16) -> Iterator[Path]:
+    """A loop device with the four partitions of a card, of which the last has `data` MiB and the
+    first `visible`, none with a file system."""
     file_of(path, size)
-    layout = "label: dos\nstart=4MiB, size=16MiB, type=c\nsize=16MiB\nsize=16MiB\n"
+    layout = f"label: dos\nstart=4MiB, size={visible}MiB, type=c\nsize=16MiB\nsize=16MiB\n"
     run("sfdisk", "--quiet", path, given=f"{layout}size={data}MiB\n")
     device = Path(run("losetup", "--find", "--show", path).strip())
     made = []

@@ -16,6 +16,7 @@ from tests.image.loops import MIB, needs_root, needs_vfat
 
 pytestmark = needs_root
 
+FAT32_MIB = 40  # below, mtools takes it for a FAT16
 DIRTY = 65  # the byte of a FAT32 that says that it is being written to
 ROOTFS = Path(__file__).resolve().parents[2] / "image/rootfs"
 
@@ -61,7 +62,7 @@ class Box:
     def __init__(self, folder: Path, device: Path) -> None:
         self.folder = folder
         self.card = Card(device, f"{device}p")
-        loops.run("mkfs.vfat", "-n", "LANJAMI", self.card.partition(1))
+        loops.run("mkfs.vfat", "-F", "32", "-n", "LANJAMI", self.card.partition(1))
         settings = folder / places.SETTINGS
         settings.touch()
         loops.run("mcopy", "-i", self.card.partition(1), settings, "::")
@@ -97,7 +98,7 @@ class Box:
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
-    with loops.card(tmp_path / "card", size=96 * MIB, data=16) as device:
+    with loops.card(tmp_path / "card", size=96 * MIB, data=16, visible=FAT32_MIB) as device:
         yield Box(tmp_path, device)
 
 
@@ -109,15 +110,21 @@ def test_the_root_is_a_layer_in_memory_that_the_next_start_does_not_have(box: Bo
 
 
 @needs_vfat
+def test_the_cards_visible_part_is_there(box: Box) -> None:
+    assert box.start()["visible"] == places.SETTINGS
+
+
 @pytest.mark.parametrize("was_written_to", [False, True])
-def test_the_cards_visible_part_is_there(box: Box, *, was_written_to: bool) -> None:
-    with box.card.partition(1).open("r+b") as file:
+def test_a_card_that_was_being_written_to_is_mended(box: Box, *, was_written_to: bool) -> None:
+    visible = box.card.partition(1)
+    with visible.open("r+b") as file:
         file.seek(DIRTY)
         file.write(b"\1" if was_written_to else b"\0")
-    assert box.start()["visible"] == places.SETTINGS
-    with box.card.partition(1).open("rb") as file:
+    box.start()
+    with visible.open("rb") as file:
         file.seek(DIRTY)
         assert file.read(1) == b"\0"
+    assert places.SETTINGS in loops.run("mdir", "-b", "-i", visible, "::")
 
 
 def test_a_tried_slot_is_started_once(box: Box) -> None:
