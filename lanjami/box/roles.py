@@ -4,9 +4,9 @@ The machine goes on asking for an address by DHCP in either role: so a router th
 the box, as after a power cut, makes it a guest again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 
 from lanjami.config import Config
 
@@ -60,11 +60,15 @@ def address(number: int) -> IPv4Interface:
 
 
 def addresses(
-    lines: Mapping[str, Line], config: Config, *, before: Mapping[str, IPv4Interface]
+    lines: Mapping[str, Line],
+    config: Config,
+    *,
+    before: Mapping[str, IPv4Interface],
+    lans: Iterable[IPv4Network],
 ) -> dict[str, IPv4Interface]:
     """Those of the box on the cables on which it is the network: as `before` where they can stay,
-    and in no network that was set on another interface."""
-    taken = [network.at.network for network in config.network.values() if network.at]
+    and in no network that was set on another interface, nor in one of the `lans` of others."""
+    taken = [*lans, *(network.at.network for network in config.network.values() if network.at)]
     given: dict[str, IPv4Interface] = {}
     numbered = enumerate(sorted(lines))
     for number, name in sorted(numbered, key=lambda one: (one[1] not in before, one)):

@@ -3,10 +3,10 @@ passed its test. It looks once a second, and `tick` never waits for long.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 import lanjami
@@ -40,6 +40,7 @@ class World:
     box: Box
     ask: Callable[[], Snapshot | None]  # the box's status; None where it does not answer
     seen: Callable[[], dict[str, Seen]]  # the cables
+    lans: Callable[[], list[IPv4Network]]  # that others made, and the box is a guest in
     running: Running
     card: Callable[[], Card]
     say: Callable[[str], None]  # to whoever reads the serial console
@@ -122,7 +123,9 @@ class Watch:
         self._lines = {
             name: roles.step(self._lines.get(name, Line()), seen[name], now=now) for name in names
         }
-        networks = roles.addresses(self._lines, self._config, before=self._networks)
+        is_network = any(line.is_network for line in self._lines.values())
+        lans = self._world.lans() if is_network else []
+        networks = roles.addresses(self._lines, self._config, before=self._networks, lans=lans)
         if networks == self._networks:
             return
         _log.info("the box is the network", on=", ".join(networks) or "no cable")
@@ -262,16 +265,27 @@ def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
     return found
 
 
+def lans() -> list[IPv4Network]:
+    """The networks that others made, on any interface."""
+    return [at.network for _, at in _given()]
+
+
 def _leased() -> set[str]:
-    """The interfaces with an IPv4 address that is neither self-made nor our own as the network."""
-    return {
-        interface.name
-        for interface in net.interfaces(ignored=())
-        for address in interface.addresses
-        if isinstance(address.ip, IPv4Address)
-        and not address.ip.is_link_local
-        and address.ip not in roles.ADDRESSES
-    }
+    return {name for name, _ in _given()}
+
+
+def _given() -> Iterator[tuple[str, IPv4Interface]]:
+    """Interfaces and their addresses of IPv4 that are neither self-made nor our own as the
+    network."""
+    for interface in net.interfaces(ignored=()):
+        for address in interface.addresses:
+            at = address.at
+            if isinstance(at, IPv4Interface) and not _is_made_here(at.ip):
+                yield interface.name, at
+
+
+def _is_made_here(ip: IPv4Address) -> bool:
+    return ip.is_link_local or ip in roles.ADDRESSES
 
 
 def _read(file: Path) -> str:

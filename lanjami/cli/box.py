@@ -129,6 +129,7 @@ def keep_watch() -> None:
         box=setup.Box(),
         ask=_ask,
         seen=watch.cables,
+        lans=watch.lans,
         running=running,
         card=disks.find,
         say=partial(print, flush=True),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ class Scene:
         self.card.device.write_bytes(b"\0" * (2 << 20))
         self.page = self.box.path(places.STATE) / layout.PAGE_SETTINGS
         self.kept = self.box.path(places.KEPT)
+        self.lans: list[IPv4Network] = []
         self.lasts = True
         self.now = 1000.0
         self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
@@ -71,6 +73,7 @@ class Scene:
             box=self.box,
             ask=lambda: self.snapshot,
             seen=lambda: self.cables,
+            lans=lambda: self.lans,
             running=Running(slot, tried),
             card=lambda: self.card,
             say=self.said.append,
@@ -142,6 +145,18 @@ def test_an_access_point_of_the_page_and_a_cable_have_networks_that_differ(scene
     found = scene.started()
     assert found.serving("dhcp") == ["wlan0", "eth0"]
     assert found.network["eth0"].address == "10.77.1.1/24"
+
+
+def test_a_cable_has_no_network_that_the_box_is_a_guest_in_elsewhere(scene: Scene) -> None:
+    """As on the network of another box, which comes while it is one itself."""
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    watching = scene.watch()
+    scene.pass_s(30, watching)
+    assert scene.started().network["eth0"].address == "10.77.0.1/24"
+    scene.lans = [IPv4Network("10.77.0.0/24")]
+    scene.pass_s(1, watching)
+    assert scene.started().network["eth0"].address == "10.77.1.1/24"
+    assert scene.did("del", "10.77.0.1/24", "eth0") == 1
 
 
 def test_a_page_that_is_saved_while_the_box_is_the_network_does_not_make_that_last(

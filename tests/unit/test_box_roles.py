@@ -100,7 +100,7 @@ NETWORK = Line(is_network=True)
 def _addresses(text: str, *cables: str, before: str = "", at: str = "") -> dict[str, str]:
     lines = dict.fromkeys(cables, NETWORK) | {"guest": Line()}
     known = {before: IPv4Interface(at)} if before else {}
-    found = roles.addresses(lines, parse(text), before=known)
+    found = roles.addresses(lines, parse(text), before=known, lans=[])
     return {name: str(one) for name, one in found.items()}
 
 
