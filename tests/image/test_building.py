@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from image import layout
 from tests.image import emulator
 from tests.image.built import Built
 from tests.image.emulator import Emulated
@@ -52,10 +53,11 @@ if [ "$#" -eq 0 ]; then
     iw phy "$(cat /sys/class/net/wlan1/phy80211/name)" set netns name station
     exec ip netns exec station sh "$0" inside
 fi
+last=battery  # the card has the passphrase in one place only
 cat >/run/station.conf <<END
 network={{
     ssid="lanjami hall"
-    psk="correct horse battery"
+    psk="correct horse $last"
 }}
 END
 wpa_supplicant -B -i wlan1 -c /run/station.conf
@@ -128,6 +130,15 @@ def _is_served(host: Host) -> bool:
     except AssertionError:  # what is not there yet
         return False
     return True
+
+
+def test_the_passphrase_is_on_the_cards_visible_part_no_longer(lab: Lab, laptop: Host) -> None:
+    assert laptop, "it was served, so the settings were read"
+    card = lab.folder / "card"
+    assert 'passphrase = "(kept in the box)"' in emulator.get(card, "lanjami.toml")
+    with card.open("rb") as file:
+        file.seek(layout.FIRMWARE.start_mib * layout.MIB)
+        assert b"correct horse battery" not in file.read(layout.FIRMWARE.size_mib * layout.MIB)
 
 
 async def test_somebody_joins_and_takes_a_name(laptop: Host) -> None:
