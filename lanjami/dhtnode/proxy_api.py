@@ -9,6 +9,7 @@ listens anew.
 
 import asyncio
 import hashlib
+import re
 import socket
 import time
 from collections import Counter
@@ -35,6 +36,8 @@ _KEY = "/key/{key:[^/]+}"
 _LEGACY_KEY = "/{key:[0-9a-fA-F]{40}}"  # no other word, as the front serves others, too
 
 _WRITTEN_AT_ONCE = 16 * 1024  # bytes of small values; a large one goes alone
+
+_LISTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")  # a host that clients can read
 
 _NO_CHUNK = b"lanjami ends this stream\r\n"
 
@@ -150,10 +153,15 @@ class _Api:
         )
 
     async def proxy_list(self, request: web.Request) -> web.StreamResponse:
-        """Ourselves, under the address that the client reached; see the parser of such lists,
-        jami-daemon src/jamidht/jamiaccount.cpp, getDhtProxyServer."""
+        """Ourselves, under the address that the client reached; by IPv6, under the name that it
+        asked for. Clients' parser of such lists (jami-daemon src/jamidht/jamiaccount.cpp,
+        getDhtProxyServer) knows no IPv6 addresses: in one it finds a host `http` and others. Where
+        there is no list, they keep to the proxy that they are configured with."""
         own = _end(request, "sockname")
-        text = http_url(str(own.address), own.port) + "\n"
+        host = str(own.address) if own.version == 4 else request.host.partition(":")[0]
+        if not _LISTED.fullmatch(host):
+            raise RequestError(404, "clients know no IPv6 addresses in a list: ask for a name")
+        text = http_url(host, own.port) + "\n"
         return web.Response(text=text, content_type="text/plain", headers=_HEADERS)
 
     async def options(self, _: web.Request) -> web.StreamResponse:

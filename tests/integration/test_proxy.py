@@ -252,6 +252,34 @@ async def test_it_serves_on_more_ports_and_says_which_are_taken(tmp_path: Path) 
             assert f"TCP port {taken}" in box.http_reasons[-1]
 
 
+@pytest.mark.parametrize(
+    ("asked", "listed"),
+    [
+        ("lanjami.local", "http://lanjami.local"),
+        ("dhtproxy.jami.net:80", "http://dhtproxy.jami.net"),
+        ("[::1]", None),
+        ("[fd00::1]:8080", None),
+        ("<b>", None),
+    ],
+)
+async def test_by_ipv6_the_list_has_the_name_that_was_asked_for(
+    tmp_path: Path, asked: str, listed: str | None
+) -> None:
+    """A client finds the hosts `http`, `fd00` and more in the URL of an IPv6 address."""
+    async with ours(tmp_path) as box:
+        reader, writer = await asyncio.open_connection("::1", box.http)
+        writer.write(
+            f"GET /proxyList HTTP/1.1\r\nHost: {asked}\r\nConnection: close\r\n\r\n".encode()
+        )
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        if listed is None:
+            assert " 40" in head.splitlines()[0]
+            assert "::" not in body
+        else:
+            assert body == f"{listed}:{box.http}\n"
+
+
 async def test_a_browser_that_asks_is_given_a_page(tmp_path: Path) -> None:
     async def page(_: web.Request) -> web.StreamResponse:
         return web.Response(text="a page")
