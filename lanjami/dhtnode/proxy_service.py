@@ -46,6 +46,7 @@ SWEEP_S = 1.0
 SAVE_AFTER_S = 5.0  # a client does not know of a power cut, and puts again after 22 hours
 SAVE_RATE = 32 * 1024  # bytes a second at most, so that no client wears a card out
 CLOCK_S = 60.0  # by which a clock is set, not kept right
+PATIENCE_S = 10.0  # with a node that has not been up yet
 RETRY_S = 2.0  # ... and up to twice as long, while the node is down
 INFO_S = 1.0  # for which an answer about the node is good
 
@@ -159,6 +160,7 @@ class Proxy:
     async def _work(self, ready: Ready) -> None:
         loop = asyncio.get_running_loop()
         self.orders.begin_again()
+        patient_until = loop.time() + PATIENCE_S
         async with asyncio.TaskGroup() as tasks:
             while True:
                 now = loop.time()
@@ -167,7 +169,10 @@ class Proxy:
                 self.orders.on_timer(now=now)
                 for decision in self.orders.take():
                     self._do(decision, tasks)
-                ready(self._told())
+                if is_up := self.node.is_up():
+                    patient_until = now
+                reason = "" if is_up or now < patient_until else "the DHT node behind it is not up"
+                ready(self._told(), reason=reason, proved=is_up)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(now + SWEEP_S):
                         await self._nudged.wait()

@@ -26,7 +26,7 @@ import pytest
 from aiohttp import web
 
 from lanjami import layout
-from lanjami.dhtnode import policy, proxy_api, proxy_state
+from lanjami.dhtnode import policy, proxy_api, proxy_service, proxy_state
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Done, Event
@@ -342,9 +342,10 @@ class _Asked:
 
     def __init__(self) -> None:
         self.sources: list[bytes] = []
+        self.up = False
 
     def is_up(self) -> bool:
-        return False
+        return self.up
 
     def info(self) -> Info | None:
         return None
@@ -396,6 +397,21 @@ async def test_while_the_node_is_down_clients_are_told_to_come_back(tmp_path: Pa
         ):
             assert (await us.ask(*request)).status == 503, request
         assert len(box.proxy.streams) == 0
+
+
+async def test_a_proxy_proves_nothing_while_its_node_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_service, "SWEEP_S", 0.01)
+    node = _Asked()
+    async with running(Proxy(node=node, push=lambda _: None, state=tmp_path)) as heard:
+        assert (heard.reasons[-1], heard.proofs[-1]) == ("", False), "it may still come"
+        for is_up in (True, False, True):
+            node.up = is_up
+            async with asyncio.timeout(5):
+                while heard.proofs[-1] != is_up:
+                    await asyncio.sleep(0.01)
+            assert heard.reasons[-1] == ("" if is_up else "the DHT node behind it is not up")
 
 
 async def test_five_hundred_listen_and_are_all_told(tmp_path: Path) -> None:
