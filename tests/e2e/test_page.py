@@ -1,6 +1,7 @@
 """The status page, in a real browser, as people in an outage use it."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from tests.support.appliance import Appliance, opendht_child
 from tests.support.chromium import SIZES, Chromium, Visitor
-from tests.support.lab import Host
+from tests.support.lab import Host, run
+from tests.support.registrations import body
 
 URL = "http://10.77.0.1/"
 
@@ -23,6 +25,23 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
     person = [bytes.fromhex(sys.argv[1]), sys.argv[2].encode().decode("unicode_escape")]
     sock.sendto(msgpack.packb({"jami": person}), ("10.77.0.1", 8888))
 """
+
+
+_REGISTER = """
+import sys, urllib.error, urllib.request as r
+request = r.Request("http://10.77.0.1/name/" + sys.argv[1], sys.argv[2].encode(),
+    {"Content-Type": "application/json"}, method="POST")
+try:
+    print(r.urlopen(request).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def _register(machine: Host, name: str, number: int) -> int:
+    """The HTTP status that account `number` is answered."""
+    told = machine.run(sys.executable, "-c", _REGISTER, name, json.dumps(body(name, number)))
+    return int(told)
 
 
 async def _kill_opendht(appliance: Appliance, visitor: Visitor, *, until: str) -> None:
@@ -136,6 +155,102 @@ async def test_a_meeting_point_that_hangs_is_seen_and_replaced(
         await visitor.sees("Jami works here.")
         assert opendht_child(appliance.process.pid) != hung
         assert (await _of_dhtnode(appliance))["failures"] == 1
+
+
+FAULTS = {
+    "dhtnode": "The first of the meeting points does not answer; where there is a second one, it "
+    "carries on.",
+    "dhtnode-python": "The second meeting point does not answer. New phones cannot connect until "
+    "it is back; computers can.",
+    "proxy": "Phones cannot connect right now.",
+    "names": "Usernames may not be found or taken right now. Contacts you already have keep "
+    "working.",
+}
+
+
+async def _sees_limits(visitor: Visitor, *parts: str) -> None:
+    """Wait until the page says that these parts are worse off, and no others."""
+    shown = visitor.page.locator("[data-live=verdict] li")
+    async with asyncio.timeout(60):
+        while set(await shown.all_inner_texts()) != {FAULTS[part] for part in parts}:
+            assert "Jami does not work" not in await visitor.words()
+            await asyncio.sleep(0.1)
+    assert "Jami works here, with limits. People can write to and" in await visitor.words()
+
+
+async def _worse(appliance: Appliance) -> set[str]:
+    status = await appliance.status()
+    assert status is not None
+    return {name for name, one in status["services"].items() if one["reason"]}
+
+
+async def test_of_two_meeting_points_one_may_hang(box: Host, browser: Chromium) -> None:
+    appliance = await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        os.kill(opendht_child(appliance.process.pid), signal.SIGSTOP)
+        await _sees_limits(visitor, "dhtnode")
+        await visitor.sees("People on this network can write to and call each other.")
+        assert visitor.complaints == []
+
+
+async def test_the_page_says_when_phones_cannot_come_in(box: Host, browser: Chromium) -> None:
+    appliance = await Appliance(box).start()
+    async with browser.visiting(URL, size="desktop") as visitor:
+        await visitor.sees("Jami works here.")
+        appliance.cut_off(4223)
+        await _sees_limits(visitor, "dhtnode-python")
+        assert await _worse(appliance) == {"dhtnode-python"}
+        await _sees_limits(visitor, "dhtnode-python", "proxy")
+        assert await _worse(appliance) == {"dhtnode-python", "proxy"}
+        box.run("nft", "delete", "table", "inet", "port4223")
+        await visitor.sees("People on this network can write to and call each other.", within_s=90)
+        assert visitor.complaints == []
+
+
+async def test_the_page_says_when_names_cannot_be_taken(
+    box: Host, browser: Chromium, visitors_machine: Host
+) -> None:
+    appliance = Appliance(box)
+    appliance.state.mkdir()
+    folder = str(appliance.state)
+    run("mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", folder)
+    try:
+        await appliance.start()
+        async with browser.visiting(URL) as visitor:
+            await visitor.sees("Jami works here.")
+            filler = appliance.state / "filler"
+            run("dd", "if=/dev/zero", f"of={filler}", "bs=4k", check=False)  # until it is full
+            assert _register(visitors_machine, "ann", 1) == 503
+            await _sees_limits(visitor, "names")
+            assert await _worse(appliance) == {"names"}
+            filler.unlink()
+            await visitor.sees("People on this network can write to and call each other.")
+            assert _register(visitors_machine, "ann", 1) == 200
+            assert visitor.complaints == []
+    finally:
+        appliance.kill()
+        run("umount", folder)
+
+
+async def test_a_box_that_nobody_gets_an_answer_from_says_nothing_that_is_old(
+    box: Host, browser: Chromium
+) -> None:
+    """Its web server is gone for the box itself, too, and is started again."""
+    appliance = await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Jami works here.")
+        box.run("nft", "add table inet web")
+        box.run("nft", "add chain inet web input { type filter hook input priority 0; }")
+        box.run("nft", "add rule inet web input tcp dport 80 drop")
+        await visitor.sees("The box does not answer.")
+        assert "Jami works here." not in await visitor.words()
+        async with asyncio.timeout(30):
+            while (status := await appliance.status()) is None or status["healthy"]:
+                await asyncio.sleep(0.2)
+        assert status["services"]["http"]["state"] != "up"
+        box.run("nft", "delete", "table", "inet", "web")
+        await visitor.sees("Jami works here.", within_s=60)
 
 
 async def test_with_two_meeting_points_one_may_die(box: Host, browser: Chromium) -> None:
