@@ -22,8 +22,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 DISCOVERY_PORT = 8888
@@ -67,7 +66,7 @@ def examine(box: str, port: int | None = None, peer: str | None = None) -> list[
     """All findings on the way to the box at an address, and to another device; `port` is the box's
     for HTTP where it is known."""
     served = Served(box, HTTP_PORTS if port is None else (port,))
-    heard = Discovery(box)
+    heard = Discovery(box, served.nodes)
     ports = served.dht or heard.ports or [DHT_PORT]
     return [
         served.finding(),
@@ -189,10 +188,12 @@ def _wrong(status: int, told: Any) -> str:
 
 class Discovery:
     """What is heard by each way of looking for a bootstrap: which kinds were answered by the box,
-    the ports of its DHT nodes, and who else answered."""
+    the ports of its DHT nodes, and who else answered. The box may answer from another of its
+    addresses, so it is known by the ids of its `nodes`."""
 
-    def __init__(self, box: str) -> None:
+    def __init__(self, box: str, nodes: set[str]) -> None:
         self.box = box
+        self.nodes = set(nodes)
         self.answered: dict[str, bool | None] = {}
         self.ports: list[int] = []
         self.others: list[str] = []
@@ -216,10 +217,10 @@ class Discovery:
                 except OSError as error:
                     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
                         self.no_way.add(kind)
-                is_heard |= self._hear(asker, min(ends_at, time.monotonic() + RESEND_S))
+                is_heard |= self._hear(kind, asker, min(ends_at, time.monotonic() + RESEND_S))
             self.answered[kind] = is_heard
 
-    def _hear(self, asker: socket.socket, until: float) -> bool:
+    def _hear(self, kind: str, asker: socket.socket, until: float) -> bool:
         is_heard = False
         while (left_s := until - time.monotonic()) > 0:
             asker.settimeout(left_s)
@@ -232,8 +233,9 @@ class Discovery:
             beacon = read_beacon(data)
             if beacon is None:
                 continue
-            if address == self.box:
+            if kind == "unicast" or address == self.box or beacon[0].hex() in self.nodes:
                 is_heard = True
+                self.nodes.add(beacon[0].hex())
                 self.ports += [beacon[1]] if beacon[1] not in self.ports else []
             elif address not in self.others:
                 self.others.append(address)
@@ -303,8 +305,16 @@ def check_isolation(peer: str | None, answered: list[str]) -> Finding:
             "no other device answered",
             "name one that is switched on in the same network: --peer ADDRESS",
         )
-    if reaches(peer):
+    if answers(peer):
         return Finding("isolation", WELL, f"{peer} is reached")
+    if is_neighbour(peer):
+        return Finding(
+            "isolation",
+            SKIPPED,
+            f"{peer} is there, but answers nothing: its firewall drops everything, or the access "
+            "point speaks for it (proxy ARP) and keeps its clients apart",
+            "name one that has no such firewall: --peer ADDRESS",
+        )
     return Finding(
         "isolation",
         FAULT,
@@ -315,7 +325,7 @@ def check_isolation(peer: str | None, answered: list[str]) -> Finding:
     )
 
 
-def reaches(peer: str) -> bool:
+def answers(peer: str) -> bool:
     """Whether a device answers at all: that nothing listens on a port is an answer, too."""
     family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     for port in (9, 445):
@@ -328,26 +338,78 @@ def reaches(peer: str) -> bool:
                 return True
             except OSError:
                 continue
-    return is_neighbour(peer)
+    return False
 
 
 def is_neighbour(peer: str) -> bool:
-    """Whether the kernel knows its hardware address, as after an answer to ARP (Linux)."""
-    try:
-        text = Path("/proc/net/arp").read_text("ascii")
-    except OSError:
-        return False
-    entries = [line.split() for line in text.splitlines()[1:]]
-    return any(e[0] == peer and int(e[2], 16) & 0x2 for e in entries)  # ATF_COM
+    """Whether somebody says what its hardware address is, now that it was written to (Linux).
+
+    An address that the kernel remembers is asked for again five seconds after the first datagram,
+    and forgotten three or six seconds later (net/core/neighbour.c, neigh_timer_handler)."""
+    ends_at = time.monotonic() + 2 * LISTEN_S
+    while (state := neighbour_state(peer)) & _UNSURE and time.monotonic() < ends_at:
+        time.sleep(0.2)
+    return state == _REACHABLE
+
+
+# Linux include/uapi/linux/neighbour.h and rtnetlink.h
+_REACHABLE, _UNSURE = 0x02, 0x01 | 0x04 | 0x08 | 0x10  # incomplete, stale, delay, probe
+_GET_NEIGHBOURS, _NEIGHBOUR, _DUMP = 30, 28, 0x301
+_HEADER, _NEIGHBOUR_HEADER = struct.Struct("=IHHII"), struct.Struct("=BxxxiHBB")
+
+
+def neighbour_state(peer: str) -> int:
+    """What the kernel knows of a neighbour; 0 for nothing, or where it does not tell."""
+    if not hasattr(socket, "AF_NETLINK"):
+        return 0
+    wanted = ipaddress.ip_address(peer.partition("%")[0])
+    family = socket.AF_INET6 if wanted.version == 6 else socket.AF_INET
+    about = _NEIGHBOUR_HEADER.pack(family, 0, 0, 0, 0)
+    asked = _HEADER.pack(_HEADER.size + len(about), _GET_NEIGHBOURS, _DUMP, 1, 0) + about
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        sock.settimeout(LISTEN_S)
+        try:
+            sock.send(asked)
+            while True:
+                for kind, body in _messages(sock.recv(1 << 17)):
+                    if kind != _NEIGHBOUR:
+                        return 0  # the end
+                    state = _NEIGHBOUR_HEADER.unpack_from(body)[2]
+                    if _destination(body[_NEIGHBOUR_HEADER.size :]) == wanted.packed:
+                        return int(state)
+        except OSError:
+            return 0
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        yield kind, data[at + _HEADER.size : at + length]
+        at += max(length + -length % 4, _HEADER.size)
+
+
+def _destination(attributes: bytes) -> bytes:
+    at = 0
+    while at + 4 <= len(attributes):
+        length, kind = struct.unpack_from("=HH", attributes, at)
+        if kind == 1:  # NDA_DST
+            return attributes[at + 4 : at + length]
+        at += max(length + -length % 4, 4)
+    return b""
 
 
 # --- the DHT ------------------------------------------------------------------------------------
 
 
 def check_dht(box: str, port: int) -> Finding:
-    name = f"dht-{port}"
+    name, at = f"dht-{port}", box
     try:
-        put_and_get(box, port)
+        try:
+            put_and_get(box, port)
+        except socket.timeout:
+            at = answering(box, port)
+            put_and_get(at, port)
     except ConnectionRefusedError:
         told = "nothing listens there"
     except socket.timeout:
@@ -355,7 +417,7 @@ def check_dht(box: str, port: int) -> Finding:
     except OSError as error:
         told = str(error)
     else:
-        return Finding(name, WELL, f"a value was put and came back at {_host_port(box, port)}")
+        return Finding(name, WELL, f"a value was put and came back at {_host_port(at, port)}")
     return Finding(
         name,
         FAULT,
@@ -388,13 +450,35 @@ def put_and_get(box: str, port: int) -> None:
     raise OSError("it does not keep what it is given")
 
 
-def ask_node(sock: socket.socket, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """A node's reply to a query, which is sent again as it may be lost; socket.timeout, OSError."""
+def answering(box: str, port: int) -> str:
+    """The other address from which a node answers that is asked at one of a box with several: a
+    client takes it from there; socket.timeout."""
+    transaction, query = _query("find", {"id": os.urandom(20), "target": os.urandom(20), "w": [2]})
+    family = socket.AF_INET6 if ":" in box else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(RESEND_S)
+        ends_at = time.monotonic() + LISTEN_S
+        while time.monotonic() < ends_at:
+            sock.sendto(query, (box, port))
+            with contextlib.suppress(socket.timeout):
+                data, sender = sock.recvfrom(65535)
+                if _reply(data, transaction) is not None and sender[1] == port:
+                    return str(sender[0])
+    raise socket.timeout
+
+
+def _query(what: str, arguments: dict[str, Any]) -> tuple[int, bytes]:
     transaction = int.from_bytes(os.urandom(4), "big") >> 2
     query = {"a": arguments, "q": what, "s": True, "t": transaction, "v": "lj", "y": "q"}
+    return transaction, pack(query)
+
+
+def ask_node(sock: socket.socket, what: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A node's reply to a query, which is sent again as it may be lost; socket.timeout, OSError."""
+    transaction, query = _query(what, arguments)
     ends_at = time.monotonic() + LISTEN_S
     while time.monotonic() < ends_at:
-        sock.send(pack(query))
+        sock.send(query)
         resend_at = time.monotonic() + RESEND_S
         while (left_s := resend_at - time.monotonic()) > 0:
             sock.settimeout(left_s)

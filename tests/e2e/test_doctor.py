@@ -441,6 +441,25 @@ def _with_clients_kept_apart(ward: Ward) -> Callable[[], object]:
     ]
 
 
+def _with_clients_that_knew_each_other(ward: Ward) -> Callable[[], object]:
+    heal = _with_clients_kept_apart(ward)
+    mac = json.loads(ward.peer.ip("-json", "link", "show", "eth0"))[0]["address"]
+    entry = ("10.77.0.3", "lladdr", mac, "dev", "eth0", "nud", "stale")
+    ward.client.ip("neigh", "replace", *entry)
+    return heal
+
+
+def test_a_peer_that_answers_nothing_but_arp_says_nothing_of_the_network(ward: Ward) -> None:
+    heal = _drop(ward.peer, "input", "drop")
+    try:
+        findings = ward.from_client()
+    finally:
+        heal()
+    assert _faults(findings) == set()
+    assert findings["isolation"]["verdict"] == "skipped"
+    assert "is there, but answers nothing" in findings["isolation"]["meaning"]
+
+
 def _port_of(ward: Ward, host: Host) -> str:
     """The port of the switch that a host's cable is in."""
     listed = json.loads(host.ip("-json", "link", "show", "eth0"))
@@ -462,6 +481,7 @@ def _client_without_a_route(ward: Ward) -> Callable[[], object]:
     ("make", "failing", "advice"),
     [
         (_with_clients_kept_apart, "isolation", "AP isolation"),
+        (_with_clients_that_knew_each_other, "isolation", "AP isolation"),
         (_client_without_a_route, "route", "give it a gateway"),
         (_at_the_switch("ip daddr 239.192.0.1 drop"), "discovery-multicast", "IGMP snooping"),
         (_at_the_switch("ip daddr 255.255.255.255 drop"), "discovery-broadcast", "broadcasts"),
@@ -478,7 +498,7 @@ def _client_without_a_route(ward: Ward) -> Callable[[], object]:
         (_at_the_switch(f"{_asking('/node/info')} drop"), "proxy", "switch the proxy off"),
     ],
     ids=[
-        *("isolation", "route", "multicast", "broadcast", "unicast"),
+        *("isolation", "isolation-of-late", "route", "multicast", "broadcast", "unicast"),
         *("dht", "dht-python", "http", "turn", "names", "proxy"),
     ],
 )
@@ -538,6 +558,15 @@ async def test_a_box_of_other_ports_and_one_node_is_well(alone: Host, client: Ho
     printed = client.run(sys.executable, "-I", str(file), "10.77.0.1")
     assert "the box answers at http://10.77.0.1:8000" in printed
     assert printed.endswith("All is well.\n")
+
+
+async def test_another_address_of_the_box_is_no_other_client(alone: Host, client: Host) -> None:
+    alone.ip("addr", "add", "10.77.0.9/24", "dev", "eth0")
+    await Appliance(alone).start()
+    for box in ("10.77.0.1", "10.77.0.9"):
+        _, findings = _asked_from(client, box)
+        assert _faults(findings) == set()
+        assert "no other device answered" in findings["isolation"]["meaning"]
 
 
 def _set(settings: Sequence[str]) -> list[str]:
