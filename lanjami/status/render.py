@@ -110,8 +110,9 @@ def environment(
 
 
 def _lean(template: str) -> str:
-    """Without the indentation, which is for who writes templates; a page has a kilobyte of it."""
-    return re.sub(r"(?m)^ +", "", template)
+    """Without the depth of the indentation, which is for who writes templates; a page has a
+    kilobyte of it. A space stays, for it may be between two words."""
+    return re.sub(r"(?m)^ +", " ", template)
 
 
 def part_key(t: Catalogue, name: str) -> str:

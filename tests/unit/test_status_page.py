@@ -384,6 +384,11 @@ def test_only_what_people_publish_is_shown() -> None:
     assert (shown.more_people, shown.more_names) == (0, 0)
 
 
+def test_words_that_stand_side_by_side_have_a_space_between_them() -> None:
+    pieces = RENDERER.pieces("en", _now(present=Present(heard=[Heard("Ann", "ann-lee", 60)])))
+    assert "Ann username ann-lee for 60 s" in " ".join(_Tags(pieces["people"]).text.split())
+
+
 def test_long_lists_are_cut_and_say_so() -> None:
     crowd = Present(
         heard=[Heard(f"person {n}", "", n) for n in range(page.MOST_PEOPLE + 7)],
