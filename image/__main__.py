@@ -47,7 +47,7 @@ def main() -> int:
         keys = updates.keys(options.update_key, options.signing_key, usual=updates.private_key())
         signed = {} if keys.private is None else {UPDATE: UPDATE_S}
         steps = Steps(options.out / "logs", USUAL_S | signed, screen)
-        with steps.shown():
+        with steps.ended_with_us(), steps.shown():
             made = _build(options, steps, release, keys)
     except BuildError as error:
         screen.say(f"image/build: {error}")

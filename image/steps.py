@@ -1,11 +1,13 @@
 """Runs the steps of a build: says which runs and how long it took, and keeps what it printed."""
 
+import os
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from image.screen import Course, Screen
@@ -24,18 +26,19 @@ class BuildError(Exception):
 
 
 class _Programs:
-    """The programs that run; ended together, with those that are started after that."""
+    """The programs that run, each with all that it started itself; ended together, with those that
+    are started after that."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler runs in between
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._is_over = False
+        self.is_over = False
 
     def add(self, program: subprocess.Popen[bytes]) -> None:
         with self._lock:
             self._running.add(program)
-            if self._is_over:
-                program.terminate()
+            if self.is_over:
+                _end(program)
 
     def discard(self, program: subprocess.Popen[bytes]) -> None:
         with self._lock:
@@ -43,9 +46,15 @@ class _Programs:
 
     def end(self) -> None:
         with self._lock:
-            self._is_over = True
+            self.is_over = True
             for program in self._running:
-                program.terminate()
+                _end(program)
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    # mmdebstrap itself only waits for what it started, whatever it is told
+    with suppress(ProcessLookupError):
+        os.killpg(program.pid, signal.SIGTERM)
 
 
 class Steps:
@@ -85,11 +94,26 @@ class Steps:
     def together(self, *works: Callable[[], None]) -> None:
         """Runs steps side by side. Where one fails, the others are ended, and its error raised."""
         with ThreadPoolExecutor(len(works)) as pool:
-            ended, running = wait([pool.submit(work) for work in works], None, FIRST_EXCEPTION)
+            begun = [pool.submit(work) for work in works]
+            try:
+                ended, running = wait(begun, None, FIRST_EXCEPTION)
+            except BaseException:  # Ctrl+C
+                self._programs.end()
+                raise
             if running:
                 self._programs.end()
         for work in ended:
             work.result()
+
+    @contextmanager
+    def ended_with_us(self) -> Iterator[None]:
+        """Where this program is told to end (SIGTERM), those that run in the block are, and so the
+        step fails."""
+        previous = signal.signal(signal.SIGTERM, lambda *_: self._programs.end())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -140,21 +164,28 @@ class Step:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                process_group=0,
             ) as process,
             open(self._log_descriptor, "wb", closefd=False) as log,
         ):
             self._programs.add(process)
             assert process.stdout is not None
-            for line in process.stdout:
-                log.write(line)
-                log.flush()
-                if line.startswith(PART.encode()):
-                    if part:
-                        self._tell(part, time.monotonic() - began)
-                    part, began = line.decode().removeprefix(PART).strip(), time.monotonic()
+            try:
+                for line in process.stdout:
+                    log.write(line)
+                    log.flush()
+                    if line.startswith(PART.encode()):
+                        if part:
+                            self._tell(part, time.monotonic() - began)
+                        part, began = line.decode().removeprefix(PART).strip(), time.monotonic()
+            except BaseException:  # Ctrl+C
+                self._programs.end()
+                raise
         self._programs.discard(process)
         if part:
             self._tell(part, time.monotonic() - began)
+        if self._programs.is_over:
+            raise BuildError(f"{command[0]} was ended", log=self._log)
         if process.returncode:
             raise BuildError(f"{command[0]} failed (exit {process.returncode})", log=self._log)
 

@@ -4,6 +4,7 @@ import io
 import lzma
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -182,6 +183,57 @@ def test_what_begins_after_a_failure_is_ended(tmp_path: Path) -> None:
 
     with pytest.raises(BuildError, match="bad: false failed"):
         steps.together(fail, begin)
+
+
+# Its steps are like mmdebstrap, which waits for what it has started whatever it is told.
+BUILD = """
+import io, signal, sys
+from pathlib import Path
+from image.screen import Screen
+from image.steps import BuildError, Steps
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where this runs in the background
+folder, *titles = sys.argv[1:]
+steps = Steps(Path(folder), dict.fromkeys(titles, 1), Screen(io.StringIO()))
+
+def work(title):
+    with steps.step(title) as step:
+        script = f"trap : TERM; sleep 600 & echo begun >{folder}/{title}; wait; wait"
+        step.run(["sh", "-c", script], environment={"PATH": "/usr/bin:/bin"})
+
+try:
+    with steps.ended_with_us():
+        if len(titles) == 1:
+            work(*titles)
+        else:
+            steps.together(*[lambda title=title: work(title) for title in titles])
+except BuildError as error:
+    sys.exit(f"it ended: {error}")
+"""
+
+
+@pytest.mark.parametrize("titles", [["one"], ["one", "two"]], ids=["alone", "together"])
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_a_build_that_is_told_to_end_ends_what_it_runs(
+    tmp_path: Path, titles: list[str], told: signal.Signals
+) -> None:
+    for title in titles:
+        os.mkfifo(tmp_path / title)
+    build = subprocess.Popen(
+        [sys.executable, "-c", BUILD, tmp_path, *titles],
+        cwd=payload.CHECKOUT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for title in titles:
+        (tmp_path / title).read_text()
+    build.send_signal(told)
+    try:
+        _, complaint = build.communicate(timeout=20.0)
+    finally:
+        build.kill()
+    assert build.returncode
+    assert ("it ended" in complaint) is (told is signal.SIGTERM)
 
 
 def test_steps_side_by_side_are_all_done_at_the_end(tmp_path: Path) -> None:
