@@ -146,19 +146,25 @@ class DhtCore:
 
     def state(self, *, now: float, unix_time: float) -> bytes:
         """What to give to `recall` when this node comes back."""
+        return self.snapshot(now=now, unix_time=unix_time)()
+
+    def snapshot(self, *, now: float, unix_time: float) -> Callable[[], bytes]:
+        """What packs the state. That takes a tenth of a second where much is kept, and may be done
+        in another thread."""
         self.set_clock(now=now, unix_time=unix_time)
+        unix_minus_now = self.answers.unix_minus_now
         good = [
             node.record
             for table in self.tables.values()
             for node in table.nodes()
             if node.is_good(now)
         ]
-        kept = [
-            (key, stored)
-            for key, stored in self.answers.storage
-            if not heartbeat.is_ours(key, node_id=self.own_id)
-        ]
-        return state.pack(good, kept, unix_minus_now=self.answers.unix_minus_now)
+        keys, kept = [], []  # not in pairs: so many more objects would wake the garbage collector
+        for key, stored in self.answers.storage:
+            if not heartbeat.is_ours(key, node_id=self.own_id):
+                keys.append(key)
+                kept.append(stored)
+        return lambda: state.pack(good, keys, kept, unix_minus_now=unix_minus_now)
 
     def recall(self, data: bytes, *, now: float, unix_time: float) -> None:
         """Keep what a former self kept, and look whether the nodes it knew are still there.

@@ -246,7 +246,7 @@ class Proxy:
                 "the proxy begins without orders", file=self._checkpoint.path, reason=error
             )
 
-    def _state(self) -> tuple[tuple[int, int], Callable[[], bytes]]:
+    async def _state(self) -> tuple[tuple[int, int], Callable[[], bytes]]:
         return self._version(), self._packed
 
     def _packed(self) -> bytes:

@@ -180,9 +180,10 @@ class PythonNode:
             _log.warning("the DHT node begins anew", file=self._checkpoint.path, reason=error)
 
     async def _keep(self, core: DhtCore) -> None:
-        def state() -> tuple[bytes, Callable[[], bytes]]:
-            data = core.state(now=asyncio.get_running_loop().time(), unix_time=time.time())
-            return hashlib.sha256(data).digest(), lambda: data
+        async def state() -> tuple[bytes, Callable[[], bytes]]:
+            pack = core.snapshot(now=asyncio.get_running_loop().time(), unix_time=time.time())
+            data, digest = await asyncio.to_thread(_packed, pack)
+            return digest, lambda: data
 
         await self._checkpoint.keep(state)
 
@@ -249,3 +250,9 @@ class PythonNode:
             messages=core.sent,
             dropped=dict(core.dropped),
         )
+
+
+def _packed(pack: Callable[[], bytes]) -> tuple[bytes, bytes]:
+    """The state as bytes, and what changes with it."""
+    data = pack()
+    return data, hashlib.sha256(data).digest()

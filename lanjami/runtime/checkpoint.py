@@ -3,7 +3,7 @@
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
 
 from lanjami.errors import HostError
@@ -11,8 +11,9 @@ from lanjami.runtime import disk, log
 
 _log = log.get(__name__)
 
-# What changes when the content does, and what packs the content.
+# What changes when the content does, and what packs the content. It may take a while to tell.
 State = tuple[Hashable, Callable[[], bytes]]
+Tell = Callable[[], Awaitable[State]]
 
 
 class Checkpoint:
@@ -39,7 +40,7 @@ class Checkpoint:
         """Know what is in the file already."""
         self._version = version
 
-    async def keep(self, state: Callable[[], State]) -> None:
+    async def keep(self, state: Tell) -> None:
         """Write the state now and then, and at the end, which is cancellation."""
         wait_s = self._after_s
         try:
@@ -50,9 +51,9 @@ class Checkpoint:
         finally:
             await self._save(state)
 
-    async def _save(self, state: Callable[[], State]) -> int:
+    async def _save(self, state: Tell) -> int:
         """Put the state on the disk, if it changed; returns how many bytes that takes."""
-        version, pack = state()
+        version, pack = await state()
         if version == self._version:
             return 0
         data = pack()

@@ -690,6 +690,17 @@ def test_reading_two_clocks_is_no_setting_of_one() -> None:
     assert core.state(now=30.0, unix_time=UNIX_TIME + 31.1) != state
 
 
+def test_the_state_is_packed_as_it_was_however_long_that_takes() -> None:
+    """Another thread packs it, while values come and go here."""
+    core = _core()
+    _put(core, *(values.make(id, b"x") for id in range(1, 4)), now=10.0)
+    state = core.state(now=20.0, unix_time=UNIX_TIME + 20)
+    pack = core.snapshot(now=20.0, unix_time=UNIX_TIME + 20)
+    _put(core, values.make(9, b"y"), now=21.0)
+    core.on_timer(now=611.0)
+    assert pack() == state
+
+
 def test_known_nodes_are_asked_whether_they_are_there() -> None:
     core = _core()
     _befriend(core, "alice", at(2))
@@ -702,8 +713,9 @@ def test_known_nodes_are_asked_whether_they_are_there() -> None:
 def test_what_is_remembered_is_bounded() -> None:
     records = [Record(sha1(str(number)), at(number)) for number in range(2000)]
     large = values.make(1, bytes(60_000))
-    stored = [(sha1(str(number)), Stored(large, 0.0, float(number), b"")) for number in range(400)]
-    packed = states.pack(records, stored, unix_minus_now=UNIX_TIME)
+    keys = [sha1(str(number)) for number in range(400)]
+    stored = [Stored(large, 0.0, float(number), b"") for number in range(400)]
+    packed = states.pack(records, keys, stored, unix_minus_now=UNIX_TIME)
     nodes, kept = states.unpack(packed)
     assert len(nodes) == states.MOST_NODES
     assert len(packed) < states.MOST_BYTES * 1.1
@@ -712,7 +724,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 @given(st.binary(max_size=200))
 def test_a_damaged_state_is_refused(data: bytes) -> None:
-    packed = states.pack([Record(sha1("x"), at(1))], [], unix_minus_now=0.0)
+    packed = states.pack([Record(sha1("x"), at(1))], [], [], unix_minus_now=0.0)
     for damaged in (data, packed[: len(data) % len(packed)], packed + data[:1] + b"x"):
         with pytest.raises(WireError):
             states.unpack(damaged)
@@ -722,11 +734,11 @@ def test_a_damaged_state_is_refused(data: bytes) -> None:
 def test_a_value_that_would_never_go_is_refused(time: float) -> None:
     stored = Stored(values.make(1, b"x"), 0.0, time, b"")
     with pytest.raises(WireError):
-        states.unpack(states.pack([], [(KEY, stored)], unix_minus_now=UNIX_TIME))
+        states.unpack(states.pack([], [KEY], [stored], unix_minus_now=UNIX_TIME))
 
 
 def test_a_state_of_another_version_is_refused() -> None:
-    packed = states.pack([], [], unix_minus_now=0.0)
+    packed = states.pack([], [], [], unix_minus_now=0.0)
     with pytest.raises(WireError, match="version"):
         states.unpack(packed.replace(b"\xa1v\x01", b"\xa1v\x02"))
 
