@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -132,10 +131,9 @@ def _options() -> argparse.Namespace:
         "calls: no root, no loop device. The first stage, Debian's packages, is kept in the cache. "
         "Proxies are taken from the environment and from apt's settings of this machine.",
     )
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     add = parser.add_argument
     add("--out", type=_path, default=_path("dist/image"), help="default: %(default)s")
-    add("--cache", type=_path, default=caches / "lanjami-image", help="default: %(default)s")
+    add("--cache", type=_path, default=debian.usual_cache(), help="default: %(default)s")
     add("--fresh", action="store_true", help="make the first stage anew, with today's packages")
     add("--mirror", default=debian.MIRROR, help="of Debian; default: %(default)s")
     add("--security-mirror", default=debian.SECURITY_MIRROR, help="default: %(default)s")

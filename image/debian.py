@@ -69,6 +69,11 @@ class Tree:
         return hashlib.sha256(repr(_recipe(self, Path(), Path())).encode()).hexdigest()[:16]
 
 
+def usual_cache() -> Path:
+    """Where a build keeps what it made, unless it is told otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lanjami-image"
+
+
 def listed(path: Path) -> tuple[str, ...]:
     """The words of a list with comments."""
     lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())

@@ -103,8 +103,7 @@ def _until(machine: Emulated, holds: Callable[[], bool]) -> float:
 
 def _bare(built: Built, scratch: Path) -> tuple[_Bare, Path]:
     """Made of what the build of the image has kept in its cache, else of the archive's packages."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = caches / "lanjami-image"
+    cache = debian.usual_cache()
     cache.mkdir(parents=True, exist_ok=True)
     usual_s = {"Debian": 720.0, "its initramfs": 240.0}
     steps = Steps(scratch / "logs", usual_s, Screen(sys.stderr))
