@@ -29,9 +29,11 @@ A listener: the median of {dht_asker.PUTS} puts, each from the datagram that one
 the one that another has; and that of {WORDS} puts between two clients of OpenDHT's wheel, from
 the call of the one to the call-back of the other. Queries: {dht_asker.PER_S:,} a second from
 {SOURCES} addresses for {dht_asker.LOAD_S:g} s, a quarter each of put, get, find and ping; how
-many a second one processor would do at this rate's cost. Memory: what {dht_asker.VALUES:,} values
-of {len(dht_asker.VALUE)} bytes, each at a key of its own, add to the process. Medians of {ROUNDS}
-rounds."""
+many a second one processor would do at this rate's cost. A newcomer: one address sends
+{dht_asker.FLOOD_PER_S:,} queries a second, three times its limit; meanwhile {dht_asker.NEWCOMERS}
+come at a second address, one after the other, until each has its first answer; the longest of
+those times. Memory: what {dht_asker.VALUES:,} values of {len(dht_asker.VALUE)} bytes, each at a
+key of its own, add to the process. Medians of {ROUNDS} rounds."""
 
 _CLIENT = str(Path(__file__).with_name("wheel_words.py"))
 
@@ -45,6 +47,7 @@ class _Round:
     called_ms: float
     queries_per_s: float
     unanswered: float
+    newcomer_ms: float
     memory_mb: float
 
 
@@ -67,6 +70,13 @@ async def measure() -> list[Row]:
         ("From a put to who listens, OpenDHT 4.4.2", "called_ms", "ms", 2, Aim(2, of="ratio")),
         ("Queries a second and processor", "queries_per_s", "", 0, None),
         ("Queries that were not answered", "unanswered", "", 0, None),
+        (
+            "A newcomer's first answer, one source at its limit",
+            "newcomer_ms",
+            "ms",
+            1,
+            Aim(100, of="worst"),
+        ),
         (f"Memory for {dht_asker.VALUES:,} values", "memory_mb", "MB", 1, None),
     ):
         measured, compared = (
@@ -85,6 +95,7 @@ async def _round(start: Start) -> _Round:
         before_s = footprint.cpu_s([pid])
         load = await ask("load")
         took_s = footprint.cpu_s([pid]) - before_s
+        newcomer_ms = max(await ask("newcome"))
     with scene.lab() as lab:
         pid, ask = await _asked(lab, start)
         before_mb = footprint.pss_mb([pid])
@@ -97,6 +108,7 @@ async def _round(start: Start) -> _Round:
         called_ms=await _called_ms(start),
         queries_per_s=load["answered"] / took_s,
         unanswered=load["asked"] - load["answered"],
+        newcomer_ms=newcomer_ms,
         memory_mb=memory_mb,
     )
 

@@ -6,6 +6,8 @@ named to nobody. The output is one line of JSON.
 load:    some thousand queries a second, a quarter of each kind; how many were asked and answered.
 latency: milliseconds from a put of one client until another, who listens, hears of the value.
 fill:    puts values until all are stored; how many that is.
+newcome: the first SOURCE alone sends three times what one address is answered; meanwhile somebody
+         new at the second one asks for nodes near it: milliseconds until it is answered.
 """
 
 import hashlib
@@ -16,7 +18,8 @@ import selectors
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -31,6 +34,10 @@ PUTS = 300
 VALUES = 10_000
 VALUE = bytes(200)
 ANSWER_WITHIN_S = 1.0
+FLOOD_PER_S = 3000  # of one source: OpenDHT and we answer 1,024
+NEWCOMERS = 50
+BETWEEN_S = 0.1  # two newcomers
+GIVEN_UP_S = 10.0
 _RECEIVE_BUFFER = 1 << 22
 
 
@@ -126,6 +133,51 @@ def fill(clients: Sequence[_Client]) -> int:
     return sum(_exchange(clients, puts))
 
 
+def newcome(clients: Sequence[_Client]) -> list[float]:
+    flooder, second = clients[:2]
+    host, ip = flooder.sock.getpeername()[0], second.sock.getsockname()[0]
+    flood = itertools.cycle([flooder.packed(m.Find(target=_key(number))) for number in range(100)])
+    sending = _evenly(flooder.sock, flood)
+    took = []
+    for _ in range(NEWCOMERS):
+        until = time.perf_counter() + BETWEEN_S
+        while time.perf_counter() < until:
+            next(sending)
+        took.append(1000 * _answered_s(host, ip, sending))
+    return took
+
+
+def _answered_s(host: str, ip: str, meanwhile: Iterator[None]) -> float:
+    """Seconds until a newcomer is answered, which asks again after a second."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((ip, 0))
+        sock.connect((host, PORT))
+        sock.setblocking(False)
+        node_id = secrets.token_bytes(20)
+        (asked,) = packing.pack(m.Find(transaction=1, node_id=node_id, target=node_id))
+        started_at = asked_at = time.perf_counter()
+        sock.send(asked)
+        while (now := time.perf_counter()) < started_at + GIVEN_UP_S:
+            next(meanwhile)
+            with suppress(BlockingIOError):
+                if isinstance(wire.parse(sock.recv(1 << 16)), m.Reply):
+                    return time.perf_counter() - started_at
+            if now > asked_at + ANSWER_WITHIN_S:
+                asked_at = now
+                sock.send(asked)
+    return GIVEN_UP_S
+
+
+def _evenly(sock: socket.socket, datagrams: Iterator[bytes]) -> Iterator[None]:
+    """Send datagrams for as long as it is asked to go on, so many a second."""
+    started_at, sent = time.perf_counter(), 0
+    while True:
+        while sent < (time.perf_counter() - started_at) * FLOOD_PER_S:
+            sock.send(next(datagrams))
+            sent += 1
+        yield
+
+
 def _exchange(
     clients: Sequence[_Client], queries: Iterable[tuple[_Client, bytes]]
 ) -> Iterable[int]:
@@ -162,5 +214,6 @@ if __name__ == "__main__":
         "load": load,
         "latency": latency,
         "fill": fill,
+        "newcome": newcome,
     }[verb]
     sys.stdout.write(json.dumps(measure([_Client(host, source) for source in sources])) + "\n")
