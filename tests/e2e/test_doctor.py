@@ -1,6 +1,7 @@
 """`lanjami doctor`: each fault is made, and exactly its check fails and says what to do."""
 
 import asyncio
+import itertools
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ from tests.support.lab import Host, Lab, Switch, run
 from tests.support.network import hands_out_addresses, network, says
 
 GATEWAY = "10.77.0.254"
+_faults_made = itertools.count(1)
 _OLD_PYTHON = Path.home() / ".pyenv/versions/3.9.18/bin/python3"
 
 
@@ -59,7 +61,8 @@ def _faults(findings: dict[str, dict[str, str]]) -> set[str]:
 
 def _drop(host: Host, hook: str, rule: str, *, family: str = "inet") -> Callable[[], object]:
     """Have a host drop what a rule matches; returns what undoes that."""
-    table, chain = f"{family} fault", f"{family} fault {hook}"
+    name = f"fault{next(_faults_made)}"
+    table, chain = f"{family} {name}", f"{family} {name} {hook}"
     host.run("nft", f"add table {table}")
     host.run("nft", f"add chain {chain} {{ type filter hook {hook} priority 10; }}")
     host.run("nft", f"add rule {chain} {rule}")
@@ -125,8 +128,20 @@ def _with_multicast_muted(ward: Ward) -> Callable[[], object]:
     return _drop(ward.box, "output", "ip daddr 239.192.0.1 drop")
 
 
+def _with_ipv6_multicast_muted(ward: Ward) -> Callable[[], object]:
+    return _drop(ward.box, "output", "ip6 daddr ff08::101 drop")
+
+
 def _with_broadcast_muted(ward: Ward) -> Callable[[], object]:
     return _drop(ward.box, "output", "ip daddr 10.77.0.255 drop")
+
+
+def _with_opendht_deaf(ward: Ward) -> Callable[[], object]:
+    return _drop(ward.box, "input", "iifname lo ip daddr 10.77.0.1 udp dport 4222 drop")
+
+
+def _with_a_deaf_relay(ward: Ward) -> Callable[[], object]:
+    return _drop(ward.box, "input", "iifname lo ip daddr 10.77.0.1 udp dport 3478 drop")
 
 
 def _with_a_deaf_node(ward: Ward) -> Callable[[], object]:
@@ -135,6 +150,10 @@ def _with_a_deaf_node(ward: Ward) -> Callable[[], object]:
 
 def _with_a_deaf_http(ward: Ward) -> Callable[[], object]:
     return _drop(ward.box, "input", "iifname lo ip daddr 10.77.0.1 tcp dport 80 drop")
+
+
+def _with_a_http_that_is_deaf_to_ipv6(ward: Ward) -> Callable[[], object]:
+    return _drop(ward.box, "input", "iifname lo ip6 daddr fd77::1 tcp dport 80 drop")
 
 
 def _with_names_unanswered(ward: Ward) -> Callable[[], object]:
@@ -158,13 +177,17 @@ def _with_two_dhcp_servers(ward: Ward) -> Callable[[], object]:
         ward.lab.host(f"router{n}").plug(ward.switch, f"10.77.0.{250 + n}/24") for n in range(2)
     ]
     for host in hosts:
-        host.start(
-            *("dnsmasq", "--keep-in-foreground", "--conf-file=", "--user=root", "--pid-file="),
-            *("--bind-interfaces", "--interface=eth0", "--except-interface=lo", "--no-resolv"),
-            *("--dhcp-range=10.77.0.200,10.77.0.220",),
-            f"--dhcp-leasefile={ward.lab.folder}/{host.name}",
-        )
+        _hand_out_addresses(host, "10.77.0.200,10.77.0.220")
     return lambda: [host.ip("link", "del", "eth0") for host in hosts]
+
+
+def _hand_out_addresses(host: Host, addresses: str) -> None:
+    host.start(
+        *("dnsmasq", "--keep-in-foreground", "--conf-file=", "--user=root", "--pid-file="),
+        *("--bind-interfaces", "--interface=eth0", "--except-interface=lo", "--no-resolv"),
+        f"--dhcp-range={addresses}",
+        f"--dhcp-leasefile={host.lab.folder}/{host.name}",
+    )
 
 
 def _with_a_clock_that_is_behind(ward: Ward) -> Callable[[], object]:
@@ -204,10 +227,14 @@ while True:
         (_without_a_default_route, {"default-route"}, "type the box's address"),
         (_with_a_firewall, {"firewall"}, "lanjami firewall show"),
         (_with_multicast_muted, {"multicast"}, "drops 239.192.0.1"),
+        (_with_ipv6_multicast_muted, {"multicast"}, "ff08::101"),
         (_with_broadcast_muted, {"broadcast"}, "drops broadcasts"),
         (_with_discovery_unanswered, {"discovery"}, "lanjami status"),
         (_with_a_deaf_node, {"dht-python"}, "lanjami status"),
+        (_with_opendht_deaf, {"dht-opendht"}, "lanjami status"),
+        (_with_a_deaf_relay, {"turn"}, "lanjami status"),
         (_with_a_deaf_http, {"names", "proxy"}, "lanjami status"),
+        (_with_a_http_that_is_deaf_to_ipv6, {"names", "proxy"}, "lanjami status"),
         (_with_names_unanswered, {"names"}, "nobody there finds others by name"),
         (_with_a_proxy_that_is_silent, {"proxy"}, "phones there stay offline"),
         (_with_mdns_unanswered, {"mdns"}, "drops UDP 5353"),
@@ -228,6 +255,19 @@ def test_a_fault_fails_its_own_check(
         heal()
     assert _faults(findings) == failing, findings
     assert all(advice in findings[name]["advice"] for name in failing)
+
+
+def test_a_fault_is_told_with_its_family(ward: Ward) -> None:
+    heal = _with_ipv6_multicast_muted(ward)
+    other = _with_a_http_that_is_deaf_to_ipv6(ward)
+    try:
+        findings = ward.doctor()
+    finally:
+        other()
+        heal()
+    assert "not heard back on eth0 (IPv6):" in findings["multicast"]["meaning"]
+    for name in ("names", "proxy"):
+        assert "([fd77::1]:80: " in findings[name]["meaning"]
 
 
 # --- faults that are there before the box starts ------------------------------------------------
@@ -413,6 +453,59 @@ async def test_where_the_box_is_the_network_all_is_well_too(
     assert (status, _faults(findings)) == (0, set())
     assert findings["jami-dns"]["verdict"] == "well"
     assert findings["default-route"]["meaning"] == "clients have one from the box"
+
+
+async def test_a_name_of_jami_that_is_not_answered_is_told(bare_box: Host) -> None:
+    settings = network("dns")
+    appliance = await Appliance(bare_box, *settings).start()
+    bare_box.ip("route", "add", "default", "via", GATEWAY)
+    asked = b"\x08dhtproxy".hex()  # behind the header, which is all that UDP and DNS have before
+    _drop(bare_box, "input", f"iifname lo udp dport 53 @th,160,72 0x{asked} drop")
+    status, findings = _examined(bare_box, appliance.state, *_set(settings))
+    assert (status, _faults(findings)) == (1, {"jami-dns"})
+    assert "dhtproxy.jami.net at 10.77.0.1" in findings["jami-dns"]["meaning"]
+    assert "bootstrap" not in findings["jami-dns"]["meaning"]
+    assert "another program on port 53" in findings["jami-dns"]["advice"]
+
+
+async def test_a_service_that_is_worse_off_is_told(alone: Host) -> None:
+    appliance = Appliance(alone)
+    appliance.state.mkdir()
+    (appliance.state / layout.BACKUPS).write_text("no folder")
+    appliance.launch()
+    status: dict[str, Any] | None = None
+    while status is None or status["services"]["backups"]["state"] != "down":
+        await asyncio.sleep(0.2)
+        status = await appliance.status()
+    status_, findings = _examined(alone, appliance.state)
+    assert (status_, _faults(findings)) == (1, {"services"})
+    assert "backups: " in findings["services"]["meaning"]
+    assert "the reason says what to do" in findings["services"]["advice"]
+
+
+async def test_of_two_lans_the_one_with_the_fault_is_told(
+    lab: Lab, switch: Switch, alone: Host
+) -> None:
+    alone.plug(second := lab.switch("second"), "10.78.0.1/24", interface="eth1")
+    appliance = await Appliance(alone).start()
+    findings = _examined(alone, appliance.state)[1]
+    assert _faults(findings) == set()
+    assert "eth1 has none of its own" in findings["default-route"]["meaning"]
+    routers = [lab.host(f"router{n}").plug(second, f"10.78.0.{250 + n}/24") for n in range(2)]
+    for router in routers:
+        _hand_out_addresses(router, "10.78.0.200,10.78.0.220")
+    heal = [
+        _drop(alone, "output", "oifname eth1 ip daddr 239.192.0.1 drop"),
+        _drop(alone, "output", "oifname eth1 ip daddr 224.0.0.251 drop"),
+        _drop(alone, "input", "iifname eth1 udp dport 4223 drop"),
+    ]
+    findings = _examined(alone, appliance.state)[1]
+    assert _faults(findings) == {"multicast", "mdns", "firewall", "other-dhcp"}
+    for name in _faults(findings):
+        assert "eth1" in findings[name]["meaning"]
+        assert "eth0" not in findings[name]["meaning"]
+    for undo in heal:
+        undo()
 
 
 # --- from a client ------------------------------------------------------------------------------
