@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 WHERE = "https://security-tracker.debian.org/tracker/data/json"
-WORST = "high"  # the tracker's most urgent; it has no "critical"
+WORST = "high"  # the tracker's most urgent; it has no "critical", and most have none yet
+HARMLESS = "unimportant"
 UNSTABLE = "sid"
 
 
@@ -21,19 +22,26 @@ def sources(status: str) -> dict[str, str]:
 
 
 def worst(tracker: Mapping[str, Any], installed: Mapping[str, str], *, suite: str) -> Iterator[str]:
-    """The most urgent flaws of the `installed` sources that are open, or mended in a later version.
+    """The flaws of the `installed` sources that Debian has mended in a later version for their
+    suite, and the most urgent that are open.
 
-    Not those that Debian leaves for a point release ("nodsa"). What is of the backports is what
-    the unstable suite had.
+    Not open ones that Debian leaves for a point release ("nodsa"). What is of the backports is what
+    the unstable suite had, which mends something every day: there, only the most urgent count.
     """
     for source, shipped in installed.items():
         version, is_backport, _ = shipped.partition("~bpo")
         of = UNSTABLE if is_backport else suite
         for flaw, about in tracker.get(source, {}).items():
             release = about["releases"].get(of)
-            if release is None or not release["urgency"].startswith(WORST) or "nodsa" in release:
+            if release is None or release["urgency"] == HARMLESS:
                 continue
-            if release["status"] == "open" or _is_older(version, release.get("fixed_version", "0")):
+            is_worst = release["urgency"].startswith(WORST)
+            if release["status"] == "open":
+                counts = is_worst and "nodsa" not in release
+            else:
+                is_mended = _is_older(version, release.get("fixed_version", "0"))
+                counts = is_mended and (is_worst or not is_backport)
+            if counts:
                 yield f"{flaw} in {source} {shipped}"
 
 

@@ -49,8 +49,17 @@ def test_a_flaw_counts_that_nobody_mended() -> None:
     assert _found("1.2-3", status="open", urgency="high", nodsa="Minor issue") == []
 
 
+def test_what_debian_has_mended_counts_however_urgent_it_is() -> None:
+    """Most flaws are mended before somebody says how urgent they are."""
+    mended = {"status": "resolved", "fixed_version": "1.2-3+deb13u1"}
+    assert _found("1.2-3", urgency="not yet assigned", **mended) == ["CVE-2026-1 in tool 1.2-3"]
+    assert _found("1.2-3", urgency="unimportant", **mended) == []
+    assert _found("1.2-3+deb13u1", urgency="not yet assigned", **mended) == []
+
+
 def test_what_is_of_the_backports_follows_unstable() -> None:
     mended = {"suite": "sid", "status": "resolved", "urgency": "high", "fixed_version": "7.3.4-1"}
     assert _found("7.3.3-1~bpo13+1", **mended) == ["CVE-2026-1 in tool 7.3.3-1~bpo13+1"]
     assert _found("7.3.4-1~bpo13+1", **mended) == []
     assert _found("7.3.3-1", **mended) == []
+    assert _found("7.3.3-1~bpo13+1", **(mended | {"urgency": "not yet assigned"})) == []
