@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from image import layout
+
 MIB = 1 << 20
 
 _FS_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), Linux include/uapi/linux/fs.h since 6.8
@@ -68,8 +70,9 @@ def card(path: Path, *, size: int, data: int, visible: int = 16) -> Iterator[Pat
     """A loop device with the four partitions of a card, of which the last has `data` MiB and the
     first `visible`, none with a file system."""
     file_of(path, size)
-    layout = f"label: dos\nstart=4MiB, size={visible}MiB, type=c\nsize=16MiB\nsize=16MiB\n"
-    run("sfdisk", "--quiet", path, given=f"{layout}size={data}MiB\n")
+    table = f"label: dos\nlabel-id: {layout.DISK_ID:#x}\nstart=4MiB, size={visible}MiB, type=c\n"
+    slots = "size=16MiB\nsize=16MiB\n"
+    run("sfdisk", "--quiet", path, given=f"{table}{slots}size={data}MiB\n")
     device = Path(run("losetup", "--find", "--show", path).strip())
     made = []
     try:

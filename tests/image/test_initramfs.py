@@ -34,8 +34,10 @@ mount -t proc proc proc
 mount --rbind /sys sys
 mount -t tmpfs dev dev
 cp -a /dev/null /dev/zero /dev/urandom "$device"* dev/
-mkdir -p dev/disk/by-label
-ln -s "/dev/${device##*/}p1" dev/disk/by-label/LANJAMI
+mkdir -p dev/disk/by-label dev/disk/by-partuuid
+first=${device}p1
+ln -s "/dev/${first##*/}" "dev/disk/by-label/$(blkid -p -s LABEL -o value "$first")"
+ln -s "/dev/${first##*/}" "dev/disk/by-partuuid/$(blkid -p -s PART_ENTRY_UUID -o value "$first")"
 cp -r "$3/etc/initramfs-tools/scripts/." scripts/
 cat >scripts/functions <<'EOT'
 log_warning_msg() { echo "warning: $*"; }
@@ -125,6 +127,17 @@ def test_a_card_that_was_being_written_to_is_mended(box: Box, *, was_written_to:
         file.seek(DIRTY)
         assert file.read(1) == b"\0"
     assert places.SETTINGS in loops.run("mdir", "-b", "-i", visible, "::")
+
+
+def test_a_card_is_found_whatever_its_visible_part_is_called(box: Box) -> None:
+    """A computer that it was in offers to rename it."""
+    loops.run("fatlabel", box.card.partition(1), "HALL")
+    assert box.start()["slot"] == "a"
+
+
+def test_a_card_with_a_table_of_its_own_is_found_by_its_name(box: Box) -> None:
+    loops.run("sfdisk", "--disk-id", box.card.device, "0x12345678")
+    assert box.start()["slot"] == "a"
 
 
 def test_a_tried_slot_is_started_once(box: Box) -> None:

@@ -55,13 +55,16 @@ slot_partition() {
 }
 
 # find_card SECONDS: the disk that this machine started from. A card in the machine's own slot goes
-# before one in a reader, which may be an old card of this box.
+# before one in a reader, which may be an old card of this box. It is known by the number of its first
+# partition (image/layout.py), as whoever has it in a computer may call that what they like; and by
+# that name, where somebody has made a table of their own.
 find_card() {
-    left=$1
+    left=$1 number=6c616e6a-01
     while :; do
-        for device in /dev/mmcblk0p1 /dev/mmcblk1p1 /dev/disk/by-label/LANJAMI; do
+        for device in /dev/mmcblk0p1 /dev/mmcblk1p1 "/dev/disk/by-partuuid/$number" /dev/disk/by-label/LANJAMI; do
             [ -e "$device" ] || continue
-            [ "$(blkid -s LABEL -o value "$device")" = LANJAMI ] || continue
+            [ "$(blkid -s PARTUUID -o value "$device")" = "$number" ] ||
+                [ "$(blkid -s LABEL -o value "$device")" = LANJAMI ] || continue
             name=$(readlink -f "$device")
             folder=$(cd -P "/sys/class/block/${name##*/}/.." && pwd -P) || continue
             printf '/dev/%s' "${folder##*/}"
