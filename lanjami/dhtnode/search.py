@@ -28,6 +28,7 @@ AT_ONCE = 4  # MAX_REQUESTED_SEARCH_NODES
 LISTENED = 4  # LISTEN_NODES
 LISTEN_S = 30.0  # LISTEN_EXPIRE_TIME: a listen is said again before
 MARGIN_S = 10.0  # REANNOUNCE_MARGIN
+FORMER_S = 2.0  # after which a node has forgotten what is over
 REFUSED_S = 60.0  # until a node that refused something for reasons of its own is asked again
 REFILL_S = 5.0  # between two looks for nodes elsewhere, where we know too few
 STEP_S = 1.0
@@ -46,6 +47,7 @@ class Member:
     request: Request | None = None
     is_late: bool = False
     kept: dict[int, float] = field(default_factory=dict)  # value ids, until they are put again
+    former: dict[int, float] = field(default_factory=dict)  # until when another may be there
     refused: dict[int, float] = field(default_factory=dict)
     putting: dict[int, Request] = field(default_factory=dict)
     socket: int = 0  # the number by which we listen there, where we do
@@ -156,7 +158,8 @@ class Search:
         elif former is not None:
             self._done(former, ok=False)
         for member in self._members:
-            member.kept.pop(announced.value.id, None)
+            if (until := member.kept.pop(announced.value.id, None)) is not None:
+                member.former[announced.value.id] = until + MARGIN_S + FORMER_S
             member.refused.pop(announced.value.id, None)
             if (request := member.putting.pop(announced.value.id, None)) is not None:
                 self._requests.finish(request)
@@ -346,10 +349,11 @@ class Search:
             on_done(ok)
 
     def _put(self, member: Member, announced: Announced, now: float) -> None:
-        """Put a value at a node; where it is already, ask to keep it."""
+        """Put a value at a node; where it is already, ask to keep it. Where another one with its
+        id was before, that would keep the other."""
         value = announced.value
         message: m.Asked
-        if value.id in member.kept:
+        if value.id in member.kept and value.id not in member.former:
             message = m.Refresh(key=self.key, token=member.token, value_id=value.id)
         else:
             message = m.Put(
@@ -368,7 +372,12 @@ class Search:
         member.node.refusals = 0
         member.is_late = False
         member.putting.pop(value.id, None)
-        member.kept[value.id] = now + max(policy.life_s(value.type) - MARGIN_S, MARGIN_S)
+        until = now + max(policy.life_s(value.type) - MARGIN_S, MARGIN_S)
+        if (former_until := member.former.get(value.id, NEVER)) > now:
+            until = min(until, former_until)  # a node says the same where it kept the former one
+        else:
+            member.former.pop(value.id, None)
+        member.kept[value.id] = until
         self.step(now)
 
     def _on_refused(self, member: Member, value_id: int, error: m.Error, now: float) -> None:

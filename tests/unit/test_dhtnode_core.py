@@ -126,12 +126,17 @@ A = TypeVar("A", bound=m.Asked)
 
 
 def _exchange(
-    core: DhtCore, kind: type[A], nodes: Sequence[tuple[bytes, Endpoint]], *, seconds: int
+    core: DhtCore,
+    kind: type[A],
+    nodes: Sequence[tuple[bytes, Endpoint]],
+    *,
+    since: int = 31,
+    seconds: int,
 ) -> list[tuple[A, bytes, Endpoint]]:
     """Answer all that the core asks nodes for a while; returns the queries of a kind among that,
     with who was asked."""
     found: list[tuple[A, bytes, Endpoint]] = []
-    for now in range(31, 31 + seconds):
+    for now in range(since, since + seconds):
         outgoing = core.on_timer(now=float(now))
         while outgoing:
             said, outgoing = outgoing, []
@@ -613,6 +618,29 @@ def test_its_wishes_are_told_in_time() -> None:
         now = core.wake_at
         core.on_timer(now=now)
     assert now > 300, "it sleeps for a second at least where there is nothing to do"
+
+
+def test_what_is_put_instead_of_another_is_there_when_that_is_over() -> None:
+    """Nodes keep what is not signed for its life whatever is put then, and say that it is kept:
+    who asked to keep it would keep the former one."""
+    core = _core()
+    nodes = [(_near(number), at(10 + number)) for number in range(12)]
+    for number, (node_id, endpoint) in enumerate(nodes):
+        _befriend(core, "", endpoint, node_id=node_id, now=15.0 + number)
+    former, latter = values.make(7, b"former"), values.make(7, b"latter")
+    first = core.put(KEY, former, permanent=True, now=30.0)
+    puts = _exchange(core, m.Put, nodes, seconds=4)
+    assert {put.values for put, *_ in puts} == {(former,)}
+    core.cancel(first, now=35.0)
+    core.put(KEY, latter, permanent=True, now=35.0)
+    _exchange(core, m.Asked, nodes, since=35, seconds=560)
+    said = _exchange(core, m.Asked, nodes, since=595, seconds=60)
+    kinds = {type(one) for one, *_ in said if isinstance(one, m.Put | m.Refresh)}
+    assert kinds == {m.Put}, "the former one is over at 631, and must not be refreshed before"
+    assert {one.values for one, *_ in said if isinstance(one, m.Put)} == {(latter,)}
+    said = _exchange(core, m.Asked, nodes, since=655, seconds=600)
+    kinds = {type(one) for one, *_ in said if isinstance(one, m.Put | m.Refresh)}
+    assert kinds == {m.Refresh}, "from then on it is"
 
 
 # --- over a restart -----------------------------------------------------------------------------
