@@ -414,6 +414,45 @@ def _wall(host: Host, form: str) -> None:
     host.run("nft", f"add rule {chain} ct state established,related accept")
 
 
+def test_ufw_is_a_fault_until_our_rules_are_in_it(alone: Host, tmp_path: Path) -> None:
+    alone.run("sh", "-ec", _UFW, "sh", str(tmp_path))
+    meaning = _examined(alone, tmp_path)[1]["firewall"]["meaning"]
+    for opening in ("UDP 4222 on eth0", "TCP 80 on eth0", "UDP 8888 on eth0", "UDP 3478 on eth0"):
+        assert opening in meaning
+    assert "UDP 5353" not in meaning  # which it lets in by itself
+    shown = alone.run(*LANJAMI, "firewall", "show", "--format", "ufw")
+    alone.run("sh", "-ec", _UFW + shown, "sh", str(tmp_path))
+    assert _examined(alone, tmp_path)[1]["firewall"]["verdict"] == "well"
+
+
+def test_firewalld_is_a_fault_until_our_rules_are_in_it(alone: Host, tmp_path: Path) -> None:
+    bus = f"unix:path={tmp_path}/bus"
+    alone.start("dbus-daemon", "--system", "--nofork", "--nopidfile", f"--address={bus}")
+    settings = tmp_path / "firewalld"
+    settings.mkdir()
+    daemon = alone.start(
+        *("firewalld", "--nofork", "--nopid", f"--system-config={settings}"),
+        environment={"DBUS_SYSTEM_BUS_ADDRESS": bus},
+    )
+    in_it = ("env", f"DBUS_SYSTEM_BUS_ADDRESS={bus}", "sh", "-ec")
+    until = time.monotonic() + 30
+    while alone.run(*in_it, "firewall-cmd --state", check=False).strip() != "running":
+        assert time.monotonic() < until, daemon.output()
+    meaning = _examined(alone, tmp_path)[1]["firewall"]["meaning"]
+    for opening in ("UDP 4222 on eth0", "TCP 80 on eth0", "UDP 8888 on eth0", "UDP 3478 on eth0"):
+        assert opening in meaning
+    alone.run(*in_it, alone.run(*LANJAMI, "firewall", "show", "--format", "firewalld"))
+    assert _examined(alone, tmp_path)[1]["firewall"]["verdict"] == "well"
+
+
+# With settings of its own: they are mounted for this one shell.
+_UFW = """
+[ -d "$1/ufw" ] || cp -a /etc/ufw "$1/ufw"
+mount --bind "$1/ufw" /etc/ufw
+ufw --force enable
+"""
+
+
 def test_an_address_that_nobody_gave_is_told(lab: Lab, switch: Switch, tmp_path: Path) -> None:
     host = lab.host("box").plug(switch, "169.254.7.7/16")
     host.ip("route", "add", "default", "dev", "eth0")
