@@ -33,7 +33,8 @@ STATIC = {
 
 
 class Live:
-    """Draws what `snapshot`, `present` and `tally` tell, at most every `look_every_s`."""
+    """Draws what `snapshot`, `present` and `tally` tell, at most every `look_every_s`, with a
+    sample for the plots every `sample_every_s`."""
 
     name = "page"
 
@@ -44,11 +45,13 @@ class Live:
         present: Callable[[], Present | None],
         tally: Callable[[], Tally],
         look_every_s: float = LOOK_EVERY_S,
+        sample_every_s: float = STEP_S,
     ) -> None:
         self._snapshot = snapshot
         self._present = present
         self._tally = tally
         self._look_every_s = look_every_s
+        self._sample_every_s = sample_every_s
         self._history = History()
         self._renderer: Renderer | None = None
         self._now: Now | None = None
@@ -65,7 +68,7 @@ class Live:
             while True:
                 if loop.time() >= sample_at:
                     self._history.add(self._tally())
-                    sample_at += STEP_S
+                    sample_at += self._sample_every_s
                 self._look()
                 if loop.time() >= prove_at:
                     self.pieces(LANGUAGES[0])

@@ -1,6 +1,7 @@
 """The status page, in a real browser, as people in an outage use it."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -12,10 +13,14 @@ from typing import Any
 
 import pytest
 
+from lanjami.status.history import Tally
+from lanjami.status.page import Heard, Present
+from lanjami.status.snapshot import Service
 from tests.support.appliance import Appliance, opendht_child
-from tests.support.chromium import SIZES, Chromium, Visitor
+from tests.support.chromium import SIZES, Chromium, Visitor, started
 from tests.support.lab import Host, run
-from tests.support.registrations import body
+from tests.support.page_stage import DOWN, UP, Stage, served
+from tests.support.registrations import account_id, body
 
 URL = "http://10.77.0.1/"
 
@@ -316,6 +321,93 @@ async def test_a_name_from_the_network_is_text_and_nothing_else(
         await visitor.sees("<img src=x onerror=alert(1)>Ann")
         assert await visitor.page.locator("img").count() == 0
         assert visitor.complaints == []
+
+
+async def test_who_is_here_is_shown_by_the_name_that_is_registered(
+    box: Host, browser: Chromium, visitors_machine: Host, tmp_path: Path
+) -> None:
+    await Appliance(box).start()
+    async with browser.visiting(URL) as visitor:
+        await visitor.sees("Nobody has taken a username yet.")
+        assert _register(visitors_machine, "ann", 1) == 200
+        assert _register(visitors_machine, "bob", 2) == 200
+        announced = (account_id(1), "Ann Lee")
+        visitors_machine.run(sys.executable, "-c", _ANNOUNCE, *announced)
+        await visitor.sees("Ann Lee")
+        (person,) = await visitor.page.locator(".people li").all_inner_texts()
+        assert person == "Ann Lee username ann just arrived"
+        assert await visitor.page.locator(".names li").all_inner_texts() == ["ann", "bob"]
+        async with asyncio.timeout(40):  # who is silent for longer is gone
+            while "for 20 s" not in await visitor.words(".people"):
+                visitors_machine.run(sys.executable, "-c", _ANNOUNCE, *announced)
+                await asyncio.sleep(1)
+        assert await visitor.faults() == []
+        await visitor.pictured(tmp_path, "phone-light-en-people")
+
+
+def _crowded() -> Stage:
+    """A page with all that it can have at once: plots, people, a relay, parts of every kind."""
+    used = itertools.count(1)
+    names = ["Ann Lee", "", "\u6797\u5c0f\u660e " * 9, "\U0001f600" * 48, "&<b>" * 12, "W" * 48]
+
+    def tally() -> Tally:
+        minute = next(used)
+        return Tally(3 + minute % 7, {"python": minute * minute}, {"discovery": minute * 40})
+
+    parts = dict.fromkeys(("dhtnode", "names", "discovery", "mdns", "http", "page"), UP)
+    return Stage(
+        services={
+            **parts,
+            "dhtnode-python": Service("up", "", "overloaded", 0, 25),
+            "proxy": DOWN,
+            "push": Service("starting", "", "", 0),
+            "turn": Service("up", "not served: no coturn", "", 0),
+        },
+        present=Present(
+            heard=[Heard(names[n % 6], "ann" if n % 3 else "", n * 40) for n in range(50)],
+            newest=[f"somebody-{n}" for n in range(60)],
+            names=5000,
+        ),
+        tally=tally,
+        relay="10.0.0.5",
+    )
+
+
+_DRAWN = """[...document.querySelectorAll(".plot svg")].map((drawing) => {
+    const at = drawing.getBoundingClientRect();
+    const points = drawing.querySelector(".line").getAttribute("d").split("L").length;
+    return [at.width, at.height, points];
+})"""
+
+
+async def _filled(stage: Stage) -> None:
+    """Wait until there are three hours of samples, and have no more: its pages change with each."""
+    async with asyncio.timeout(60):
+        while stage.live._history.course().minutes < 200:  # noqa: SLF001
+            await asyncio.sleep(0.05)
+    stage.live._sample_every_s = 3600  # noqa: SLF001
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+async def test_a_page_with_plots_and_many_people_is_one_that_axe_passes(
+    tmp_path: Path, language: str
+) -> None:
+    async with served(_crowded(), sample_every_s=0.01) as stage, started() as browser:
+        await _filled(stage)
+        for size, scheme in product(SIZES, ("light", "dark")):
+            async with browser.visiting(
+                f"http://127.0.0.1:{stage.port}/", size=size, scheme=scheme, language=language
+            ) as visitor:
+                await visitor.page.locator(".plot").nth(2).wait_for()
+                await visitor.page.locator(".checked summary").click()
+                await visitor.pictured(tmp_path, f"{size}-{scheme}-{language}-crowded")
+                for width, height, points in await visitor.page.evaluate(_DRAWN):
+                    assert width > 200
+                    assert height > 30
+                    assert points > 30
+                assert not await visitor.is_too_wide()
+                assert await visitor.faults() == []
+                assert visitor.complaints == []
 
 
 async def test_the_operator_keeps_people_off_the_page(

@@ -1,13 +1,13 @@
 """A status page whose box is in the state that a test chooses, served on loopback."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_interface
 
 from lanjami.lan import Address, Interface
 from lanjami.runtime.httpd import HttpServer
-from lanjami.status.history import Tally
+from lanjami.status.history import STEP_S, Tally
 from lanjami.status.live import Live
 from lanjami.status.page import Present, Reached
 from lanjami.status.page_api import PageApi
@@ -27,13 +27,15 @@ class Stage:
 
     services: dict[str, Service] = field(default_factory=lambda: {"dhtnode": UP, "names": UP})
     present: Present | None = field(default_factory=Present)
+    tally: Callable[[], Tally] = lambda: Tally(0, {}, {})
+    relay: str = ""
     port: int = field(default_factory=free_port)
     live: Live = field(init=False)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
             version="1.0",
-            healthy=all(service.state == "up" for service in self.services.values()),
+            healthy=all(one.state == "up" and not one.reason for one in self.services.values()),
             services=dict(self.services),
             dht=Dht("", 4222, 0, 0, 0, 0),
             discovery=Discovery([], 0, 0, 0, 0, {}, []),
@@ -50,17 +52,20 @@ def _lan() -> list[Interface]:
 
 
 @asynccontextmanager
-async def served(stage: Stage, *, write_within_s: float = 10.0) -> AsyncIterator[Stage]:
+async def served(
+    stage: Stage, *, write_within_s: float = 10.0, sample_every_s: float = STEP_S
+) -> AsyncIterator[Stage]:
     live = stage.live = Live(
         snapshot=stage.snapshot,
         present=lambda: stage.present,
-        tally=lambda: Tally(0, {}, {}),
+        tally=stage.tally,
         look_every_s=0.05,
+        sample_every_s=sample_every_s,
     )
     page = PageApi(
         live,
         lan=_lan,
-        reach=lambda address, port: Reached(address, port, 4222, has_proxy=True),
+        reach=lambda address, port: Reached(address, port, 4222, has_proxy=True, relay=stage.relay),
         write_within_s=write_within_s,
     )
     server = HttpServer(
