@@ -54,11 +54,8 @@ class Building:
 
     def connected(self) -> int:
         """How many clients know a good node."""
-        now = self.simulation.now
         return sum(
-            any(node.is_good(now) for node in one.core.tables[4].nodes())
-            for one in self.machines
-            if one is not self.box
+            self.simulation.is_connected(one) for one in self.machines if one is not self.box
         )
 
     def meet(self, rounds: int) -> Met:

@@ -52,7 +52,15 @@ class Machine:
 class Simulation:
     """Every datagram takes 1 to 3 ms; with `disorder`, up to 30 ms, and some come twice."""
 
-    def __init__(self, seed: int = 1, *, loss: float = 0.0, disorder: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        loss: float = 0.0,
+        disorder: bool = False,
+        version: int = 4,
+    ) -> None:
+        self.version = version
         self.dice = random.Random(seed)
         self.now = 0.0
         self.machines: dict[Endpoint, Machine] = {}
@@ -63,6 +71,16 @@ class Simulation:
         self._queue: list[tuple[float, int, Endpoint, Datagram | None]] = []
         self._count = 0
 
+    def endpoint(self, number: int, port: int = 4222) -> Endpoint:
+        """An address of the building, and a port there; in IPv6 all are in one /64."""
+        if self.version == 4:
+            return at(number, port)
+        return Endpoint(b"\xfd" + bytes(7) + number.to_bytes(8), port)
+
+    def is_connected(self, machine: Machine) -> bool:
+        """Whether a node knows a good one."""
+        return any(node.is_good(self.now) for node in machine.core.tables[self.version].nodes())
+
     def add(
         self,
         *,
@@ -70,16 +88,17 @@ class Simulation:
         endpoint: Endpoint | None = None,
         node_id: bytes = b"",
         state: bytes = b"",
+        make: type[DhtCore] = DhtCore,
     ) -> Machine:
         """A new node that joins at `entry`, and recalls the `state` of a former one."""
-        endpoint = endpoint or at(len(self.machines) + 1)
-        core = DhtCore(
+        endpoint = endpoint or self.endpoint(len(self.machines) + 1)
+        core = make(
             node_id or self.dice.randbytes(20),
             is_local=lambda endpoint: True,
             dice=self.dice,
             now=self.now,
             unix_time=UNIX_TIME + self.now,
-            versions=(4,),
+            versions=(self.version,),
         )
         machine = self.machines[endpoint] = Machine(core, endpoint)
         if state:

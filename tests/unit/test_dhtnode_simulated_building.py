@@ -1,5 +1,7 @@
 """Two thousand clients in a building with one box, in virtual time."""
 
+import pytest
+
 from tests.support.dht_building import Building, without_collector
 
 CLIENTS = 2000
@@ -7,6 +9,7 @@ ROUNDS = 1000
 SETTLE_S = 5.0  # after the last one has joined, within which each learns who is near it
 
 
+@pytest.mark.timeout(900)  # a minute, where nothing else runs
 def test_two_thousand_clients_join_at_once_and_then_meet() -> None:
     with without_collector():
         building = Building(CLIENTS)

@@ -10,19 +10,11 @@ from lanjami.dhtnode.answers import Answers, Change
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done
 from lanjami.dhtnode.listeners import Listener
-from lanjami.dhtnode.storage import Outcome, Storage
 from tests.support.dht_simulation import Machine, Simulation
 from tests.support.dht_values import at, encrypted, sha1, signed
 
 NODES = 50
 SIZES = [10, 600, 3000, 60_000]
-
-
-class _Pretender(Storage):
-    """Keeps nothing."""
-
-    def put(self, *_: object, **__: object) -> Outcome:
-        return Outcome.REFUSED
 
 
 def _joined(
@@ -31,13 +23,9 @@ def _joined(
     simulation = Simulation(7, loss=loss, disorder=disorder)
     box = simulation.add()
     machines = [box, *(simulation.add(entry=box) for _ in range(nodes - 1))]
-    assert simulation.run(20, lambda: all(_is_connected(m, simulation.now) for m in machines))
+    assert simulation.run(20, lambda: all(map(simulation.is_connected, machines)))
     simulation.run(5)
     return simulation, machines
-
-
-def _is_connected(machine: Machine, now: float) -> bool:
-    return any(node.is_good(now) for node in machine.core.tables[4].nodes())
 
 
 @pytest.mark.parametrize(("loss", "disorder"), [(0.0, False), (0.1, True)])
@@ -462,22 +450,3 @@ def test_a_node_that_came_back_elsewhere_is_found_again() -> None:
     simulation.run(30)
     node = box.core.tables[4].closest(alice.core.own_id, now=simulation.now)[0]
     assert (node.node_id, node.endpoint) == (alice.core.own_id, moved.endpoint)
-
-
-def test_nodes_with_ids_around_a_key_do_not_keep_two_clients_apart() -> None:
-    """A thousand ids of one address, closest to the key of a presence, answer to nothing."""
-    simulation, machines = _joined(20)
-    key = sha1("presence")
-    alice, bob = machines[3:5]
-    for number in range(100):
-        near = key[:-2] + number.to_bytes(2)
-        simulation.add(entry=machines[0], endpoint=at(5000, 1000 + number), node_id=near)
-    simulation.run(10)
-    for machine in simulation.machines.values():
-        if machine.endpoint.ip == at(5000).ip:
-            machine.core.answers.storage = _Pretender()
-    heard = simulation.act(bob, lambda core: core.listen(key, now=simulation.now))
-    simulation.run(5)
-    simulation.act(alice, lambda core: core.put(key, values.make(1, b"x"), now=simulation.now))
-    simulation.run(20)
-    assert bob.values(heard)
