@@ -3,7 +3,6 @@
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePath
 
 from lanjami.doctor.finding import Finding, fault, skipped, well
 from lanjami.network import clock
@@ -55,7 +54,7 @@ def clock_is_sane(now: float, passed: Past, *, made_at: float) -> Finding:
     if clock.correction(now, passed.at) is None:
         return well("clock", f"{_shown(now)}; not before anything that was saved here")
     told = f", by the date of {passed.told_by}" if passed.told_by else ""
-    folder = shlex.quote(str(PurePath(passed.told_by).parent))
+    folder = shlex.quote(passed.told_by.rpartition("/")[0])
     touch = f"find {folder} -newermt now -exec touch {{}} +"
     return fault(
         "clock",
