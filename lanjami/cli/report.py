@@ -61,12 +61,12 @@ def report(
     """
     config, _ = places.read_config(config_file, overrides, places.state_folders_to_look_in(state))
     patient = find_patient(config, state)
-    findings = asyncio.run(examine(patient))
+    found = asyncio.run(examine(patient))
     host = "" if patient.snapshot is None else patient.snapshot.host
     secrets = [*redaction.secrets_of(config, host=host), socket.gethostname()]
     parts = {
         "README.txt": _README,
-        "doctor.json": redaction.redact(as_text(findings), secrets=secrets),
+        "doctor.json": as_text(redaction.findings(found, secrets=secrets)),
         "settings.json": _json(redaction.settings(config)),
         "versions.txt": _versions(),
         "log.txt": "\n".join(

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from lanjami.config import Config
+from lanjami.doctor.finding import Finding
 from lanjami.status.snapshot import Snapshot
 
 HIDDEN = "(hidden)"
@@ -58,6 +59,18 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     for pattern in _PATTERNS:
         text = pattern.sub(HIDDEN, text)
     return _ARGUMENTS.sub(rf"\1 {HIDDEN} \2", text)
+
+
+def findings(found: Iterable[Finding], *, secrets: Collection[str] = ()) -> list[Finding]:
+    """What the doctor found, whose names are ours and not people's."""
+    return [
+        msgspec.structs.replace(
+            each,
+            meaning=redact(each.meaning, secrets=secrets),
+            advice=redact(each.advice, secrets=secrets),
+        )
+        for each in found
+    ]
 
 
 def log_line(line: str, *, secrets: Iterable[str] = ()) -> str:

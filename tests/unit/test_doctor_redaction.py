@@ -2,6 +2,7 @@
 
 from lanjami.config import parse
 from lanjami.doctor import redaction
+from lanjami.doctor.finding import fault
 from lanjami.doctor.redaction import HIDDEN
 from lanjami.status.snapshot import Dht, DhtNode, Discovery, Neighbour, Service
 from tests.support.page_stage import Stage
@@ -41,6 +42,12 @@ def test_the_name_that_people_gave_the_box_is_hidden_and_its_own_is_not() -> Non
     own = [*redaction.secrets_of(parse(""), host="lanjami-2.local"), "lanjami", "localhost"]
     for text in ("lanjami up: lanjami.local", "lanjami-2.local", "http://localhost"):
         assert redaction.redact(text, secrets=own) == text
+
+
+def test_findings_keep_their_form_whatever_people_call_things() -> None:
+    found = [fault("names", "verdict on well", "ask well")]
+    shown = redaction.findings(found, secrets=["names", "well", "verdict"])
+    assert shown == [fault("names", f"{HIDDEN} on {HIDDEN}", f"ask {HIDDEN}")]
 
 
 def test_secrets_are_hidden_as_whole_words() -> None:
