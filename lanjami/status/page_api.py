@@ -60,7 +60,7 @@ class PageApi:
         return [
             *([web.get("/", self.page)] if with_root else []),
             web.get("/status/events", self._events),
-            *(web.get(f"/status/{name}", _static(name)) for name in STATIC),
+            *static_routes(),
         ]
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -111,6 +111,11 @@ class PageApi:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("a page does not take what it is told") from None
+
+
+def static_routes() -> list[web.RouteDef]:
+    """What pages load."""
+    return [web.get(f"/status/{name}", _static(name)) for name in STATIC]
 
 
 def language(request: web.Request) -> str:

@@ -14,10 +14,12 @@ import pytest
 from lanjami.box import updating
 from lanjami.box.disks import Running
 from lanjami.box.slots import Slot
+from lanjami.config import Wifi, parse
 from tests.support.appliance import LANJAMI, Appliance
-from tests.support.chromium import SIZES, Chromium, Visitor
+from tests.support.chromium import SIZES, Chromium, Visitor, started
 from tests.support.imaged import Imaged, imaged
 from tests.support.lab import Host, Lab, run
+from tests.support.operator_stage import served
 from tests.support.registrations import body
 
 URL = "http://10.77.0.1"
@@ -43,6 +45,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(page)
 http.server.HTTPServer(("127.0.0.1", 8000), Handler).serve_forever()
+"""
+
+_WIFI = """
+[network.wlan0]
+serve = ["dns", "dhcp", "ra", "ntp"]
+address = "10.79.0.1/24"
+[wifi]
+interface = "wlan0"
+ssid = "Haus 7"
+passphrase = "drei alte Baeume"
+country = "DE"
 """
 
 
@@ -214,6 +227,84 @@ async def test_the_box_becomes_the_network_of_a_second_interface(
     assert "10.99.0.1/24" in box.ip("addr", "show", "dev", "eth1")
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_wifi_is_set_and_then_a_network_beside_it(tmp_path: Path, size: str) -> None:
+    """Of a box that the test has, for machines have no radio here; what is kept is what starts."""
+    async with served(tmp_path) as stage, started() as browser:
+        await stage.passwords.keep(PASSWORD)
+        async with browser.visiting(
+            f"http://127.0.0.1:{stage.port}/operator", size=size
+        ) as visitor:
+            page = visitor.page
+            await page.get_by_label("Password").fill(PASSWORD)
+            await page.get_by_role("button", name="Sign in").click()
+            await _go(visitor, "Network")
+            await page.get_by_label("Wi-Fi interface").select_option("wlan0")
+            await page.get_by_label("Name of the Wi-Fi").fill("Haus 7 \u201ecafé\u201c")
+            await page.get_by_label("Passphrase, 8 to 63").fill("kurz")
+            await page.get_by_label("Country").fill("de")
+            await page.get_by_label("Channel").select_option("6")
+            await page.get_by_role("button", name="Keep these settings").click()
+            await visitor.sees("The passphrase has 8 to 63 characters without accents.")
+            assert await page.get_by_label("Name of the Wi-Fi").input_value() != "", "typed once"
+            visitor.complaints.clear()  # of the form that was refused
+            await page.get_by_label("Passphrase, 8 to 63").fill("drei alte Baeume")
+            await page.get_by_role("button", name="Keep these settings").click()
+            await visitor.sees("This is kept, and takes effect when lanjami starts again.")
+            assert "drei alte" not in await page.content(), "it is never shown"
+            kept = parse("", page=stage.kept)
+            assert kept.wifi == Wifi(
+                "wlan0", "Haus 7 \u201ecafé\u201c", "drei alte Baeume", "DE", 6
+            )
+            assert kept.network["wlan0"].address == "10.77.0.1/24"
+            await visitor.pictured(tmp_path, f"operator-wifi-{size}")
+
+            card = page.locator("fieldset", has_text="Interface eth0")
+            await card.get_by_text("The network itself").click()
+            await page.get_by_role("button", name="Keep these settings").click()
+            await visitor.sees("This is kept, and takes effect when lanjami starts again.")
+            kept = parse("", page=stage.kept)
+            assert kept.network["eth0"].address == "10.78.0.1/24"
+            assert kept.wifi.passphrase == "drei alte Baeume", "where none is typed it stays"
+
+            await page.get_by_label("Wi-Fi interface").select_option("")
+            await page.get_by_role("button", name="Keep these settings").click()
+            await visitor.sees("This is kept, and takes effect when lanjami starts again.")
+            assert parse("", page=stage.kept).wifi == Wifi()
+            assert await visitor.faults() == []
+            assert visitor.complaints == []
+
+
+async def test_a_wifi_that_cannot_be_is_told_and_taken_back(
+    lab: Lab, box: Host, browser: Chromium, tmp_path: Path
+) -> None:
+    """The machine has the interface, but it is no radio: the rest of the box goes on."""
+    appliance = Appliance(box)
+    appliance.state.mkdir()
+    (appliance.state / "page-settings.toml").write_text(_WIFI)
+    box.plug(lab.switch("attic"), interface="wlan0")
+    appliance.launch()
+    async with asyncio.timeout(20):
+        while await appliance.status() is None:
+            await asyncio.sleep(0.1)
+    async with browser.visiting(f"{URL}/", size="desktop") as passer_by:
+        await passer_by.sees("The Wi-Fi of the box does not answer.")
+    async with _at_the_desk(browser, appliance) as visitor:
+        page = visitor.page
+        await _go(visitor, "Network")
+        assert await page.get_by_label("Wi-Fi interface").input_value() == "wlan0"
+        assert await page.get_by_label("Passphrase, 8 to 63").input_value() == ""
+        await visitor.pictured(tmp_path, "operator-wifi-cannot-be")
+        await page.locator("summary", has_text="Forget what was set on this page").click()
+        await page.get_by_role("button", name="Forget what was set on this page").click()
+        await visitor.sees("Not yet in effect")
+        await page.get_by_role("button", name="Start lanjami again").click()
+        await visitor.sees("admin-link")
+        visitor.complaints[:] = [c for c in visitor.complaints if "ERR_" not in c]
+    status = await appliance.healthy(within_s=60)
+    assert "wifi" not in status["services"]
+
+
 async def _has_password(appliance: Appliance) -> bool:
     return (appliance.state / "operator-password").exists()
 
@@ -228,6 +319,32 @@ async def test_it_is_stopped_on_purpose_only(appliance: Appliance, browser: Chro
         await stop.click()
         await visitor.sees("Somebody has to start lanjami at the machine.")
     assert appliance.process.wait(within_s=5) == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_machine_is_shut_down_where_it_may_be_and_on_purpose_only(
+    box: Host, browser: Chromium, tmp_path: Path, size: str
+) -> None:
+    """lanjami makes a file; what the unit does with it is shown where there is systemd."""
+    asked = tmp_path / "power-off"
+    appliance = Appliance(box)
+    appliance.environment["LANJAMI_POWER_OFF"] = str(asked)
+    await appliance.start()
+    async with _at_the_desk(browser, appliance, size=size) as visitor:
+        page = visitor.page
+        assert "may not shut this machine down" not in await visitor.words()
+        off = page.get_by_role("button", name="Shut the machine down")
+        assert await off.is_hidden()
+        await page.locator("summary", has_text="Shut the machine down").click()
+        await visitor.pictured(tmp_path, f"operator-power-off-{size}")
+        assert not asked.exists()
+        await off.click()
+        await visitor.sees("The machine shuts down")
+        await visitor.sees("Wait until its lamps are out before you unplug it.")
+        async with asyncio.timeout(10):
+            while not asked.exists():
+                await asyncio.sleep(0.05)
+        assert await visitor.faults() == []
 
 
 async def test_all_of_it_works_without_scripts(appliance: Appliance, browser: Chromium) -> None:

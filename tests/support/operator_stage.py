@@ -23,6 +23,7 @@ from lanjami.status.operator.desk_api import DeskApi
 from lanjami.status.operator.gate_api import COOKIE, Gate
 from lanjami.status.operator.passwords import Passwords
 from lanjami.status.operator.update_api import UpdateApi
+from lanjami.status.page_api import static_routes
 from tests.support import bundles, page_stage
 from tests.support.http_client import Answer, connected
 from tests.support.ports import free_port
@@ -131,7 +132,7 @@ async def served(folder: Path, *, silent_s: float = upload.SILENT_S) -> AsyncIte
     ]
     server = HttpServer(
         ports=[stage.port],
-        routes=lambda: stage.routes,
+        routes=lambda: [*stage.routes, *static_routes()],
         probe="/operator",
         largest_body=upload.PIECE,
     )
