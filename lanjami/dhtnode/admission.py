@@ -14,6 +14,7 @@ from collections import OrderedDict
 TOTAL_PER_S = 8 * 1024.0  # MAX_REQUESTS_PER_SEC, src/dht.cpp
 SOURCE_PER_S = TOTAL_PER_S / 8  # fromDhtConfig
 DATAGRAMS_PER_S = 8 * 1024.0  # of one source, with the parts of values; a long one is several
+VALUES_PER_S = 4 * 1024.0  # of one source in replies to us; a signature counts there, too
 SIGNATURE = 5.0  # what checking one costs, in queries
 LOOKED_AT = 1 / 64  # what looking at a value that is here costs: up to 0.2 of 43 µs
 TOLD = 1 / 32  # what it costs that a listener is to be told
@@ -50,12 +51,13 @@ class Quota:
 
 
 class _Source:
-    __slots__ = ("at", "datagrams", "greedy_until", "modest", "queries")
+    __slots__ = ("at", "datagrams", "greedy_until", "modest", "queries", "values")
 
     def __init__(self, now: float) -> None:
         self.at = now
         self.datagrams = Quota(DATAGRAMS_PER_S, now)
         self.queries = Quota(SOURCE_PER_S, now)
+        self.values = Quota(VALUES_PER_S, now)
         self.modest = Quota(MODEST_PER_S, now)
         self.greedy_until = now
 
@@ -94,6 +96,14 @@ class Admission:
         if now >= source.greedy_until and self._reserve.take(now):
             return None
         return "total limit"
+
+    def refuse_values(self, ip: bytes, *, now: float) -> str | None:
+        """None where the values in a reply are looked at, else the limit they are over."""
+        return None if self._sources[ip].values.take(now) else "source limit"
+
+    def charge_values(self, ip: bytes, cost: float) -> None:
+        """Looking at the values in a reply took `cost` values' worth of work more than one."""
+        self._sources[ip].values.charge(cost)
 
     def charge(self, ip: bytes, cost: float) -> None:
         """A query that was served took `cost` queries' worth of work more than one."""

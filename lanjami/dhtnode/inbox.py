@@ -6,6 +6,9 @@ source, by its form, by its network.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import wire
@@ -22,6 +25,10 @@ from lanjami.dhtnode.updates import Updates
 from lanjami.dhtnode.upkeep import Upkeep
 from lanjami.dhtnode.value import Value
 from lanjami.errors import WireError
+
+MOST_CHECKED = 512  # signatures, of what one message tells us: 50 ms with Jami's keys
+
+B = TypeVar("B", m.Update, m.Reply)
 
 
 class Inbox:
@@ -128,8 +135,12 @@ class Inbox:
             request = self._awaited(message, source)
             if request is None:  # it took too long to be whole
                 self.dropped["not asked for"] += 1
+            elif message.values and (refusal := self._admission.refuse_values(source.ip, now=now)):
+                self.dropped[refusal] += 1  # it is asked again
             else:
-                self._on_reply(message, request, source, now)
+                checked = self._checked(message)
+                self._on_reply(checked, request, source, now)
+                self._admission.charge_values(source.ip, max(0.0, _work(checked.values) - 1))
             return
         node = self._nodes.speaking(message.node_id, source, now=now)
         node.heard(now)
@@ -143,6 +154,16 @@ class Inbox:
         self._admission.charge(source.ip, max(0.0, work + sent - 1))
         if not message.is_client:
             self._meet(node, replied=False, now=now)
+
+    def _checked(self, message: B) -> B:
+        """A message without the signed values that are too many to be checked at once."""
+        signed = [value for value in message.values if value.is_signed]
+        over = set(map(id, signed[MOST_CHECKED:]))
+        if not over:
+            return message
+        self.dropped["too many signatures"] += len(over)
+        rest = tuple([value for value in message.values if id(value) not in over])
+        return msgspec.structs.replace(message, values=rest)
 
     def _on_query(
         self, message: m.Spoken, source: Endpoint, now: float
@@ -174,7 +195,8 @@ class Inbox:
                         work = LOOKED_AT * answers.storage.looked_at(message.key, EVERYTHING)
                 replies = [said]
             case m.Update():
-                self._operations.on_update(message, address=source.ip, now=now)
+                told = self._checked(message)
+                self._operations.on_update(told, address=source.ip, now=now)
                 replies = [answers.confirm(message, source)]
                 ids = len(message.refreshed) + len(message.expired)
                 work = _work(message.values) + LOOKED_AT * ids

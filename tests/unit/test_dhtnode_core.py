@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanjami.dhtnode import admission, hearing, packing, upkeep, wire
+from lanjami.dhtnode import admission, hearing, inbox, packing, upkeep, wire
 from lanjami.dhtnode import messages as m
 from lanjami.dhtnode import state as states
 from lanjami.dhtnode import value as values
@@ -475,6 +475,36 @@ def test_all_that_a_new_listener_is_told_at_once_is_heard() -> None:
     core.on_timer(now=60.0)
     lost = core.dropped["never whole"] + core.dropped["too much in parts"]
     assert lost == len(packing.pack(update))
+
+
+def test_no_answer_has_us_check_signatures_for_long() -> None:
+    """A node says again and again that there are 2,000 signed values at a key that we get."""
+    core = _core()
+    _befriend(core, "", at(10), node_id=_near(0), now=15.0)
+    packed = signed("alice").packed
+    there = tuple(
+        values.parse(packed.replace(b"\xa2id\x01", b"\xa2id\xcd" + id.to_bytes(2)))
+        for id in range(1000, 3000)
+    )
+    told = 0
+    for number in range(20):
+        now = 30.0 + number / 10
+        core.get(KEY, now=now)
+        for asked in _said(core.on_timer(now=now), at(10)):
+            if isinstance(asked, m.Get) and asked.key == KEY:
+                told += 1
+                reply = m.Reply(
+                    transaction=asked.transaction, node_id=_near(0), values=there, token=b"token"
+                )
+                for datagram in packing.pack(reply):
+                    core.on_datagram(datagram, at(10), now=now)
+    served = told - core.dropped["source limit"]
+    assert 2 <= served < told, "the others are asked for again, later"
+    work = served * inbox.MOST_CHECKED * (1 + admission.SIGNATURE)
+    assert work <= (2 + 2) * admission.VALUES_PER_S, "in two seconds"
+    assert core.dropped["too many signatures"] == served * (2000 - inbox.MOST_CHECKED)
+    gets = {event.operation: event for event in core.take_events() if isinstance(event, Came)}
+    assert {len(came.values) for came in gets.values()} == {inbox.MOST_CHECKED}
 
 
 def test_what_a_get_finds_is_bounded_in_bytes_and_the_rest_is_counted() -> None:
