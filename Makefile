@@ -4,6 +4,7 @@
 # make image  build the image for Raspberry Pi  make image-check  and test it
 VENV ?= .venv
 RUN := $(VENV)/bin
+export LANJAMI_SCREENSHOTS ?= $(CURDIR)/screenshots
 
 .PHONY: up check format lint types unit integration e2e bench pages image image-check lock clean
 
