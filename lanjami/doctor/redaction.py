@@ -45,7 +45,7 @@ _PATTERNS = (
 # Who has a port (runtime/net.py, Holder): what is said to a program may be a secret.
 _ARGUMENTS = re.compile(
     r"((?:UDP|TCP) (?:port )?\d+ (?:is taken )?by \S+) "
-    r"(?:(?!; (?:UDP|TCP) \d+ by )[^\n])+? (\(process \d+\))"
+    r"(?:(?!; (?:UDP|TCP) \d+ by )[\s\S])+? (\(process \d+\))"
 )
 _OURS = re.compile(r"lanjami(-\d+)?|localhost")  # names that nobody gave
 

@@ -23,7 +23,7 @@ def test_homes_are_hidden_wherever_a_system_has_them() -> None:
 
 def test_of_who_has_a_port_only_the_program_is_named() -> None:
     told = (
-        "taken by others: TCP 80 by /usr/bin/web --token=abc; x (process 7); UDP 53 by named "
+        "taken by others: TCP 80 by /usr/bin/web --token=abc;\nx (process 7); UDP 53 by named "
         "(process 8); UDP 5353 by avahi-daemon: running [alices.local] (process 9)"
     )
     assert redaction.redact(told) == (
