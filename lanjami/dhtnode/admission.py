@@ -81,7 +81,8 @@ class Admission:
         source.at = now
         if not source.datagrams.take(now):
             return "source limit"
-        source.datagrams.charge(packets - 1)
+        if packets > 1:
+            source.datagrams.charge(packets - 1)
         return None
 
     def refuse_query(self, ip: bytes, *, now: float) -> str | None:

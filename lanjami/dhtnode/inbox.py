@@ -151,7 +151,8 @@ class Inbox:
         # listener takes what it heard for all
         self._updates.on_timer(now=now)
         sent = sum([self._requests.reply(reply, source) for reply in replies])
-        self._admission.charge(source.ip, max(0.0, work + sent - 1))
+        if work + sent > 1:
+            self._admission.charge(source.ip, work + sent - 1)
         if not message.is_client:
             self._meet(node, replied=False, now=now)
 

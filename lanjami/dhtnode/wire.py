@@ -78,7 +78,7 @@ class Kind(StrEnum):
 class Envelope(msgspec.Struct, frozen=True):
     """A datagram that was opened and not read yet; its values are still packed."""
 
-    y: Kind
+    kind: Kind = msgspec.field(name="y")
     t: _Transaction = 0
     q: str = ""
     a: _Arguments | None = None
@@ -86,16 +86,8 @@ class Envelope(msgspec.Struct, frozen=True):
     u: _Arguments | None = None
     e: Annotated[tuple[int | str, ...], Meta(min_length=1, max_length=8)] = ()
     p: Annotated[dict[_U16, _Part], Meta(max_length=64)] = {}
-    n: _U32 = 0
+    network: _U32 = msgspec.field(name="n", default=0)
     s: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        return self.y
-
-    @property
-    def network(self) -> int:
-        return self.n
 
     @property
     def transaction(self) -> int:
@@ -130,7 +122,7 @@ def open(datagram: bytes) -> Envelope:
 
 def read(packed: Envelope) -> m.Message:
     """What an opened datagram says; raises WireError."""
-    match packed.y:
+    match packed.kind:
         case Kind.QUERY if packed.a is not None and packed.q in _QUERIES:
             return _QUERIES[packed.q](packed.a, **_spoken(packed, packed.a))
         case Kind.REPLY if (said := packed.r or packed.u) is not None:
@@ -139,7 +131,7 @@ def read(packed: Envelope) -> m.Message:
             return _error(packed)
         case Kind.PARTS if packed.p:
             parts = {index: m.Part(part.o, part.d) for index, part in packed.p.items()}
-            return m.Parts(transaction=packed.transaction, network=packed.n, parts=parts)
+            return m.Parts(transaction=packed.transaction, network=packed.network, parts=parts)
     raise WireError("no message that is known")
 
 
@@ -149,7 +141,7 @@ def _spoken(packed: Envelope, said: _Arguments) -> dict[str, Any]:
         raise WireError("a message of nobody")
     return {
         "transaction": packed.transaction,
-        "network": packed.n,
+        "network": packed.network,
         "node_id": said.id,
         "is_client": packed.s,
     }
@@ -244,7 +236,7 @@ def _error(packed: Envelope) -> m.Message:
     said = packed.r
     return m.Error(
         transaction=packed.transaction,
-        network=packed.n,
+        network=packed.network,
         code=code,
         text=next((text for text in more if isinstance(text, str)), "")[:200],
         node_id=(said.id if said is not None else None) or b"",
