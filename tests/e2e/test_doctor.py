@@ -141,7 +141,10 @@ def _with_opendht_deaf(ward: Ward) -> Callable[[], object]:
 
 
 def _with_a_deaf_relay(ward: Ward) -> Callable[[], object]:
-    return _drop(ward.box, "input", "iifname lo ip daddr 10.77.0.1 udp dport 3478 drop")
+    """To `ring`: the box itself asks as another user, and would be worse off for that."""
+    user = b"\x00\x06\x00\x04ring".hex()  # the attribute, behind that of the transport
+    asks = f"ip daddr 10.77.0.1 udp dport 3478 @th,288,64 0x{user}"
+    return _drop(ward.box, "input", f"iifname lo {asks} drop")
 
 
 def _with_a_deaf_node(ward: Ward) -> Callable[[], object]:
