@@ -12,6 +12,7 @@ from lanjami.lan import Ip
 from lanjami.status import texts
 from lanjami.status.live import LANGUAGES, STATIC, Live, read_static
 from lanjami.status.page import Reached, address_for, guess_device
+from lanjami.status.render import digest
 
 BEAT_S = 5.0  # between two words to a page that is open, also where nothing changed
 PATIENCE_S = 15.0  # of silence, after which a page takes the box to be gone
@@ -79,19 +80,21 @@ class PageApi:
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """What changes, as server-sent events (HTML, 9.2); each carries the pieces that differ."""
+        """What changes, as server-sent events (HTML, 9.2); each carries the pieces that differ,
+        the first those that were not drawn with the page."""
         spoken, loop = language(request), asyncio.get_running_loop()
         with self._live.watching(request.remote or "") as may_stay:
             told = self._live.pieces(spoken)
+            news = _unseen(request, told)
             response = web.StreamResponse(headers={**_FRESH, "Content-Type": "text/event-stream"})
             await response.prepare(request)
             if not may_stay:
                 await response.write(
-                    _event(told, patience_s=2 * COME_AGAIN_S, retry_s=COME_AGAIN_S)
+                    _event(news, patience_s=2 * COME_AGAIN_S, retry_s=COME_AGAIN_S)
                 )
                 return response
             await self._tell(
-                request, response, _event(told, patience_s=PATIENCE_S, retry_s=RETRY_S)
+                request, response, _event(news, patience_s=PATIENCE_S, retry_s=RETRY_S)
             )
             told_at = loop.time()
             while True:
@@ -143,9 +146,18 @@ def _static(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     return answer
 
 
+def _unseen(request: web.Request, pieces: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of the pieces that a page does not have yet. One that was told something before, as a
+    browser says by the id of what it heard last, has others than it was drawn with."""
+    if "Last-Event-ID" in request.headers:
+        return pieces
+    seen = request.query.get("seen", "").split(".")
+    return {name: text for name, text in pieces.items() if digest(name, text) not in seen}
+
+
 def _event(pieces: Mapping[str, str], *, patience_s: float, retry_s: float | None = None) -> bytes:
     """The `pieces` that a page puts in the place of what it has. One line, as JSON is, so nothing
     in it ends the event."""
     body = msgspec.json.encode({"patience": patience_s, "pieces": pieces})
-    retry = b"" if retry_s is None else b"retry: %d\n" % (1000 * retry_s)
-    return retry + b"data: " + body + b"\n\n"
+    first = b"" if retry_s is None else b"id: 1\nretry: %d\n" % (1000 * retry_s)
+    return first + b"data: " + body + b"\n\n"

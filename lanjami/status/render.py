@@ -3,6 +3,7 @@
 What comes from the network is escaped where it is put into a template, without exception.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -44,9 +45,13 @@ class Renderer:
 
     def page(self, language: str, now: Now, reached: Reached, device: str) -> str:
         """The whole page for a visitor who came to `reached` with a `device`."""
+        values = self._live(language, now)
+        pieces = self._pieces(now, values)
         return self._write(
             "page.html",
-            **self._live(language, now),
+            **values,
+            pieces={name: Markup(text) for name, text in pieces.items()},  # noqa: S704 - drawn here
+            seen=".".join(digest(name, text) for name, text in pieces.items()),
             reached=reached,
             devices=page.devices(reached, device),
             qr=qr(f"{reached.url}/") if reached.address else "",
@@ -54,7 +59,9 @@ class Renderer:
 
     def pieces(self, language: str, now: Now) -> dict[str, str]:
         """What changes while somebody looks, by the names in `LIVE`."""
-        values = self._live(language, now)
+        return self._pieces(now, self._live(language, now))
+
+    def _pieces(self, now: Now, values: Mapping[str, Any]) -> dict[str, str]:
         shown = [name for name in LIVE if name != "people" or now.present is not None]
         return {name: self._write(f"{name}.html", **values) for name in shown}
 
@@ -107,6 +114,11 @@ def environment(
         "height": plot.HEIGHT,
     }
     return made
+
+
+def digest(name: str, text: str) -> str:
+    """By which a page says that it has a piece already."""
+    return hashlib.blake2s(f"{name} {text}".encode(), digest_size=5).hexdigest()
 
 
 def _lean(template: str) -> str:

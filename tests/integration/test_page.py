@@ -14,6 +14,7 @@ from lanjami.status.live import MOST_OF_ONE
 from lanjami.status.page import Heard, Present, Reached
 from lanjami.status.page_api import CONTENT_SECURITY_POLICY
 from lanjami.status.quality import CHUNK, LANES, STREAM_BYTES
+from lanjami.status.render import LIVE
 from tests.support.http_client import Answer, Client, connected, get
 from tests.support.page_stage import DOWN, UP, Stage, served
 
@@ -160,9 +161,9 @@ class Events:
 
 
 @asynccontextmanager
-async def _watching(stage: Stage, *fields: str) -> AsyncIterator[Events]:
+async def _watching(stage: Stage, *fields: str, seen: str = "") -> AsyncIterator[Events]:
     async with connected(stage.port) as client:
-        client.send(get("/status/events?lang=en", *fields))
+        client.send(get(f"/status/events?lang=en&seen={seen}", *fields))
         head = await client.answer(has_body=False)
         assert head.status == 200
         assert head.fields["content-type"] == "text/event-stream"
@@ -243,6 +244,30 @@ async def test_a_page_that_takes_nothing_is_cut_off() -> None:
                     stage.services = {k: stage.services[k] for k in list(stage.services)[-3:]}
                     await asyncio.sleep(0.05)
         assert (await _ask(stage, get("/status/page.css"))).status == 200
+
+
+async def _seen(stage: Stage) -> str:
+    """What a page says of what was drawn with it."""
+    text = (await _ask(stage, get("/?lang=en"))).body.decode()
+    return text.partition('data-seen="')[2].partition('"')[0]
+
+
+async def test_what_was_drawn_with_the_page_is_not_told_again(stage: Stage) -> None:
+    seen = await _seen(stage)
+    async with _watching(stage, seen=seen) as events:
+        assert (await events.next())["pieces"] == {}
+    stage.services = {"dhtnode": UP, "names": DOWN}
+    async with _watching(stage, seen=seen) as events:
+        pieces = await events.until(lambda pieces: "Usernames may not" in pieces.get("parts", ""))
+        assert pieces.keys() == {"verdict", "count", "parts"}
+
+
+async def test_a_page_that_comes_again_is_told_all(stage: Stage) -> None:
+    """It was told something since it was drawn."""
+    seen = await _seen(stage)
+    for fields, known in (((), ""), (("Last-Event-ID: 1",), seen), ((), "x.y"), ((), seen[::-1])):
+        async with _watching(stage, *fields, seen=known) as events:
+            assert (await events.next())["pieces"].keys() == set(LIVE)
 
 
 # --- measuring ----------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from lanjami.status.page import (
     verdict,
 )
 from lanjami.status.quality import Line
-from lanjami.status.render import LIVE, qr
+from lanjami.status.render import LIVE, digest, qr
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot, Turn
 
 RENDERER = load()
@@ -467,7 +467,10 @@ def _busy(name: str = NASTY["long"]) -> Now:
 @pytest.mark.parametrize("name", ["", *NASTY.values()], ids=["none", *NASTY])
 def test_all_that_a_browser_loads_is_less_than_60_kb(language: str, name: str) -> None:
     static = read_static()
-    drawn = _page(_busy(name) if name else _now(present=Present()), RELAYING, language=language)
+    now = _busy(name) if name else _now(present=Present())
+    drawn = _page(now, RELAYING, language=language)
+    told = RENDERER.pieces(language, now).items()
+    assert all(digest(piece, text) in drawn for piece, text in told), "not told again at once"
     loaded = {name for name in static if f"/{name}" in drawn}
     assert loaded >= {"page.css", "page.js"}
     assert len(drawn.encode()) + sum(len(static[name]) for name in loaded) < 60_000

@@ -51,8 +51,10 @@
     verdict.hidden = isLost;
     document.documentElement.classList.toggle("stale", isLost);
   };
+  let seen = `&seen=${$("main").dataset.seen}`; // drawn with the page
   const follow = () => {
-    const events = new EventSource(`/status/events?lang=${language}`);
+    const events = new EventSource(`/status/events?lang=${language}${seen}`);
+    seen = "";
     events.onmessage = (event) => {
       const told = JSON.parse(event.data);
       patience = told.patience;
