@@ -18,6 +18,7 @@ Client = Callable[..., Awaitable[Jami]]
 
 PROXY = "http://10.77.0.1:80"
 WITHOUT_THE_BOX_S = 6.0
+A_LOOK_S = 60.0  # a client whose proxy is not there looks for it once a minute
 INBOX = f"{PROXY}/key/{'a' * 40}"
 _ASK = """
 import sys, urllib.request
@@ -34,8 +35,7 @@ async def test_a_phone_meets_a_computer(box: Host, client: Client) -> None:
     appliance = await Appliance(box).start()
     computer = await client("computer", 3)
     await computer.announced()
-    # a client whose proxy is not there looks for it once a minute
-    await phone.registered(within_s=70)
+    await phone.registered(within_s=A_LOOK_S + 10)
     await phone.announced()
 
     assert await phone.register_name("phone") == REGISTERED
@@ -60,10 +60,14 @@ async def test_a_phone_finds_the_proxy_on_whichever_default_port(box: Host, clie
 async def test_two_phones_meet_and_outlive_a_restart_of_the_box(
     box: Host, client: Client, end: str
 ) -> None:
+    """Afterwards each is found, through the box alone, by somebody whom they never spoke with: what
+    they say of themselves would be as before where they were deaf, and their own conversation goes
+    over the connection that they have."""
     appliance = await Appliance(box).start()
     alice = await client("alice", 2, proxy=PROXY)
     bob = await client("bob", 3, proxy=PROXY)
-    for person in (alice, bob):
+    carol = await client("carol", 4, discovery=False, bootstrap="10.77.0.1:4222")
+    for person in (alice, bob, carol):
         await person.registered()
         await person.announced()
     conversation = await befriend(alice, bob)
@@ -74,8 +78,10 @@ async def test_two_phones_meet_and_outlive_a_restart_of_the_box(
     else:
         appliance.kill()
     await appliance.start()
-    for person in (alice, bob):
-        await person.registered(within_s=90)
+    for phone in (alice, bob):
+        newer = await befriend(carol, phone, within_s=A_LOOK_S + 60)
+        await write_both_ways(carol, phone, newer, "after")
+        await speak(carol, phone)
     await speak(alice, bob)
     await write_both_ways(alice, bob, conversation, "after")
 

@@ -320,15 +320,16 @@ class Jami:
             self._heard.set()
 
 
-async def befriend(alice: Jami, bob: Jami) -> str:
-    """Make the two contacts of each other; returns their conversation.
+async def befriend(alice: Jami, bob: Jami, *, within_s: float = 60.0) -> str:
+    """Make the two contacts of each other; returns their conversation. Bob hears of it within
+    some time.
 
     Ends when alice's copy of it has bob's joining: what the 2023 client writes while the two
     copies differ may wait for the next message to be shown.
     """
     since = alice.signals_heard, bob.signals_heard
     await alice.invite(bob.id)
-    await bob.accept_invitation(alice.id)
+    await bob.accept_invitation(alice.id, within_s=within_s)
     await bob.conversation(since=since[1])
     await alice.signal(
         "conversationMemberEvent",
