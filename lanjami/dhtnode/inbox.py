@@ -77,7 +77,7 @@ class Inbox:
             self.dropped[refusal] += 1
             return
         try:
-            envelope = wire.open(data)
+            envelope = wire.envelope(data)
             refusal = self._refuse_to_read(envelope, source, now)
             if refusal is not None:
                 self.dropped[refusal] += 1

@@ -109,10 +109,10 @@ _encoder = msgspec.msgpack.Encoder()
 
 def parse(datagram: bytes) -> m.Message:
     """What a datagram says. Raises WireError for all that is none of the messages above."""
-    return read(open(datagram))
+    return read(envelope(datagram))
 
 
-def open(datagram: bytes) -> Envelope:
+def envelope(datagram: bytes) -> Envelope:
     """A datagram, before anything is looked at that takes long; raises WireError."""
     try:
         return _decoder.decode(datagram)
