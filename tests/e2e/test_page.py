@@ -119,7 +119,7 @@ async def test_the_page_stays_true_while_a_part_dies_and_comes_back(
 
 
 async def test_a_meeting_point_that_nobody_gets_an_answer_from_is_not_called_well(
-    box: Host, browser: Chromium
+    box: Host, browser: Chromium, tmp_path: Path
 ) -> None:
     appliance = await Appliance(box, 'dht.engines=["opendht"]').start()
     async with browser.visiting(URL) as visitor:
@@ -127,6 +127,8 @@ async def test_a_meeting_point_that_nobody_gets_an_answer_from_is_not_called_wel
         appliance.cut_off(4222)
         await visitor.sees("Jami may not work here right now.")
         await visitor.page.locator(".checked summary").click()
+        await visitor.pictured(tmp_path, "phone-light-en-unsure")
+        assert await visitor.faults() == []
         async with asyncio.timeout(60):
             while (dhtnode := await _of_dhtnode(appliance))["proved_s"] < 20:
                 assert dhtnode["state"] == "up"

@@ -17,7 +17,7 @@
     const code = $("code", button.parentElement);
     let done = false;
     if (navigator.clipboard) {
-      done = await navigator.clipboard.writeText(button.dataset.copy).then(() => true, () => false);
+      done = await navigator.clipboard.writeText(code.textContent).then(() => true, () => false);
     }
     if (!done) {
       select(code); // and stays selected, so that it can be copied by hand where this fails
