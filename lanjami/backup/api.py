@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import web
 
+from lanjami.errors import HostError
 from lanjami.runtime import disk
 
 _CHUNK = 1 << 20  # bytes
@@ -24,10 +27,15 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def sender(make: Callable[[Path], object], folder: Path) -> Answer:
-    """Sends a backup that is made for it; `make` writes one to a path, which is in `folder`."""
+    """Sends a backup that is made for it; `make` writes one to a path, which is in `folder` or,
+    where that takes nothing, in the machine's folder for such things."""
 
     def made() -> BinaryIO:
-        with disk.scratch(folder) as scratch:
+        with ExitStack() as opened:
+            try:
+                scratch = opened.enter_context(disk.scratch(folder))
+            except HostError:
+                scratch = opened.enter_context(disk.scratch(Path(tempfile.gettempdir())))
             path = scratch / "backup.zip"
             make(path)
             return path.open("rb")  # and can be read also when it has no name any longer

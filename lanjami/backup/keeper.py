@@ -59,8 +59,9 @@ class Keeper:
             await asyncio.sleep(wait_s)
 
     def make(self, path: Path) -> Manifest:
-        """Write a backup to `path`. Raises HostError."""
-        with disk.scratch(self._folder) as collected:
+        """Write a backup to `path`, in whose folder there has to be room for more. Raises
+        HostError."""
+        with disk.scratch(path.parent) as collected:
             self._collect(collected)
             return archive.write(path, collected, created=timestamp(self._clock()))
 

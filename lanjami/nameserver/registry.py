@@ -194,9 +194,9 @@ class Registry:
 
     def copy_to(self, path: Path) -> None:
         """Write a whole copy of the names to `path`; slow, and for any thread but the loop's."""
-        self._writable()
-        disk.require_room(path.parent, 2 * self._path.stat().st_size)
-        copy(self._path, path)
+        names = self._open().names.path
+        disk.require_room(path.parent, 2 * names.stat().st_size)
+        copy(names, path)
 
     async def _serve(self, serving: _Serving, ready: Ready) -> None:
         self._checked.clear()

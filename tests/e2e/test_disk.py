@@ -9,7 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from lanjami import layout
+from lanjami.backup import archive
 from tests.support.box import Box
+from tests.support.kept import kept_at
 from tests.support.lab import run
 from tests.support.registrations import account_id, body
 
@@ -141,8 +144,8 @@ async def test_a_disk_that_is_full_at_the_start_is_looked_up_from(
     await people.look_up_all()
 
 
-async def test_a_card_that_was_made_read_only_is_looked_up_from(
-    loopback_box: Box, small_disk: Path, people: People
+async def test_a_card_that_was_made_read_only_is_looked_up_from_and_saved(
+    loopback_box: Box, small_disk: Path, people: People, tmp_path: Path
 ) -> None:
     process = await asyncio.to_thread(loopback_box.running)
     assert await people.register(0) == 200
@@ -157,6 +160,12 @@ async def test_a_card_that_was_made_read_only_is_looked_up_from(
     await people.look_up_all()
     reason = (await _status(loopback_box))["services"]["names"]["reason"]
     assert "names can be looked up but not registered" in reason
+    saved = tmp_path / "saved.zip"
+    command = ("backup", str(saved), "--state", str(small_disk))
+    status, _, complaint = await asyncio.to_thread(loopback_box.run, *command)
+    assert status == 0, complaint
+    archive.unpack(saved, [layout.NAMES], tmp_path)
+    assert [kept.name for kept in kept_at(tmp_path / layout.NAMES)] == ["person-0"]
     run("mount", "-o", "remount,rw", str(small_disk))
     async with asyncio.timeout(30):
         while await people.register(1) != 200:
