@@ -399,4 +399,4 @@ def _settings(examples: int) -> settings:
 TestTwoNodes = TwoNodes.TestCase
 TestTwoNodes.settings = _settings(40)
 TestFiftyNodes = pytest.mark.timeout(900)(FiftyNodes.TestCase)  # half a minute of one core
-TestFiftyNodes.settings = _settings(6)
+TestFiftyNodes.settings = _settings(10)
