@@ -54,7 +54,12 @@ class Appliance:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        printed, _ = await asking.communicate()
+        try:
+            printed, _ = await asking.communicate()
+        except asyncio.CancelledError:  # it hangs, and must not be left to the next test
+            asking.kill()
+            await asking.communicate()
+            raise
         return json.loads(printed) if asking.returncode in (0, 1) else None
 
     async def healthy(self, *, within_s: float = 15.0) -> dict[str, Any]:
