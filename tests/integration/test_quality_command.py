@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from lanjami.runtime.service import until
-from lanjami.status import quality
 from tests.support.appliance import LANJAMI
 from tests.support.page_stage import Stage, served
 from tests.support.ports import free_port
