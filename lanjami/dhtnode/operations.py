@@ -35,7 +35,8 @@ EXPIRE_S = 5.0  # between two looks at what we heard
 
 @dataclass(slots=True)
 class _Get:
-    found: dict[int, Value] = field(default_factory=dict)
+    # by id and owner: a stranger's value with the same id is no edit
+    found: dict[tuple[int, bytes], Value] = field(default_factory=dict)
     waits_for: int = 0
     ok: bool = False
     cost: int = 0
@@ -247,7 +248,7 @@ class Operations:
             return
         news = []
         for value in told:
-            known = get.found.get(value.id)
+            known = get.found.get((value.id, value.owner_id))
             is_news = known is None or (known.seq < value.seq and not values.same(known, value))
             if not is_news:
                 continue
@@ -257,7 +258,7 @@ class Operations:
             elif is_credible(value):
                 get.cost += cost
                 self._getting.cost += cost
-                get.found[value.id] = value
+                get.found[value.id, value.owner_id] = value
                 news.append(value)
         if news:
             self._events.append(Came(operation, tuple(news)))

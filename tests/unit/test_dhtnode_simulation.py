@@ -115,6 +115,21 @@ def test_an_edit_reaches_who_listens_and_who_gets() -> None:
     assert bob.values(got) == bob.values(heard) == {5: value}
 
 
+def test_a_strangers_value_with_the_same_id_hides_nobodys() -> None:
+    simulation, (_, alice, bob, *_) = _joined(8)
+    key = sha1("certificate")
+    true, false = signed("alice", 5, seq=1), signed("eve", 5, seq=9)
+    now = simulation.now
+    bob.core.answers.storage.put(key, false, source=bytes(4), created_at=now, now=now)
+    simulation.act(alice, lambda core: core.put(key, true, now=simulation.now))
+    simulation.run(5)
+    got = simulation.act(bob, lambda core: core.get(key, now=simulation.now))
+    simulation.run(5)
+    came = [event for event in bob.events if isinstance(event, Came) and event.operation == got]
+    told = {value for event in came for value in event.values}
+    assert told == {true, false}
+
+
 def test_a_value_goes_when_its_time_is_over() -> None:
     simulation, (_, alice, bob, *_) = _joined(8)
     key = sha1("key")
