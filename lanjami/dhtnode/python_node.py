@@ -33,7 +33,7 @@ from lanjami.runtime.service import Ready, together
 
 LOOK_S = 5.0  # between two looks at the interfaces
 BEAT_EVERY_S = 5.0
-SAVE_AFTER_S = 30.0  # a power cut costs what came since, such as who is here
+SAVE_AFTER_S = 5.0  # clients do not know of a power cut, and put again after ten minutes
 SAVE_RATE = 8 * 1024  # bytes a second, for a card wears out
 SAVE_WITHIN_S = 600.0  # however much it is
 
