@@ -46,7 +46,7 @@ from lanjami.network.outlook_watch import OutlookWatch
 from lanjami.network.time_server import TimeServer
 from lanjami.operating import Operating
 from lanjami.overview import Overview
-from lanjami.runtime import disk, httpd, log, net, privileges
+from lanjami.runtime import checkpoint, disk, httpd, log, net, privileges
 from lanjami.runtime.notify import notify, systemd_listens, watchdog_interval_s
 from lanjami.runtime.service import Service
 from lanjami.runtime.supervisor import Supervisor
@@ -96,7 +96,7 @@ class App:
         self._nodes = {engine: self._node(engine) for engine in self._ports}
         self._pusher = Pusher(is_lan=self._may_push_to)
         self._proxies = [  # of OpenDHT's binding none can be made: it hides what is signed
-            Proxy(node=node, push=self._pusher.send, state=state)
+            Proxy(node=node, push=self._pusher.send, state=state, boot=checkpoint.boot_id())
             for node in self._nodes.values()
             if isinstance(node, PythonNode)
         ]

@@ -7,6 +7,7 @@ NODE_ID = "node-id"
 PYTHON_NODE_ID = "python-node-id"
 PYTHON_NODE_STATE = "python-node-state"  # nodes and values over a restart; not in backups
 PROXY_ORDERS = "proxy-orders"  # what is done for phones that sleep; not in backups
+PROXY_LISTENERS = "proxy-listeners"  # which addresses listen; not in backups
 NODE_IDS = (NODE_ID, PYTHON_NODE_ID)
 BACKUPS = "backups"
 NETWORK = "network"  # leases and IPv6 networks, and what the programs that serve them are told

@@ -62,6 +62,7 @@ CORE = frozenset(
         "lanjami.dhtnode.packing",
         "lanjami.dhtnode.policy",
         "lanjami.dhtnode.proxy",
+        "lanjami.dhtnode.proxy_deaf",
         "lanjami.dhtnode.proxy_state",
         "lanjami.dhtnode.query",
         "lanjami.dhtnode.requests",

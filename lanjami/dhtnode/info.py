@@ -76,15 +76,19 @@ def family(table: RoutingTable | None, *, now: float) -> Family:
     )
 
 
-def as_json(info: Info, *, public_ip: str) -> dict[str, Any]:
+def as_json(info: Info, *, public_ip: str, hides: bool = False) -> dict[str, Any]:
     """The answer to a client at `public_ip`.
 
     A client counts itself as connected where some node is good (DhtProxyClient::onProxyInfos).
-    This box serves by itself, so it counts as one where no other is there.
+    This box serves by itself, so it counts as one where no other is there. An answer that `hides`
+    the nodes has a client ask again in a minute, and listen anew (a dubious one, and it would not).
     """
     v4, v6 = _stats(info.v4), _stats(info.v6)
     if not (v4["good"] or v6["good"]):
         v4["good"] = 1
+    if hides:
+        v4 |= {"good": 0, "dubious": 0}
+        v6 |= {"good": 0, "dubious": 0}
     return {
         "node_id": info.node_id.hex(),
         "ipv4": v4,

@@ -92,7 +92,7 @@ def quick(proxy: Proxy) -> Quick:
         if request.target not in ("/", "/node/info") or request.may_want_html:
             return None
         try:
-            return Answer(200, _node_info(proxy, client), is_public=True)
+            return Answer(200, _node_info(proxy, client, request.target), is_public=True)
         except HostError:
             return None
 
@@ -125,7 +125,7 @@ class _Api:
 
     async def node_info(self, request: web.Request) -> web.StreamResponse:
         host, *_ = _transport(request).get_extra_info("peername")
-        return _answer(_node_info(self._proxy, host))
+        return _answer(_node_info(self._proxy, host, request.path))
 
     async def statistics(self, _: web.Request) -> web.StreamResponse:
         proxy, now = self._proxy, time.time()
@@ -169,6 +169,8 @@ class _Api:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         self._requests["get"] += 1
+        if self._proxy.ends_streams(_source(request).ip):
+            return await _ended(request)
         return await self._values(request)
 
     async def put(self, request: web.Request) -> web.StreamResponse:
@@ -181,6 +183,8 @@ class _Api:
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
         self._requests["listen"] += 1
+        if self._proxy.ends_streams(_source(request).ip):
+            return await _ended(request)
         with (
             self._proxy.node.listening(_key(request)) as events,
             self._proxy.streams.opened(
@@ -276,6 +280,15 @@ def _stream() -> web.StreamResponse:
     return response
 
 
+async def _ended(request: web.Request) -> web.StreamResponse:
+    """A stream that ends at once, for the client to look after its proxy."""
+    response, transport = _stream(), _transport(request)
+    await response.prepare(request)
+    transport.write(_NO_CHUNK)
+    transport.close()
+    return response
+
+
 def _notice_who_leaves(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -312,9 +325,12 @@ async def _push_address(request: web.Request) -> PushAddress:
     return push
 
 
-def _node_info(proxy: Proxy, client: str) -> bytes:
-    """How the node is, for a client at an address as its socket tells it."""
-    return _line(info.as_json(proxy.info(), public_ip=str(of_socket(client))))
+def _node_info(proxy: Proxy, client: str, path: str) -> bytes:
+    """How the node is, for a client at an address as its socket tells it. Clients ask `/`; people
+    and their tools may look elsewhere, and be told all."""
+    ip, found = of_socket(client), proxy.info()
+    hides = path == "/" and proxy.hides_nodes(ip.packed)
+    return _line(info.as_json(found, public_ip=str(ip), hides=hides))
 
 
 def _line(body: dict[str, Any]) -> bytes:

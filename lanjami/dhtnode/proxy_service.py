@@ -11,13 +11,14 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from lanjami import layout
-from lanjami.dhtnode import policy, proxy_state, value_json
+from lanjami.dhtnode import policy, proxy_deaf, proxy_state, value_json
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event, Went
 from lanjami.dhtnode.info import Info
@@ -32,12 +33,13 @@ from lanjami.dhtnode.proxy import (
     Subscription,
     notice,
 )
+from lanjami.dhtnode.proxy_deaf import Deaf
 from lanjami.dhtnode.streams import Streams
 from lanjami.dhtnode.value import Value
 from lanjami.dhtnode.value_json import PushAddress, Put
 from lanjami.errors import HostError, RequestError, WireError
 from lanjami.runtime import log
-from lanjami.runtime.checkpoint import Checkpoint
+from lanjami.runtime.checkpoint import Checkpoint, State
 from lanjami.runtime.service import Ready, together
 
 _log = log.get(__name__)
@@ -45,6 +47,7 @@ _log = log.get(__name__)
 SWEEP_S = 1.0
 SAVE_AFTER_S = 5.0  # a client does not know of a power cut, and puts again after 22 hours
 SAVE_RATE = 32 * 1024  # bytes a second at most, so that no client wears a card out
+LISTENERS_RATE = 1024  # ... likewise; 18 bytes an address
 CLOCK_S = 60.0  # by which a clock is set, not kept right
 PATIENCE_S = 10.0  # with a node that has not been up yet
 RETRY_S = 2.0  # ... and up to twice as long, while the node is down
@@ -68,7 +71,8 @@ class Node(Protocol):
 
 class Proxy:
     """Serves clients from `node`, and hands their notices to `push`; orders are kept in the
-    `state` folder, `save_after_s` after they change."""
+    `state` folder, `save_after_s` after they change, and so is who listens. `boot` is which start
+    of the machine this is, empty where it does not tell."""
 
     name = "proxy"
 
@@ -78,6 +82,7 @@ class Proxy:
         node: Node,
         push: Callable[[Notice], None],
         state: Path,
+        boot: str = "",
         save_after_s: float = SAVE_AFTER_S,
     ) -> None:
         self.node = node
@@ -91,6 +96,14 @@ class Proxy:
             after_s=save_after_s,
             rate=SAVE_RATE,
             unsaved="orders of the proxy's clients are not on the disk",
+        )
+        self._boot = boot
+        self._deaf = Deaf()
+        self._listeners = Checkpoint(
+            state / layout.PROXY_LISTENERS,
+            after_s=save_after_s,
+            rate=LISTENERS_RATE,
+            unsaved="who listens at the proxy is not on the disk",
         )
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
@@ -107,6 +120,24 @@ class Proxy:
         if self._info[1] is None:
             raise HostError("our DHT node is not up")
         return self._info[1]
+
+    @property
+    def deaf(self) -> int:
+        """How many addresses had listens before a power cut that have not come back."""
+        return len(self._deaf.listens)
+
+    def hides_nodes(self, source: bytes) -> bool:
+        """Whether a client at this address may not know that its listens are gone, and so is told
+        of no good node. Raises HostError while that is not known yet."""
+        if not self._was_recalled:
+            raise HostError("the DHT proxy is not up")
+        return self._deaf.hides(source, now=asyncio.get_running_loop().time())
+
+    def ends_streams(self, source: bytes) -> bool:
+        """... and so the listen or get that it asks for is ended with what is no chunk."""
+        if not self._was_recalled:
+            raise HostError("the DHT proxy is not up")
+        return self._deaf.ends(source, now=asyncio.get_running_loop().time())
 
     async def put(self, key: bytes, put: Put, *, source: Endpoint) -> Value:
         """Put what the client at `source` wants; returns it, with its id. Raises RequestError
@@ -145,10 +176,16 @@ class Proxy:
     async def run(self, ready: Ready) -> None:
         if not self._was_recalled:
             await self._recall()
+            await self._recall_listeners()
+            self._was_recalled = True
             self._checkpoint.holds(self._version())
         self._is_running = True
         try:
-            await together(self._work(ready), self._checkpoint.keep(self._state))
+            await together(
+                self._work(ready),
+                self._checkpoint.keep(self._state),
+                self._listeners.keep(self._who_listens, at_end=self._nobody_listens),
+            )
         finally:
             self._is_running = False
             self._tasks.clear()
@@ -166,6 +203,7 @@ class Proxy:
                 now = loop.time()
                 self.streams.sweep(now=now)
                 self.gets.sweep(now=now)
+                self._deaf.sweep(self.streams.number_of, now=now)
                 self.orders.on_timer(now=now)
                 for decision in self.orders.take():
                     self._do(decision, tasks)
@@ -233,7 +271,6 @@ class Proxy:
 
     async def _recall(self) -> None:
         """The orders from when it last ran."""
-        self._was_recalled = True
         try:
             data = await asyncio.to_thread(self._checkpoint.path.read_bytes)
             now = asyncio.get_running_loop().time()
@@ -245,6 +282,34 @@ class Proxy:
             _log.warning(
                 "the proxy begins without orders", file=self._checkpoint.path, reason=error
             )
+
+    async def _recall_listeners(self) -> None:
+        """Who listened when the power went, if it did."""
+        file = self._listeners.path
+        try:
+            data = await asyncio.to_thread(file.read_bytes)
+            deaf = proxy_deaf.unpack(data, boot=self._boot)
+        except FileNotFoundError:
+            self._listeners.holds(_version({}, {}))
+            return
+        except (OSError, WireError) as error:
+            _log.warning("the proxy does not know who listened", file=file, reason=error)
+            return
+        if deaf:
+            _log.info("phones that listened before are to notice that", addresses=len(deaf))
+        self._deaf.expect(deaf, now=asyncio.get_running_loop().time())
+
+    async def _who_listens(self) -> State:
+        return self._listeners_state(self.streams.number_of)
+
+    async def _nobody_listens(self) -> State:
+        """At an end of ours, of which every client is told."""
+        return self._listeners_state({})
+
+    def _listeners_state(self, listens: dict[bytes, int]) -> State:
+        deaf = self._deaf.listens
+        pack = partial(proxy_deaf.pack, listens, deaf, boot=self._boot)
+        return _version(listens, deaf), pack
 
     async def _state(self) -> tuple[tuple[int, int], Callable[[], bytes]]:
         return self._version(), self._packed
@@ -268,6 +333,11 @@ class Proxy:
         if orders.subscriptions:
             told += f", {orders.subscriptions} subscriptions"
         return told
+
+
+def _version(listens: dict[bytes, int], deaf: dict[bytes, int]) -> Hashable:
+    """What changes when who listens does."""
+    return frozenset(listens.items()), frozenset(deaf.items())
 
 
 async def _pause() -> None:

@@ -48,6 +48,11 @@ class Streams:
         """From how many addresses they come."""
         return len(self._number_of)
 
+    @property
+    def number_of(self) -> dict[bytes, int]:
+        """How many come from each address."""
+        return dict(self._number_of)
+
     @contextmanager
     def opened(
         self, transport: asyncio.Transport, events: "asyncio.Queue[Event]", *, source: bytes

@@ -15,6 +15,8 @@ _log = log.get(__name__)
 State = tuple[Hashable, Callable[[], bytes]]
 Tell = Callable[[], Awaitable[State]]
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 
 class Checkpoint:
     """The file at `path`. A power cut costs what came within `after_s`, or longer where that is
@@ -40,8 +42,9 @@ class Checkpoint:
         """Know what is in the file already."""
         self._version = version
 
-    async def keep(self, state: Tell) -> None:
-        """Write the state now and then, and at the end, which is cancellation."""
+    async def keep(self, state: Tell, *, at_end: Tell | None = None) -> None:
+        """Write the state now and then, and at the end, which is cancellation: there `at_end`,
+        where it is given."""
         wait_s = self._after_s
         try:
             while True:
@@ -49,7 +52,7 @@ class Checkpoint:
                 paid_s = await self._save(state) / self._rate
                 wait_s = max(self._after_s, min(paid_s, self._within_s))
         finally:
-            await self._save(state)
+            await self._save(at_end or state)
 
     async def _save(self, state: Tell) -> int:
         """Put the state on the disk, if it changed; returns how many bytes that takes."""
@@ -69,3 +72,11 @@ class Checkpoint:
     def _write(self, data: bytes) -> None:
         with self._one_writes:
             disk.write_atomically(self.path, data)
+
+
+def boot_id() -> str:
+    """Which start of the machine this is; empty where it does not tell."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()[:64]
+    except (OSError, ValueError):
+        return ""

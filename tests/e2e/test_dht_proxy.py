@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -19,6 +19,7 @@ Client = Callable[..., Awaitable[Jami]]
 PROXY = "http://10.77.0.1:80"
 WITHOUT_THE_BOX_S = 6.0
 A_LOOK_S = 60.0  # a client whose proxy is not there looks for it once a minute
+WRITTEN_S = 7.0  # the box notes who listens five seconds after it began
 INBOX = f"{PROXY}/key/{'a' * 40}"
 _ASK = """
 import sys, urllib.request
@@ -84,6 +85,45 @@ async def test_two_phones_meet_and_outlive_a_restart_of_the_box(
         await speak(carol, phone)
     await speak(alice, bob)
     await write_both_ways(alice, bob, conversation, "after")
+
+
+async def test_a_phone_hears_again_after_the_box_lost_its_power(
+    lab: Lab, switch: Switch, box: Host, client: Client
+) -> None:
+    """No end of its listens reaches it: the cable goes before the program does. One phone asks the
+    DHT for somebody afterwards, the other one only looks whether its proxy is there."""
+    appliance = await Appliance(box).start()
+    active = await client("active", 2, proxy=PROXY)
+    idle = await client("idle", 3, proxy=PROXY)
+    carol = await client("carol", 4, discovery=False, bootstrap="10.77.0.1:4222")
+    dave = await client("dave", 5, discovery=False, bootstrap="10.77.0.1:4222")
+    for person in (active, idle, carol, dave):
+        await person.announced()
+    await asyncio.sleep(WRITTEN_S)
+
+    box.unplug()
+    appliance.kill()
+    again = lab.host("box").plug(switch, "10.77.0.1/24", "fd77::1/64")
+    again.announce("10.77.0.1")
+    appliance = await Appliance(again, through=_another_start_of_the_machine(lab)).start()
+    assert await active.is_registered(), "it has not noticed"
+    assert await idle.is_registered(), "it has not noticed"
+    await carol.announced()
+
+    await active.invite(dave.id)
+    await befriend(carol, active, within_s=A_LOOK_S / 2)
+    await idle.notice_a_change_of_the_network()
+    await befriend(carol, idle, within_s=A_LOOK_S + 30)
+    await idle.registered()
+    await appliance.healthy()
+
+
+def _another_start_of_the_machine(lab: Lab) -> Sequence[str]:
+    """The command through which a program takes the machine for one that was started again."""
+    boot = lab.folder / "boot-id"
+    boot.write_text("0b5e55ed-0000-4000-8000-000000000001\n")
+    mount = f"mount --bind {boot} /proc/sys/kernel/random/boot_id"
+    return "unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"
 
 
 async def test_a_phone_that_sleeps_is_woken_by_a_push_server_on_the_lan(

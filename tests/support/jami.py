@@ -211,6 +211,10 @@ class Jami:
         body = await self.signal("conversationLoaded", lambda b: b[2] == conversation, since=since)
         return [message["body"] for message in body[3] if "body" in message]
 
+    async def notice_a_change_of_the_network(self) -> None:
+        """As the system tells an app when its Wi-Fi comes back."""
+        await self._call("connectivityChanged", "")
+
     async def call(self, peer: str) -> str:
         return str(await self._call("placeCall", "ss", self.account, peer, interface=CALLS))
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from lanjami.dhtnode import proxy_api
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.proxy import Notice
-from lanjami.dhtnode.proxy_service import Proxy
+from lanjami.dhtnode.proxy_service import SAVE_AFTER_S, Proxy
 from lanjami.dhtnode.python_node import PythonNode
 from lanjami.runtime.httpd import HttpServer
 from tests.support.ports import free_port
@@ -54,12 +54,14 @@ async def ours(
     also: Sequence[int] = (),
     page: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None,
     has_node: bool = True,
+    boot: str = "",
+    save_after_s: float = SAVE_AFTER_S,
 ) -> AsyncIterator[Ours]:
     """Our proxy; its node looks for others at the `entries`, ports on loopback. Without
     `has_node`, that does not run."""
     dht, port = free_port(socket.SOCK_DGRAM), http or free_port()
     node = python_node(state, dht, *entries)
-    proxy = Proxy(node=node, push=push, state=state)
+    proxy = Proxy(node=node, push=push, state=state, boot=boot, save_after_s=save_after_s)
     server = HttpServer(
         ports=[port],
         also=also,
