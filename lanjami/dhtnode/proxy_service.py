@@ -20,7 +20,7 @@ from typing import Protocol
 from lanjami import layout
 from lanjami.dhtnode import policy, proxy_deaf, proxy_state, value_json
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.events import Came, Done, Event, Went
+from lanjami.dhtnode.events import Came, Done, Went
 from lanjami.dhtnode.info import Info
 from lanjami.dhtnode.proxy import (
     Begin,
@@ -34,7 +34,7 @@ from lanjami.dhtnode.proxy import (
     notice,
 )
 from lanjami.dhtnode.proxy_deaf import Deaf
-from lanjami.dhtnode.streams import Streams
+from lanjami.dhtnode.streams import Streams, Waiting
 from lanjami.dhtnode.value import Value
 from lanjami.dhtnode.value_json import PushAddress, Put
 from lanjami.errors import HostError, RequestError, WireError
@@ -61,11 +61,11 @@ class Node(Protocol):
 
     def is_up(self) -> bool: ...
     def info(self) -> Info | None: ...
-    def getting(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
-    def listening(self, key: bytes) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
+    def getting(self, key: bytes) -> AbstractContextManager[Waiting]: ...
+    def listening(self, key: bytes) -> AbstractContextManager[Waiting]: ...
     def keeping(
         self, key: bytes, value: Value, *, source: bytes
-    ) -> AbstractContextManager["asyncio.Queue[Event]"]: ...
+    ) -> AbstractContextManager[Waiting]: ...
     async def put(self, key: bytes, value: Value, *, source: bytes) -> bool: ...
 
 

@@ -18,10 +18,11 @@ from lanjami import layout
 from lanjami.dhtnode import beat, identity
 from lanjami.dhtnode.core import DhtCore
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.events import Done, Event
+from lanjami.dhtnode.events import Done
 from lanjami.dhtnode.heartbeat import Heartbeat
 from lanjami.dhtnode.info import Info, describe, family
 from lanjami.dhtnode.node import Node, Statistics
+from lanjami.dhtnode.streams import Waiting
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
@@ -77,7 +78,7 @@ class PythonNode:
         self._core: DhtCore | None = None
         self._sockets: Sockets | None = None
         self._serves = False
-        self._waiting: dict[int, asyncio.Queue[Event]] = {}
+        self._waiting: dict[int, Waiting] = {}
 
     def node(self) -> Node | None:
         """The node, while it is up."""
@@ -101,9 +102,7 @@ class PythonNode:
                         return ok
 
     @contextmanager
-    def keeping(
-        self, key: bytes, value: Value, *, source: bytes = b""
-    ) -> Iterator["asyncio.Queue[Event]"]:
+    def keeping(self, key: bytes, value: Value, *, source: bytes = b"") -> Iterator[Waiting]:
         """Put a value again and again, while the context lasts; `Done` when others have it."""
         with self._operation(
             lambda core, now: core.put(key, value, source=source, permanent=True, now=now)
@@ -111,14 +110,14 @@ class PythonNode:
             yield events
 
     @contextmanager
-    def listening(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:
+    def listening(self, key: bytes) -> Iterator[Waiting]:
         """What comes to and goes from a key, while the context lasts; `Done` when the node
         went down."""
         with self._operation(lambda core, now: core.listen(key, now=now)) as events:
             yield events
 
     @contextmanager
-    def getting(self, key: bytes) -> Iterator["asyncio.Queue[Event]"]:
+    def getting(self, key: bytes) -> Iterator[Waiting]:
         """The values of a key as they are found, then `Done`."""
         with self._operation(lambda core, now: core.get(key, now=now)) as events:
             yield events
@@ -217,15 +216,13 @@ class PythonNode:
                 await asyncio.sleep(BEAT_EVERY_S)
 
     @contextmanager
-    def _operation(
-        self, begin: Callable[[DhtCore, float], int]
-    ) -> Iterator["asyncio.Queue[Event]"]:
+    def _operation(self, begin: Callable[[DhtCore, float], int]) -> Iterator[Waiting]:
         core, sockets, waiting = self._core, self._sockets, self._waiting
         if core is None or sockets is None:
             raise HostError("our DHT node is not up")
         loop = asyncio.get_running_loop()
         operation = begin(core, loop.time())
-        events = waiting[operation] = asyncio.Queue()
+        events = waiting[operation] = Waiting()
         self._hand_over()
         sockets.nudge()
         try:

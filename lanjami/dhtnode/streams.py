@@ -16,8 +16,29 @@ from lanjami.errors import RequestError
 MOST = 16 * 1024
 MOST_OF_ONE = 4096  # of one address, behind which there may be many clients
 MOST_UNTOLD = 1024  # events that wait for a client that is slow
+MOST_UNTOLD_BYTES = 64 * 1024 * 1024  # of their values, in all
 MOST_UNWRITTEN = 32 * 1024 * 1024  # bytes that clients do not take, in all
 WRITE_WITHIN_S = 60.0  # DhtProxyServer::addServerSettings, write_http_response_timelimit
+
+
+class Waiting(asyncio.Queue[Event]):
+    """Events that somebody is to be told; `size` is the bytes of their values, each counted for
+    everybody who waits for it."""
+
+    size = 0
+
+    def _put(self, item: Event) -> None:
+        super()._put(item)
+        self.size += _size(item)
+
+    def _get(self) -> Event:
+        event = super()._get()
+        self.size -= _size(event)
+        return event
+
+
+def _size(event: Event) -> int:
+    return 0 if isinstance(event, Done) else sum([len(value.packed) for value in event.values])
 
 
 @dataclass(slots=True, eq=False)
@@ -26,15 +47,18 @@ class Stream:
     end. `writing_since` is when we began to write what it has not taken."""
 
     transport: asyncio.Transport
-    events: "asyncio.Queue[Event]"
+    events: Waiting
     writing_since: float = float("inf")
 
 
 class Streams:
     """The streams that are open. Times are the loop's."""
 
-    def __init__(self, *, most_unwritten: int = MOST_UNWRITTEN) -> None:
+    def __init__(
+        self, *, most_unwritten: int = MOST_UNWRITTEN, most_untold: int = MOST_UNTOLD_BYTES
+    ) -> None:
         self._most_unwritten = most_unwritten
+        self._most_untold = most_untold
         self._open: set[Stream] = set()
         self._number_of: Counter[bytes] = Counter()
         self._writing: dict[Stream, int] = {}  # bytes, those first that take longest
@@ -55,7 +79,7 @@ class Streams:
 
     @contextmanager
     def opened(
-        self, transport: asyncio.Transport, events: "asyncio.Queue[Event]", *, source: bytes
+        self, transport: asyncio.Transport, events: Waiting, *, source: bytes
     ) -> Iterator[Stream]:
         """Raises RequestError where there are too many, in all or from one source."""
         if len(self._open) >= MOST or self._number_of[source] >= MOST_OF_ONE:
@@ -90,12 +114,24 @@ class Streams:
             self._written(stream)
 
     def sweep(self, *, now: float) -> None:
-        """End what nobody listens to."""
+        """End what nobody listens to, and what too much waits for."""
+        self._bound_untold()
         for stream in self._open:
             if now - stream.writing_since > WRITE_WITHIN_S or stream.events.qsize() > MOST_UNTOLD:
                 stream.transport.abort()
             if stream.transport.is_closing() and stream.events.empty():
                 stream.events.put_nowait(Done(0, ok=False))
+
+    def _bound_untold(self) -> None:
+        """A host that listens, does not read, and tells as a node of the DHT what to write, would
+        have all of it wait here."""
+        over = sum(stream.events.size for stream in self._open) - self._most_untold
+        if over > 0:
+            for stream in sorted(self._open, key=lambda one: one.events.size, reverse=True):
+                stream.transport.abort()
+                over -= stream.events.size
+                if over <= 0:
+                    return
 
     def end(self) -> None:
         """End them all."""

@@ -29,11 +29,11 @@ from lanjami import layout
 from lanjami.dhtnode import policy, proxy_api, proxy_service, proxy_state
 from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
-from lanjami.dhtnode.events import Done, Event
+from lanjami.dhtnode.events import Came, Done
 from lanjami.dhtnode.info import Info
 from lanjami.dhtnode.proxy import Notice
 from lanjami.dhtnode.proxy_service import Proxy
-from lanjami.dhtnode.streams import WRITE_WITHIN_S, Streams
+from lanjami.dhtnode.streams import WRITE_WITHIN_S, Streams, Waiting
 from lanjami.dhtnode.value import Value
 from lanjami.dhtnode.value_json import PushAddress, Put, write
 from lanjami.dhtnode.webpush import parse_topic
@@ -350,17 +350,15 @@ class _Asked:
     def info(self) -> Info | None:
         return None
 
-    def getting(self, key: bytes) -> "AbstractContextManager[asyncio.Queue[Event]]":
-        return nullcontext(asyncio.Queue())
+    def getting(self, key: bytes) -> AbstractContextManager[Waiting]:
+        return nullcontext(Waiting())
 
     listening = getting
 
     @contextmanager
-    def keeping(
-        self, key: bytes, value: Value, *, source: bytes
-    ) -> "Iterator[asyncio.Queue[Event]]":
+    def keeping(self, key: bytes, value: Value, *, source: bytes) -> Iterator[Waiting]:
         self.sources.append(source)
-        events: asyncio.Queue[Event] = asyncio.Queue()
+        events = Waiting()
         events.put_nowait(Done(1, ok=True))
         yield events
 
@@ -473,7 +471,7 @@ async def test_where_memory_is_short_who_takes_nothing_for_longest_is_cut_off() 
     loop = asyncio.get_running_loop()
     with ExitStack() as opened:
         first, second, third = [
-            opened.enter_context(streams.opened(transport, asyncio.Queue(), source=b"phone"))
+            opened.enter_context(streams.opened(transport, Waiting(), source=b"phone"))
             for transport in [await _transport(opened, loop) for _ in range(3)]
         ]
         with streams.writing(first, 400, now=0.0):
@@ -484,11 +482,32 @@ async def test_where_memory_is_short_who_takes_nothing_for_longest_is_cut_off() 
         assert closing == [False, True, False]
 
 
+async def test_where_too_much_waits_to_be_told_who_has_most_to_hear_is_cut_off() -> None:
+    streams = Streams(most_untold=1000)
+    loop = asyncio.get_running_loop()
+    with ExitStack() as opened:
+        some, most, none = [
+            opened.enter_context(streams.opened(transport, Waiting(), source=b"phone"))
+            for transport in [await _transport(opened, loop) for _ in range(3)]
+        ]
+        large = Came(0, (values.make(1, bytes(400)),))
+        for stream in (some, most, most):
+            stream.events.put_nowait(large)
+        most.events.get_nowait()
+        streams.sweep(now=1.0)
+        assert not most.transport.is_closing(), "what was taken does not wait"
+        for _again in range(2):
+            most.events.put_nowait(large)
+        streams.sweep(now=2.0)
+        closing = [stream.transport.is_closing() for stream in (some, most, none)]
+        assert closing == [False, True, False]
+
+
 async def test_who_takes_nothing_for_a_minute_is_cut_off_and_its_handler_woken() -> None:
     streams = Streams()
     with ExitStack() as opened:
         transport = await _transport(opened, asyncio.get_running_loop())
-        stream = opened.enter_context(streams.opened(transport, asyncio.Queue(), source=b"phone"))
+        stream = opened.enter_context(streams.opened(transport, Waiting(), source=b"phone"))
         streams.sweep(now=1e9)
         assert not transport.is_closing(), "nothing is to be told"
         opened.enter_context(streams.writing(stream, 400, now=1.0))
