@@ -13,7 +13,6 @@ from tests.image.built import Built
 ALWAYS = {
     *("bcm2835_wdt", "bcm2835_rng", "dwc2", "dwc3", "genet", "macb", "vc4", "xhci_hcd"),
     *("brcmfmac", "brcmfmac_wcc", "lan78xx", "smsc95xx"),
-    "raspberrypi_hwmon",  # tells of too little power
     *("asix", "ax88179_178a", "cdc_ether", "r8152", "usb_storage"),
 }
 

@@ -308,7 +308,9 @@ async def test_a_body_that_is_not_packed_as_it_says_is_refused_quietly(
             client.says_no_more()
             assert await client.rest() == b""
     assert server.service.malformed == 2
-    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+    loud = [record for record in caplog.records if record.levelno > logging.DEBUG]
+    # asyncio in debug mode says how long a step took on a busy machine
+    assert not [record for record in loud if "took %.3f seconds" not in record.msg]
 
 
 async def test_a_bug_is_logged_and_told(server: Server, caplog: pytest.LogCaptureFixture) -> None:
