@@ -5,6 +5,7 @@ All of it goes into the second stage as one tar, in which nothing tells who buil
 
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -63,6 +64,9 @@ class Release:
         return f"lanjami-{self.version}-rpi-arm64"
 
 
+_PROGRAM = re.compile(r"(\.\./)*bin/")
+
+
 def install_wheels(step: Step, python: Path, folder: Path, *, epoch_s: int) -> Path:
     """The wheel of this checkout and the locked ones, laid out as the box's site-packages.
 
@@ -94,6 +98,9 @@ def install_wheels(step: Step, python: Path, folder: Path, *, epoch_s: int) -> P
     )
     for unwanted in ("bin", "share"):  # programs for the machine that builds; manuals
         shutil.rmtree(site / unwanted, ignore_errors=True)
+    for record in site.glob("*.dist-info/RECORD"):  # with hashes of programs that name `python`
+        lines = record.read_text("utf-8").splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not _PROGRAM.match(line)), "utf-8")
     return site
 
 
