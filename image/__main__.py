@@ -111,9 +111,8 @@ def _build(
     with steps.step(IMAGE) as step:
         inputs = assembly.Inputs(made[TOOLS], made[BASE], made[INITRAMFS], packed, level=options.xz)
         assembly.assemble(step, inputs, options.out, release)
-    updates.path(options.out, release).unlink(
-        missing_ok=True
-    )  # an earlier build's, of another root
+    # an earlier build's, of another root
+    updates.path(options.out, release).unlink(missing_ok=True)
     update = None
     if keys.private is not None:
         with steps.step(UPDATE) as step:
