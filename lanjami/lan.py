@@ -16,6 +16,7 @@ from ipaddress import (
 Ip = IPv4Address | IPv6Address
 
 HTTP_PORT = 80
+NO_NETWORK = "no network interface is up"  # why a part that needs one is worse off
 
 # RFC 1918, RFC 3927, RFC 4193, RFC 4291. Not 100.64.0.0/10 (RFC 6598), a provider's network.
 LOCAL_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = (

@@ -147,7 +147,7 @@ async def _services(
     found.append(service_checks.names(await _at_each(places, port, asking.look_up)))
     if snapshot.proxy is not None:
         found.append(service_checks.proxy(await _at_each(places, port, asking.ask_proxy)))
-    found.append(service_checks.mdns(snapshot.host, await _mdns(snapshot.host, interfaces), own))
+    found.append(service_checks.mdns(snapshot, await _mdns(snapshot.host, interfaces), own))
     relays = {}
     if snapshot.turn is not None:
         ask = partial(asking.ask_relay, _stock(config.turn.realm))

@@ -31,9 +31,9 @@ class Pulse:
         try:
             await beat(self._sock, self._heartbeat, self._node_id)
         except TimeoutError:
-            return self._patience.missed(f"no value came back within {WITHIN_S:g} s")
-        self._patience.answered()
-        return ""
+            missed = f"no value came back within {WITHIN_S:g} s"
+            return self._patience.checked(passed=False, missed=missed)
+        return self._patience.checked(passed=True)
 
 
 def told(port: int, overloaded: str) -> str:

@@ -37,7 +37,7 @@ from lanjami.dhtnode.proxy_deaf import Deaf
 from lanjami.dhtnode.streams import Streams, Waiting
 from lanjami.dhtnode.value import Value
 from lanjami.dhtnode.value_json import PushAddress, Put
-from lanjami.errors import HostError, RequestError, WireError
+from lanjami.errors import HostError, RequestError
 from lanjami.runtime import log
 from lanjami.runtime.checkpoint import Checkpoint, State
 from lanjami.runtime.service import Ready, together
@@ -96,6 +96,7 @@ class Proxy:
             after_s=save_after_s,
             rate=SAVE_RATE,
             unsaved="orders of the proxy's clients are not on the disk",
+            unread="the proxy begins without orders",
         )
         self._boot = boot
         self._deaf = Deaf()
@@ -104,6 +105,7 @@ class Proxy:
             after_s=save_after_s,
             rate=LISTENERS_RATE,
             unsaved="who listens at the proxy is not on the disk",
+            unread="the proxy does not know who listened",
         )
         self._tasks: dict[Order, asyncio.Task[None]] = {}
         self._placing: dict[Order, asyncio.Future[bool]] = {}
@@ -175,8 +177,9 @@ class Proxy:
 
     async def run(self, ready: Ready) -> None:
         if not self._was_recalled:
-            await self._recall()
-            await self._recall_listeners()
+            await self._checkpoint.recall(self._recall)
+            if not await self._listeners.recall(self._recall_listeners):
+                self._listeners.holds(_version({}, {}))  # that nobody does needs no file
             self._was_recalled = True
             self._checkpoint.holds(self._version())
         self._is_running = True
@@ -269,32 +272,14 @@ class Proxy:
         if (placing := self._placing.pop(order, None)) is not None:
             placing.set_result(at_others)
 
-    async def _recall(self) -> None:
-        """The orders from when it last ran."""
-        try:
-            data = await asyncio.to_thread(self._checkpoint.path.read_bytes)
-            now = asyncio.get_running_loop().time()
-            saved = proxy_state.unpack(data, now=now, unix_time=time.time())
-            self.orders.recall(saved, now=now)
-        except FileNotFoundError:
-            return
-        except (OSError, WireError) as error:
-            _log.warning(
-                "the proxy begins without orders", file=self._checkpoint.path, reason=error
-            )
+    def _recall(self, data: bytes) -> None:
+        """Take over the orders from when it last ran."""
+        now = asyncio.get_running_loop().time()
+        self.orders.recall(proxy_state.unpack(data, now=now, unix_time=time.time()), now=now)
 
-    async def _recall_listeners(self) -> None:
-        """Who listened when the power went, if it did."""
-        file = self._listeners.path
-        try:
-            data = await asyncio.to_thread(file.read_bytes)
-            deaf = proxy_deaf.unpack(data, boot=self._boot)
-        except FileNotFoundError:
-            self._listeners.holds(_version({}, {}))
-            return
-        except (OSError, WireError) as error:
-            _log.warning("the proxy does not know who listened", file=file, reason=error)
-            return
+    def _recall_listeners(self, data: bytes) -> None:
+        """Take over who listened when the power went, if it did."""
+        deaf = proxy_deaf.unpack(data, boot=self._boot)
         if deaf:
             _log.info("phones that listened before are to notice that", addresses=len(deaf))
         self._deaf.expect(deaf, now=asyncio.get_running_loop().time())

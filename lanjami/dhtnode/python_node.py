@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from lanjami import layout
@@ -26,7 +27,7 @@ from lanjami.dhtnode.streams import Waiting
 from lanjami.dhtnode.udp import Guard, Sockets
 from lanjami.dhtnode.value import Value
 from lanjami.discovery.wire import Beacon
-from lanjami.errors import HostError, WireError
+from lanjami.errors import HostError
 from lanjami.lan import Interface
 from lanjami.runtime import log, net
 from lanjami.runtime.checkpoint import Checkpoint
@@ -70,6 +71,7 @@ class PythonNode:
             rate=SAVE_RATE,
             within_s=SAVE_WITHIN_S,
             unsaved="the DHT node will begin anew",
+            unread="the DHT node begins anew",
         )
         self._lan = lan
         self._entries = entries
@@ -155,7 +157,7 @@ class PythonNode:
             with sockets:
                 self._core, self._sockets = core, sockets
                 guard.look()
-                await self._recall(core)
+                await self._checkpoint.recall(partial(_recall, core))
                 await together(
                     self._work(core, sockets, guard), self._beat(core, ready), self._keep(core)
                 )
@@ -166,17 +168,6 @@ class PythonNode:
             waiting, self._waiting = self._waiting, {}  # another core counts from 1 again
             for operation, events in waiting.items():
                 events.put_nowait(Done(operation, ok=False))
-
-    async def _recall(self, core: DhtCore) -> None:
-        """What it knew and kept when it last ran."""
-        try:
-            data = await asyncio.to_thread(self._checkpoint.path.read_bytes)
-            now = asyncio.get_running_loop().time()
-            core.recall(data, now=now, unix_time=time.time())
-        except FileNotFoundError:
-            return
-        except (OSError, WireError) as error:
-            _log.warning("the DHT node begins anew", file=self._checkpoint.path, reason=error)
 
     async def _keep(self, core: DhtCore) -> None:
         async def state() -> tuple[bytes, Callable[[], bytes]]:
@@ -247,6 +238,11 @@ class PythonNode:
             messages=core.sent,
             dropped=dict(core.dropped),
         )
+
+
+def _recall(core: DhtCore, data: bytes) -> None:
+    """Take over what it knew and kept when it last ran."""
+    core.recall(data, now=asyncio.get_running_loop().time(), unix_time=time.time())
 
 
 def _packed(pack: Callable[[], bytes]) -> tuple[bytes, bytes]:

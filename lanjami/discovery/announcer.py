@@ -11,7 +11,7 @@ from typing import Self
 from lanjami.discovery import wire
 from lanjami.discovery.neighbours import Neighbour
 from lanjami.discovery.responder import Datagram, Link, Responder, links
-from lanjami.lan import Interface, Ip
+from lanjami.lan import NO_NETWORK, Interface, Ip
 from lanjami.limits import Limits
 from lanjami.runtime import log, net
 from lanjami.runtime.service import Ready
@@ -131,7 +131,7 @@ class _Sockets:
         """Why discovery is worse off than it should be."""
         if self._refused:
             return "; ".join(sorted(self._refused.values()))
-        return "" if self._groups else "no network interface is up"
+        return "" if self._groups else NO_NETWORK
 
     def follow(self, wanted: Sequence[Link]) -> None:
         """Open and close sockets so that they are those of the `wanted` links."""

@@ -19,7 +19,7 @@ from zeroconf.asyncio import AsyncZeroconf
 
 from lanjami.discovery.records import Facts, Record, hosts, records, yields
 from lanjami.errors import HostError
-from lanjami.lan import Interface, Ip, announced
+from lanjami.lan import NO_NETWORK, Interface, Ip, announced
 from lanjami.runtime import log, net
 from lanjami.runtime.service import Ready
 
@@ -118,7 +118,9 @@ class Mdns:
         return f"{self._host}.local, as another box here is {self._base}.local"
 
     def _reason(self, responders: dict[int, "_Responder"]) -> str:
-        if self._host is None and responders:
+        if not responders:
+            return NO_NETWORK
+        if self._host is None:
             return f"others answer to {self._base}.local and every name after it"
         return ""
 

@@ -75,13 +75,17 @@ def proxy(asked: Asked) -> Finding:
     )
 
 
-def mdns(host: str, answers: Mapping[str, Collection[Ip]], own: Collection[Ip]) -> Finding:
-    """`answers` has by interface the addresses that `host` was said to have."""
+def mdns(snapshot: Snapshot, answers: Mapping[str, Collection[Ip]], own: Collection[Ip]) -> Finding:
+    """`answers` has by interface the addresses that the box's name was said to have."""
+    host = snapshot.host
     if not host:
+        service = snapshot.services.get("mdns")
+        why = (service.reason if service else "") or "it is still looking for a free one"
         return fault(
             "mdns",
-            "the box has no name: others answer to all that it tried",
-            "set mdns.host to another name",
+            f"the box has no name: {why}",
+            "people write its address in place of the name; where others have all names, set "
+            "mdns.host to another",
         )
     silent = [name for name, found in answers.items() if not set(found) & set(own)]
     if silent:

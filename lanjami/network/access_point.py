@@ -99,12 +99,8 @@ class AccessPoint:
         patience = Patience("hostapd")
         within_s = STARTS_WITHIN_S
         while True:
-            late = ""
-            if await _answers(control, within_s=within_s):
-                patience.answered()
-            else:
-                late = patience.missed("it does not answer")
-            ready(told, reason=late)
+            answers = await _answers(control, within_s=within_s)
+            ready(told, reason=patience.checked(passed=answers, missed="it does not answer"))
             await asyncio.sleep(CHECK_EVERY_S)
             within_s = ANSWERS_WITHIN_S
 

@@ -144,11 +144,12 @@ class LanServer:
         while self._plan(ula) == now:
             if loop.time() >= check_at:
                 late = ""
-                if "dns" in now.serves and await _answers(now, tries=tries):
-                    patience.answered()
+                if "dns" in now.serves:
+                    late = patience.checked(
+                        passed=await _answers(now, tries=tries),
+                        missed="it answers no question for a name",
+                    )
                     tries = ANSWERS_WITHIN_TRIES
-                elif "dns" in now.serves:
-                    late = patience.missed("it answers no question for a name")
                 if self._guard is not None and self._guard.missed > MISSED_MOST:
                     raise HostError("dnsmasq hangs: nobody who asks for an address is offered one")
                 routes = await asyncio.to_thread(net.routes_packets)

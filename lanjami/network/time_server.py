@@ -129,11 +129,8 @@ class TimeServer:
         patience = Patience("chronyd")
         while self._networks() == now:
             if loop.time() >= check_at:
-                late = ""
-                if await probes.time(now[0].ip, tries=8) is None:
-                    late = patience.missed("it tells nobody the time")
-                else:
-                    patience.answered()
+                told = await probes.time(now[0].ip, tries=8)
+                late = patience.checked(passed=told is not None, missed="it tells nobody the time")
                 reasons = "; ".join(filter(None, (late, reason)))
                 ready(f"UDP 123, tells the time to {_list(now)}", reason=reasons, proved=not late)
                 check_at = loop.time() + CHECK_EVERY_S

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable
 from pathlib import Path
 
-from lanjami.errors import HostError
+from lanjami.errors import HostError, WireError
 from lanjami.runtime import disk, log
 
 _log = log.get(__name__)
@@ -23,20 +23,40 @@ class Checkpoint:
     much: a card wears out, so at most `rate` bytes a second are written in the long run, but at
     least once in `within_s`; and nothing while nothing changes.
 
-    `unsaved` is what the log is told, once, while the disk refuses.
+    `unsaved` is what the log is told, once, while the disk refuses; `unread` what it is told
+    where a start finds a file that is none.
     """
 
     def __init__(
-        self, path: Path, *, after_s: float, rate: float, unsaved: str, within_s: float = math.inf
+        self,
+        path: Path,
+        *,
+        after_s: float,
+        rate: float,
+        unsaved: str,
+        unread: str,
+        within_s: float = math.inf,
     ) -> None:
         self.path = path
         self._after_s = after_s
         self._rate = rate
         self._within_s = within_s
         self._unsaved = unsaved
+        self._unread = unread
         self._version: Hashable = None
         self._can_save = True
         self._one_writes = threading.Lock()  # a task that is cancelled leaves its thread at work
+
+    async def recall(self, read: Callable[[bytes], None]) -> bool:
+        """Have `read` take over what is in the file; it raises WireError where that is damaged or
+        none of ours. Returns whether there is a file."""
+        try:
+            read(await asyncio.to_thread(self.path.read_bytes))
+        except FileNotFoundError:
+            return False
+        except (OSError, WireError) as error:
+            _log.warning(self._unread, file=self.path, reason=error)
+        return True
 
     def holds(self, version: Hashable) -> None:
         """Know what is in the file already."""

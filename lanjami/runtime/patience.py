@@ -20,16 +20,16 @@ class Patience:
         self._answered = False
         self._late_since: float | None = None
 
-    def answered(self) -> None:
-        """It passed a check."""
-        self._answered = True
-        self._late_since = None
-
-    def missed(self, why: str) -> str:
-        """It missed one; returns what is worse off, or raises HostError where it hangs."""
+    def checked(self, *, passed: bool, missed: str = "") -> str:
+        """What is worse off after a check, "" where it passed; `missed` is what it was not seen
+        to do. Raises HostError where it hangs."""
+        if passed:
+            self._answered = True
+            self._late_since = None
+            return ""
         now = asyncio.get_running_loop().time()
         if self._late_since is None:
             self._late_since = now
         if not self._answered or now - self._late_since > LATE_S:
-            raise HostError(f"{self._who} hangs: {why}")
-        return f"{self._who} is overloaded: {why}"
+            raise HostError(f"{self._who} hangs: {missed}")
+        return f"{self._who} is overloaded: {missed}"

@@ -243,14 +243,13 @@ class _Check:
             async with asyncio.timeout(within_s):
                 is_given = await self._ask()
         except TimeoutError:
-            return self._patience.missed(f"no answer within {within_s:g} s")
+            return self._patience.checked(passed=False, missed=f"no answer within {within_s:g} s")
         except WireError as error:
             raise HostError(f"{self._name} does not relay: {error}") from error
         except OSError as error:
             what = f"{self._name} cannot be asked at {self._at[0]}"
             raise HostError(f"{what}: {error.strerror}") from error
-        self._patience.answered()
-        return "" if is_given else self._full
+        return self._patience.checked(passed=True) or ("" if is_given else self._full)
 
     async def _ask(self) -> bool:
         """False where all relays are given."""

@@ -28,6 +28,7 @@ from lanjami.dhtnode import value as values
 from lanjami.dhtnode.endpoint import Endpoint
 from lanjami.dhtnode.events import Came, Done, Event, Went
 from lanjami.dhtnode.python_node import PythonNode
+from tests.support.dht_gets import contents, data_of, got
 from tests.support.dht_peers import (
     BINDING,
     WHEEL,
@@ -88,22 +89,8 @@ async def _events(
         while len(found) < number:
             event = await events.get()
             if isinstance(event, kind) and not isinstance(event, Done):
-                found |= {value.id: _data(value) for value in event.values}
+                found |= {value.id: data_of(value) for value in event.values}
     return found
-
-
-async def _got(node: PythonNode) -> list[values.Value]:
-    found: list[values.Value] = []
-    with node.getting(sha1(KEY)) as events:
-        async with asyncio.timeout(WITHIN_S):
-            while not isinstance(event := await events.get(), Done):
-                found += event.values
-    return found
-
-
-def _data(value: values.Value) -> bytes:
-    inside = values.content(value)
-    return inside if isinstance(inside, bytes) else inside.body.data
 
 
 async def _joins(node: PythonNode) -> None:
@@ -134,7 +121,7 @@ async def test_debians_binding_and_we_do_all_for_each_other(tmp_path: Path, ip: 
         async with wheel(python=BINDING) as bob:
             await bob.joined(ip, port)
             assert await bob.got(KEY) == expected(*SIZES)
-            assert {value.id: _data(value) for value in await _got(node)} == expected(*SIZES)
+            assert await contents(node, sha1(KEY)) == expected(*SIZES)
 
 
 @addresses
@@ -146,7 +133,7 @@ async def test_we_find_everything_through_a_binding(tmp_path: Path, ip: str, pyt
         assert await bob.ask("put", KEY, 1, 3000)
         async with _ours(tmp_path, entry=_entry(ip, port)) as (node, _):
             await _joins(node)
-            assert {value.id: _data(value) for value in await _got(node)} == expected(3000)
+            assert await contents(node, sha1(KEY)) == expected(3000)
             assert await node.put(sha1("ours"), values.make(2, b"hello"))
             assert await alice.got("ours") == {2: b"hello"}
 
@@ -163,7 +150,7 @@ async def test_signed_edited_and_encrypted_values(tmp_path: Path, ip: str) -> No
         async with wheel() as bob:
             await bob.joined(ip, port)
             assert await bob.got(KEY) == expected(600), "he cannot read the other"
-        found = {value.id: value for value in await _got(node)}
+        found = {value.id: value for value in await got(node, sha1(KEY))}
         assert (found[1].is_signed, found[1].seq, values.is_genuine(found[1])) == (True, 1, True)
         assert found[2].is_encrypted
         assert len(found) == 2
@@ -199,7 +186,7 @@ async def test_what_is_over_goes_whoever_kept_it(tmp_path: Path, ip: str, python
             assert (await _events(events, Came, 2)).keys() == {1, 2}
             assert (await _events(events, Went, 2)).keys() == {1, 2}
             assert await alice.went(KEY, 2) == {1, 2}
-        assert await _got(node) == []
+        assert await got(node, sha1(KEY)) == []
         assert await alice.got(KEY) == {}
 
 
@@ -216,7 +203,7 @@ async def test_debians_node_and_we_do_all_for_each_other(tmp_path: Path, ip: str
         with node.listening(sha1(KEY)) as events:
             put = {await _put(alice, _text(size)): _text(size) for size in SIZES}
             assert await _events(events, Came, len(SIZES)) == put
-        assert {value.id: _data(value) for value in await _got(node)} == put
+        assert await contents(node, sha1(KEY)) == put
         ours = {id: _text(size) for id, size in enumerate(SIZES, start=1)}
         inbox = sha1("ours")
         await alice.say(f"l {inbox.hex()}", "Listening, token")
@@ -241,9 +228,9 @@ async def test_debians_node_signs_and_encrypts(tmp_path: Path, ip: str) -> None:
             await alice.say(f"s {HASH} signed", "Put signed: success")
             await alice.say(f"e {HASH} {alice.key_id} secret", "Put encrypted: success")
             came = await _events(events, Came, 2)
-        (encrypted,) = [value for value in await _got(node) if value.is_encrypted]
-        (genuine,) = [value for value in await _got(node) if value.is_signed]
-        assert _data(genuine) == b"signed"
+        (encrypted,) = [value for value in await got(node, sha1(KEY)) if value.is_encrypted]
+        (genuine,) = [value for value in await got(node, sha1(KEY)) if value.is_signed]
+        assert data_of(genuine) == b"signed"
         assert values.is_genuine(genuine)
         assert b"secret" not in came[encrypted.id]
         assert await alice.got(HASH) == {genuine.id: b"signed", encrypted.id: b"secret"}
@@ -289,7 +276,7 @@ async def test_we_find_everything_through_debians_node(tmp_path: Path, ip: str) 
             id = await _put(bob, _text(3000))
         async with _ours(tmp_path, entry=_entry(ip, port)) as (node, _):
             await _joins(node)
-            assert {value.id: _data(value) for value in await _got(node)} == {id: _text(3000)}
+            assert await contents(node, sha1(KEY)) == {id: _text(3000)}
             assert await node.put(sha1("ours"), values.make(2, b"hello", user_type="text/plain"))
             assert await alice.got(sha1("ours").hex()) == {2: b"hello"}
 
@@ -310,7 +297,7 @@ async def test_what_is_over_goes_whether_debians_node_or_we_kept_it(
             assert (await _events(events, Went, 2)).keys() == {1, 2}
             assert (await alice.heard(4)).keys() == {1, 2}
             await alice.printed(r"expired \(total 0\)")
-        assert await _got(node) == []
+        assert await got(node, sha1(KEY)) == []
         assert await alice.got(HASH) == {}
 
 

@@ -22,6 +22,7 @@ from lanjami.dhtnode.requests import Datagram
 from lanjami.dhtnode.udp import Sockets
 from lanjami.errors import HostError
 from lanjami.runtime import patience
+from tests.support.dht_gets import contents, data_of, got
 from tests.support.dht_peers import debian, expected, wheel
 from tests.support.dht_values import sha1
 from tests.support.ports import free_port
@@ -68,22 +69,8 @@ async def _came(events: "asyncio.Queue[Event]", number: int) -> dict[int, bytes]
         while len(found) < number:
             event = await events.get()
             assert isinstance(event, Came)
-            found |= {value.id: _data(value) for value in event.values}
+            found |= {value.id: data_of(value) for value in event.values}
     return found
-
-
-async def _got(node: PythonNode, key: bytes) -> list[values.Value]:
-    found: list[values.Value] = []
-    with node.getting(key) as events:
-        async with asyncio.timeout(10):
-            while not isinstance(event := await events.get(), Done):
-                found += event.values
-    return found
-
-
-def _data(value: values.Value) -> bytes:
-    inside = values.content(value)
-    return inside if isinstance(inside, bytes) else inside.body.data
 
 
 async def test_it_serves_and_keeps_its_identity(tmp_path: Path) -> None:
@@ -107,7 +94,7 @@ async def test_what_it_keeps_comes_back_after_a_restart(tmp_path: Path) -> None:
         await alice.joined("127.0.0.1", port)
         assert await alice.ask("put", KEY, 1, 3000)
     async with _serving(tmp_path) as (node, port), wheel() as bob:
-        assert [_data(value) for value in await _got(node, sha1(KEY))] == [expected(3000)[1]]
+        assert await contents(node, sha1(KEY)) == expected(3000)
         await bob.joined("127.0.0.1", port)
         assert await bob.got(KEY) == expected(3000)
     assert stat.S_IMODE((tmp_path / "python-node-state").stat().st_mode) == 0o600
@@ -129,7 +116,7 @@ async def test_a_power_cut_costs_only_what_came_just_before(
                 await asyncio.sleep(0.01)
         shutil.copy(saved, after)
     async with _serving(after) as (node, _):
-        assert [_data(value) for value in await _got(node, sha1(KEY))] == [expected(600)[1]]
+        assert await contents(node, sha1(KEY)) == expected(600)
 
 
 async def test_a_card_is_not_worn_out_by_what_stays_the_same(
@@ -262,7 +249,7 @@ async def test_we_hear_and_get_what_the_wheel_puts(tmp_path: Path, ip: str) -> N
             for id, size in enumerate(SIZES, start=1):
                 assert await alice.ask("put", KEY, id, size)
             assert await _came(events, len(SIZES)) == expected(*SIZES)
-        found = {value.id: _data(value) for value in await _got(node, sha1(KEY))}
+        found = await contents(node, sha1(KEY))
         assert found == expected(*SIZES)
 
 
@@ -273,7 +260,7 @@ async def test_the_wheel_gets_what_we_keep(tmp_path: Path) -> None:
             async with asyncio.timeout(10):
                 assert isinstance(await events.get(), Done)
             assert await alice.got(KEY) == expected(600)
-            assert [value.id for value in await _got(node, sha1(KEY))] == [1]
+            assert [value.id for value in await got(node, sha1(KEY))] == [1]
 
 
 async def test_two_clients_of_ours_hear_each_other_through_us(tmp_path: Path) -> None:
@@ -298,11 +285,11 @@ async def test_signed_edited_and_encrypted_values(tmp_path: Path) -> None:
             await bob.joined("127.0.0.1", port)
             assert await bob.got("signed") == expected(600)
             assert await bob.got("encrypted") == {}, "he cannot"
-        (signed,) = await _got(node, sha1("signed"))
+        (signed,) = await got(node, sha1("signed"))
         assert signed.is_signed
         assert signed.seq == 1
         assert values.is_genuine(signed)
-        (encrypted,) = await _got(node, sha1("encrypted"))
+        (encrypted,) = await got(node, sha1("encrypted"))
         assert encrypted.is_encrypted
 
 
@@ -353,12 +340,12 @@ async def test_debians_node_joins_puts_and_hears(tmp_path: Path, ip: str) -> Non
             await bob.joined()
             # before he listens: a listen begins with a `find`, and OpenDHT takes the reply to a
             # `find` under way for that to the get (Dht::searchNodeGetDone), and asks no more
-            got = await bob.say(f"g {key}", r"Get: completed[^\n]*\(total (\d+)\)")
-            assert got[1] == "4", "the encrypted one is for Alice alone"
+            completed = await bob.say(f"g {key}", r"Get: completed[^\n]*\(total (\d+)\)")
+            assert completed[1] == "4", "the encrypted one is for Alice alone"
             await bob.say(f"l {key}", "Listening, token")
             assert await node.put(sha1(KEY), values.make(7, b"of ours", user_type="text/plain"))
             await bob.printed(r'id:0*7 data\(text/plain\):"of ours"')
-        found = await _got(node, sha1(KEY))
+        found = await got(node, sha1(KEY))
         assert [value.is_signed for value in found].count(True) == 1
         assert [value.is_encrypted for value in found].count(True) == 1
 
@@ -373,4 +360,4 @@ async def test_all_three_makes_meet_in_one_network(tmp_path: Path) -> None:
             await alice.say(f"p {sha1(KEY).hex()} hello", "Put: success")
             (heard,) = (await bob.heard(KEY)).values()
             assert heard == b"hello"
-            assert [_data(value) for value in await _got(node, sha1(KEY))] == [b"hello"]
+            assert [data_of(value) for value in await got(node, sha1(KEY))] == [b"hello"]

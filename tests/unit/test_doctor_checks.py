@@ -1,5 +1,6 @@
 """What is seen becomes the finding that it should."""
 
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime
@@ -363,12 +364,24 @@ def test_what_was_asked_fails_where_one_place_does() -> None:
 
 
 def test_mdns_has_to_lead_to_the_box_on_each_lan() -> None:
-    host, own = "lanjami.local", [BOX]
-    assert service_checks.mdns(host, {"eth0": [BOX]}, own).verdict is Verdict.WELL
-    assert service_checks.mdns(host, {"eth0": [BOX], "eth1": []}, own).verdict is Verdict.FAULT
-    assert service_checks.mdns(host, {"eth0": [OTHER]}, own).verdict is Verdict.FAULT
-    assert service_checks.mdns("", {}, own).verdict is Verdict.FAULT
-    assert service_checks.mdns(host, {}, own).verdict is Verdict.SKIPPED
+    box, own = Stage().snapshot(), [BOX]
+    assert service_checks.mdns(box, {"eth0": [BOX]}, own).verdict is Verdict.WELL
+    assert service_checks.mdns(box, {"eth0": [BOX], "eth1": []}, own).verdict is Verdict.FAULT
+    assert service_checks.mdns(box, {"eth0": [OTHER]}, own).verdict is Verdict.FAULT
+    assert service_checks.mdns(box, {}, own).verdict is Verdict.SKIPPED
+
+
+def test_why_the_box_has_no_name_is_said() -> None:
+    stage = Stage()
+    nameless = dataclasses.replace(stage.snapshot(), host="")
+    found = service_checks.mdns(nameless, {}, [BOX])
+    assert (found.verdict, found.meaning) == (
+        Verdict.FAULT,
+        "the box has no name: it is still looking for a free one",
+    )
+    stage.services["mdns"] = Service("up", "", "others answer to it", 0)
+    nameless = dataclasses.replace(stage.snapshot(), host="")
+    assert service_checks.mdns(nameless, {}, [BOX]).meaning.endswith("no name: others answer to it")
 
 
 def test_a_relay_that_is_not_served_is_no_fault() -> None:
