@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from tests.support import push_server
+from tests.support import ntfy, push_server
 from tests.support.appliance import Appliance
 from tests.support.jami import FOUND, REGISTERED, Jami, befriend, speak, write_both_ways
 from tests.support.lab import Host, Lab, Process, Switch
@@ -134,13 +134,15 @@ async def test_a_phone_that_sleeps_is_woken_by_a_push_server_on_the_lan(
     server = lab.host("server").plug(switch, "10.77.0.5/24")
     phone = lab.host("phone").plug(switch, "10.77.0.2/24")
     application = Application()
-    plain = await _asleep(phone, server, "10.77.0.5", topic="cx.ring")
+    plain = await _asleep_at_ntfy(phone, server, "10.77.0.5", topic="cx.ring")
     encrypted = await _asleep(phone, box, "10.77.0.1", topic=application.topic)
     hidden = await _asleep(box, box, "127.0.0.1", topic="")
 
     _ask(phone, "POST", {"id": "7", "data": "aGVsbG8="})
-    assert json.loads(await _woken(plain))["ids"] == "7"
-    assert json.loads(application.read(await _woken(encrypted)))["ids"] == "7"
+    (woken,) = await _printed(plain, 1)
+    assert json.loads(ntfy.pushed(woken))["ids"] == "7"
+    _, woken = await _printed(encrypted, 2)
+    assert json.loads(application.read(base64.b64decode(woken)))["ids"] == "7"
     async with asyncio.timeout(30):  # the box says it every ten seconds
         while "2 sent, 1 dropped, 0 waiting" not in str(await appliance.status()):
             await asyncio.sleep(0.2)
@@ -148,23 +150,32 @@ async def test_a_phone_that_sleeps_is_woken_by_a_push_server_on_the_lan(
 
 
 async def _asleep(phone: Host, server: Host, address: str, *, topic: str) -> Process:
-    """Start a push server at an address, and the distributor of a phone; have Jami on that
-    subscribe."""
+    """Start Prosody at an address, and the distributor of a phone; have Jami on that subscribe."""
     folder = server.lab.folder / f"prosody-{address}"
     server.start(*push_server.server(folder, address=address, xmpp=5222, http=5280))
     distributor = phone.start(*push_server.distributor(address, 5222), output=address)
     (endpoint,) = await _printed(distributor, 1)
-    subscription = {
-        "key": endpoint, "client_id": address, "session_id": "s1", "topic": topic,
-        "platform": "unifiedpush",
-    }  # fmt: skip
-    _ask(phone, "SUBSCRIBE", subscription)
+    _subscribe(phone, endpoint, topic)
     return distributor
 
 
-async def _woken(distributor: Process) -> bytes:
-    """What the phone was pushed."""
-    return base64.b64decode((await _printed(distributor, 2))[1])
+async def _asleep_at_ntfy(phone: Host, server: Host, address: str, *, topic: str) -> Process:
+    """The same with ntfy."""
+    serving = server.start(*ntfy.server(address, 80), output="ntfy")
+    async with asyncio.timeout(push_server.WITHIN_S):
+        while ntfy.LISTENS not in serving.output():
+            await asyncio.sleep(0.05)
+    distributor = phone.start(*ntfy.distributor(address, 80), output=address)
+    _subscribe(phone, ntfy.endpoint(address, 80), topic)
+    return distributor
+
+
+def _subscribe(phone: Host, endpoint: str, topic: str) -> None:
+    subscription = {
+        "key": endpoint, "client_id": endpoint, "session_id": "s1", "topic": topic,
+        "platform": "unifiedpush",
+    }  # fmt: skip
+    _ask(phone, "SUBSCRIBE", subscription)
 
 
 def _ask(phone: Host, method: str, content: object) -> None:

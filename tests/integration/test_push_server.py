@@ -1,13 +1,15 @@
-"""Pushes through a UnifiedPush server that is not ours, to a phone that is not ours either."""
+"""Pushes through UnifiedPush servers that are not ours, to phones that are not ours either."""
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from lanjami.dhtnode import webpush
 from lanjami.dhtnode.proxy import Notice, Recipient
 from lanjami.dhtnode.push import Pusher
+from tests.support import ntfy, push_server
 from tests.support.dht_values import sha1
 from tests.support.proxy import client, ours
 from tests.support.push_receiver import Application, settled
@@ -15,10 +17,14 @@ from tests.support.push_server import NEEDED, phone, prosody
 from tests.support.running import running
 
 pytestmark = pytest.mark.skipif(
-    not all(path.exists() for path in NEEDED), reason="the push server and its phone are Debian's"
+    not all(path.exists() for path in (*NEEDED, ntfy.PROGRAM)),
+    reason="the push servers and their phones are Debian's",
 )
 
+with_each = pytest.mark.parametrize("server", [push_server, ntfy], ids=["prosody", "ntfy"])
+
 KEY = sha1("inbox").hex()
+NTFY_BURST, AT_ONCE = 60, 80  # what it takes of one address, and more
 
 
 def _pusher() -> Pusher:
@@ -29,14 +35,14 @@ def _notice(endpoint: str, text: str, topic: str = "") -> Notice:
     return Notice(Recipient(endpoint, "unifiedpush", topic), {"to": text}, is_urgent=True)
 
 
+@with_each
 @pytest.mark.parametrize("application", [None, Application()], ids=["plain", "encrypted"])
 async def test_a_value_at_the_proxy_wakes_a_phone(
-    tmp_path: Path, application: Application | None
+    tmp_path: Path, server: ModuleType, application: Application | None
 ) -> None:
     pusher = _pusher()
     async with (
-        prosody(tmp_path) as port,
-        phone(port) as woken,
+        server.woken(tmp_path) as woken,
         running(pusher),
         ours(tmp_path, push=pusher.send) as box,
         client(box.http) as us,
@@ -55,17 +61,23 @@ async def test_a_value_at_the_proxy_wakes_a_phone(
         assert await settled(pusher) == {"sent": 1}
 
 
-async def test_the_longest_push_is_taken(tmp_path: Path) -> None:
+@with_each
+async def test_the_longest_push_is_taken(tmp_path: Path, server: ModuleType) -> None:
     pusher, application = _pusher(), Application()
     text = "x" * (webpush.LONGEST - len('{"to":""}'))
-    async with prosody(tmp_path) as port, phone(port) as woken, running(pusher):
+    async with server.woken(tmp_path) as woken, running(pusher):
         pusher.send(_notice(woken.endpoint, text, application.topic))
         assert await settled(pusher) == {"sent": 1}
         pushed = await woken.pushed()
         assert len(pushed) == webpush.RECORD_SIZE
         assert json.loads(application.read(pushed)) == {"to": text}
+
+
+async def test_one_that_is_too_long_for_the_server_is_given_up(tmp_path: Path) -> None:
+    pusher = _pusher()
+    async with push_server.woken(tmp_path) as woken, running(pusher):
         pusher.send(_notice(woken.endpoint, "x" * webpush.RECORD_SIZE))
-        assert await settled(pusher) == {"sent": 1, "refused with 413": 1}
+        assert await settled(pusher) == {"refused with 413": 1}
 
 
 async def test_a_push_that_the_phone_does_not_take_yet_comes_again(tmp_path: Path) -> None:
@@ -78,6 +90,29 @@ async def test_a_push_that_the_phone_does_not_take_yet_comes_again(tmp_path: Pat
 
 async def test_an_endpoint_that_is_no_more_is_given_up(tmp_path: Path) -> None:
     pusher = _pusher()
-    async with prosody(tmp_path) as port, phone(port) as one, running(pusher):
+    async with push_server.woken(tmp_path) as one, running(pusher):
         pusher.send(_notice(one.endpoint + "x", "nobody"))
         assert await settled(pusher) == {"gone": 1}
+
+
+async def test_a_phone_that_was_away_has_the_push_when_it_comes_back() -> None:
+    pusher = _pusher()
+    async with ntfy.serving() as port, running(pusher):
+        pusher.send(_notice(ntfy.endpoint("127.0.0.1", port), "later"))
+        assert await settled(pusher) == {"sent": 1}
+        async with ntfy.phone(port) as back:
+            assert json.loads(await back.pushed()) == {"to": "later"}
+
+
+@pytest.mark.parametrize("exempt", ["", "127.0.0.1"], ids=["as it is", "exempt"])
+async def test_ntfy_takes_what_comes_at_once_where_the_box_is_exempt(exempt: str) -> None:
+    pusher = _pusher()
+    async with ntfy.serving(exempt=exempt) as port, running(pusher):
+        for number in range(AT_ONCE):
+            pusher.send(_notice(ntfy.endpoint("127.0.0.1", port), str(number)))
+        told = await settled(pusher)
+    if exempt:
+        assert told == {"sent": AT_ONCE}
+    else:
+        assert told.keys() == {"sent", "retried", "not answered"}, "it says 429"
+        assert NTFY_BURST <= told["sent"] < AT_ONCE

@@ -85,6 +85,13 @@ async def prosody(folder: Path) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
+async def woken(folder: Path) -> AsyncIterator[Phone]:
+    """A phone with its server."""
+    async with prosody(folder) as xmpp, phone(xmpp) as made:
+        yield made
+
+
+@asynccontextmanager
 async def phone(xmpp: int, *, busy: int = 0) -> AsyncIterator[Phone]:
     """A phone of a server on loopback."""
     process = await asyncio.create_subprocess_exec(

@@ -1,0 +1,90 @@
+"""A UnifiedPush server that is not ours: ntfy of Debian 13, and its own command as the phone."""
+
+import asyncio
+import base64
+import json
+import os
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.ports import free_port
+from tests.support.push_server import WITHIN_S, Phone
+
+PROGRAM = Path("/var/cache/lanjami-lab/ntfy/usr/bin/ntfy")  # see scripts/lab-packages
+LISTENS = "Listening on"
+
+_TOPIC = "upAAAAAAAAAAAA"  # the server's form of a topic for UnifiedPush
+
+
+def server(address: str, port: int, *, exempt: str = "") -> tuple[str, ...]:
+    """The command of a server that keeps pushes in memory, and does not limit what comes from the
+    `exempt` address. It says that it `LISTENS`."""
+    at = f"{address}:{port}"
+    unlimited = ("--visitor-request-limit-exempt-hosts", exempt) if exempt else ()
+    command = (str(PROGRAM), "serve", "--config", os.devnull, "--base-url", f"http://{at}")
+    return (*command, "--listen-http", at, *unlimited)
+
+
+def endpoint(address: str, port: int) -> str:
+    """Where an application of the phone has its pushes sent."""
+    return f"http://{address}:{port}/{_TOPIC}?up=1"
+
+
+def distributor(address: str, port: int) -> tuple[str, ...]:
+    """The command of the phone: it has what was pushed while it was away, too. On each line is
+    what `pushed` reads."""
+    command = (str(PROGRAM), "subscribe", "--config", os.devnull, "--since", "all")
+    return (*command, f"http://{address}:{port}/{_TOPIC}")
+
+
+def pushed(line: str) -> bytes:
+    told = json.loads(line)
+    message = str(told["message"])
+    return base64.b64decode(message) if told.get("encoding") == "base64" else message.encode()
+
+
+class _Phone(Phone):
+    async def pushed(self) -> bytes:
+        return pushed(await self.line())
+
+
+@asynccontextmanager
+async def serving(*, exempt: str = "") -> AsyncIterator[int]:
+    """A server on loopback; its port."""
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *server("127.0.0.1", port, exempt=exempt), stdout=DEVNULL, stderr=PIPE
+    )
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(WITHIN_S):
+            while LISTENS not in (await process.stderr.readline()).decode():
+                pass
+        yield port
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def phone(port: int) -> AsyncIterator[Phone]:
+    """A phone of a server on loopback."""
+    process = await asyncio.create_subprocess_exec(
+        *distributor("127.0.0.1", port), stdout=PIPE, stderr=DEVNULL
+    )
+    try:
+        made = _Phone(process)
+        made.endpoint = endpoint("127.0.0.1", port)
+        yield made
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def woken(_: Path) -> AsyncIterator[Phone]:
+    """A phone with its server."""
+    async with serving() as port, phone(port) as made:
+        yield made
