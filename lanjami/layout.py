@@ -16,4 +16,6 @@ PAGE_SETTINGS = "page-settings.toml"  # laid over the configuration file
 OPERATOR = "operator-password"  # its hash; not in backups
 UPDATE = "update.tar"  # of the page, for lanjami-update.path; not in backups
 
+RESTORED_CONFIG = "restored.toml"  # of a backup, on a box whose settings are on its card
+
 CONFIG = "lanjami.toml"  # in a backup

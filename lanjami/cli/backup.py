@@ -11,6 +11,8 @@ from lanjami import config, layout
 from lanjami.backup import archive
 from lanjami.backup.keeper import timestamp
 from lanjami.backup.manifest import Manifest
+from lanjami.box import disks
+from lanjami.box import places as box_places
 from lanjami.cli import control, places, progress
 from lanjami.cli.failure import sentences
 from lanjami.errors import ConfigError, HostError, RequestError
@@ -154,13 +156,21 @@ def _checked_config(incoming: Path, file: Path) -> tuple[bytes, list[str]]:
 
 
 def _restore_config(content: bytes, state: Path, chosen: Path | None) -> list[str]:
-    """Bring a configuration to its place, keep the one that is there, and say so."""
+    """Bring a configuration to its place, keep the one that is there, and say so.
+
+    A box of the image makes its own from the card at every start: there it is only kept.
+    """
     if not content:
         return []
     place = chosen or places.config_file() or places.new_config_file(state)
     before = place.read_bytes() if place.exists() else None
     if before == content:
         return []
+    if chosen is None and disks.running() is not None:
+        kept = state / layout.RESTORED_CONFIG
+        disk.write_atomically(kept, content)
+        card = box_places.SETTINGS
+        return [f"its settings are in {kept}; this box keeps those of its card, {card} there"]
     place.parent.mkdir(parents=True, exist_ok=True)
     kept = disk.unused(place.parent, f"{place.name}.before-restore")
     if before is not None:

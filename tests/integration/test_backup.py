@@ -14,9 +14,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lanjami.backup import archive
 from lanjami.backup.keeper import Keeper
+from lanjami.box import disks
+from lanjami.box.disks import Running
+from lanjami.cli import places
+from lanjami.cli.backup import restore
 from lanjami.errors import HostError
 from lanjami.nameserver import record
 from lanjami.nameserver.database import Database, check
@@ -238,6 +243,27 @@ def test_a_configuration_that_is_there_is_kept_beside_the_restored_one(
     assert config.read_text() == "# the one in the backup\n"
     assert (tmp_path / "lanjami.toml.before-restore-1").read_text() == "# a later one\n"
     assert "lanjami.toml.before-restore-1" in printed
+
+
+def test_a_box_whose_settings_are_on_its_card_keeps_them(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill(box.state, "alice")
+    config = tmp_path / "lanjami.toml"
+    config.write_text("# the one in the backup\n")
+    _back_up(box, tmp_path / "box.zip", "--config", str(config))
+    config.write_text("# the card's\n")
+    monkeypatch.setattr(places, "SYSTEM_CONFIG", config)
+    monkeypatch.setattr(disks, "running", lambda: Running("a", tried=False))
+    ended = CliRunner().invoke(
+        restore, [str(tmp_path / "box.zip"), "--state", str(box.state)], catch_exceptions=False
+    )
+    assert ended.exit_code == 0
+    assert config.read_text() == "# the card's\n"
+    kept = box.state / "restored.toml"
+    assert kept.read_text() == "# the one in the backup\n"
+    assert kept.stat().st_mode & 0o777 == 0o600, "it may have secrets"
+    assert f"{kept}; this box keeps those of its card" in ended.output
 
 
 def test_an_interrupted_exchange_is_completed(tmp_path: Path) -> None:
