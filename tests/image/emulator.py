@@ -107,6 +107,11 @@ def get(card: Path, name: str) -> str:
     return _mtools("mtype", card, f"::{name}").decode()
 
 
+def rename(card: Path, label: str) -> None:
+    """Call that part of a card something else, as people and their computers do."""
+    _mtools("mlabel", card, f"::{label}")
+
+
 def good_slot(card: Path) -> bytes:
     """The sector of a card that names the slot to start."""
     with card.open("rb") as file:

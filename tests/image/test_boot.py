@@ -210,7 +210,8 @@ def _names(data: Path, folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def again(box: Box, pulled: Pulled) -> Iterator[Emulated]:
-    """With the card as a hard cut leaves it, on which somebody has made a mistake since."""
+    """With the card as a hard cut leaves it, on which somebody has made a mistake since, and
+    which their computer has given another label."""
     cuts = power_cuts.Cuts(
         pulled.writes,
         emulator.new_card(box.built, box.folder / "new"),
@@ -219,6 +220,7 @@ def again(box: Box, pulled: Pulled) -> Iterator[Emulated]:
     )
     cuts.cut(len(cuts), box.card, dice=Random(2))
     emulator.put(box.card, places.SETTINGS, MISTAKE)
+    emulator.rename(box.card, "NO NAME")
     releases.let_take_updates(box.built, box.card, box.folder)
     with box.started("again", reboots=True) as machine:
         yield machine
@@ -239,6 +241,34 @@ def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> Non
     again.wait_for(re.compile("self-test: passed"), within_s=60)
     assert told in again.run("cat /run/lanjami-box/screen").replace("\n", "")
     assert told in emulator.get(box.card, places.MISTAKES)
+
+
+def test_a_backup_is_restored_onto_it(box: Box, pulled: Pulled, again: Emulated) -> None:
+    """As the page on the image has it; the settings stay those of the card."""
+    name = next(iter(pulled.ids))
+    config = places.CONFIG
+    for command in (
+        "systemctl stop lanjami",
+        f"cp {config} /run/card.toml",
+        f"echo '# of before' >>{config}",
+        "lanjami backup /run/lanjami-backup.zip",
+        f"cp /run/card.toml {config}",
+        f"lanjami names remove --yes {name}",
+        "lanjami restore /run/lanjami-backup.zip",
+        "systemctl start lanjami",
+    ):
+        told = again.run(f"{command} && echo well")
+        assert told.endswith("well"), f"{command}: {told}"
+    assert again.run(f"cmp {config} /run/card.toml && echo same") == "same"
+    assert "# of before" in again.run(f"cat /var/lib/lanjami/{layout.RESTORED_CONFIG}")
+    while asking.wrong("127.0.0.1", *box.ports, patience_s=3):
+        time.sleep(0.5)
+
+    async def look_up() -> None:
+        async with Asker(box.ports[0]) as asker:
+            assert (await asker.get(f"/name/{name}"))[0] == 200
+
+    asyncio.run(look_up())
 
 
 # --- updates -------------------------------------------------------------------------------------
