@@ -161,9 +161,9 @@ async def _asleep(phone: Host, server: Host, address: str, *, topic: str) -> Pro
 
 async def _asleep_at_ntfy(phone: Host, server: Host, address: str, *, topic: str) -> Process:
     """The same with ntfy."""
-    serving = server.start(*ntfy.server(address, 80), output="ntfy")
+    server.start(*ntfy.server(server.lab.folder, address=address, port=80))
     async with asyncio.timeout(push_server.WITHIN_S):
-        while ntfy.LISTENS not in serving.output():
+        while not server.run("ss", "-Hltn", "sport = :80"):
             await asyncio.sleep(0.05)
     distributor = phone.start(*ntfy.distributor(address, 80), output=address)
     _subscribe(phone, ntfy.endpoint(address, 80), topic)

@@ -95,9 +95,9 @@ async def test_an_endpoint_that_is_no_more_is_given_up(tmp_path: Path) -> None:
         assert await settled(pusher) == {"gone": 1}
 
 
-async def test_a_phone_that_was_away_has_the_push_when_it_comes_back() -> None:
+async def test_a_phone_that_was_away_has_the_push_when_it_comes_back(tmp_path: Path) -> None:
     pusher = _pusher()
-    async with ntfy.serving() as port, running(pusher):
+    async with ntfy.serving(tmp_path) as port, running(pusher):
         pusher.send(_notice(ntfy.endpoint("127.0.0.1", port), "later"))
         assert await settled(pusher) == {"sent": 1}
         async with ntfy.phone(port) as back:
@@ -105,9 +105,11 @@ async def test_a_phone_that_was_away_has_the_push_when_it_comes_back() -> None:
 
 
 @pytest.mark.parametrize("exempt", ["", "127.0.0.1"], ids=["as it is", "exempt"])
-async def test_ntfy_takes_what_comes_at_once_where_the_box_is_exempt(exempt: str) -> None:
+async def test_ntfy_takes_what_comes_at_once_where_the_box_is_exempt(
+    tmp_path: Path, exempt: str
+) -> None:
     pusher = _pusher()
-    async with ntfy.serving(exempt=exempt) as port, running(pusher):
+    async with ntfy.serving(tmp_path, exempt=exempt) as port, running(pusher):
         for number in range(AT_ONCE):
             pusher.send(_notice(ntfy.endpoint("127.0.0.1", port), str(number)))
         told = await settled(pusher)

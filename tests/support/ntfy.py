@@ -9,22 +9,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.support.ports import free_port
-from tests.support.push_server import WITHIN_S, Phone
+from tests.support.ports import free_port, served
+from tests.support.push_server import Phone
 
 PROGRAM = Path("/var/cache/lanjami-lab/ntfy/usr/bin/ntfy")  # see scripts/lab-packages
-LISTENS = "Listening on"
 
 _TOPIC = "upAAAAAAAAAAAA"  # the server's form of a topic for UnifiedPush
 
 
-def server(address: str, port: int, *, exempt: str = "") -> tuple[str, ...]:
-    """The command of a server that keeps pushes in memory, and does not limit what comes from the
-    `exempt` address. It says that it `LISTENS`."""
+def server(folder: Path, *, address: str, port: int, exempt: str = "") -> tuple[str, ...]:
+    """The command of a server that keeps pushes in a folder, and does not limit what comes from
+    the `exempt` address."""
     at = f"{address}:{port}"
     unlimited = ("--visitor-request-limit-exempt-hosts", exempt) if exempt else ()
     command = (str(PROGRAM), "serve", "--config", os.devnull, "--base-url", f"http://{at}")
-    return (*command, "--listen-http", at, *unlimited)
+    # in memory, it answers some of those that come at once with 500
+    return (*command, "--listen-http", at, "--cache-file", str(folder / "ntfy.db"), *unlimited)
 
 
 def endpoint(address: str, port: int) -> str:
@@ -51,17 +51,13 @@ class _Phone(Phone):
 
 
 @asynccontextmanager
-async def serving(*, exempt: str = "") -> AsyncIterator[int]:
+async def serving(folder: Path, *, exempt: str = "") -> AsyncIterator[int]:
     """A server on loopback; its port."""
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
-        *server("127.0.0.1", port, exempt=exempt), stdout=DEVNULL, stderr=PIPE
-    )
+    command = server(folder, address="127.0.0.1", port=port, exempt=exempt)
+    process = await asyncio.create_subprocess_exec(*command, stderr=DEVNULL)
     try:
-        assert process.stderr is not None
-        async with asyncio.timeout(WITHIN_S):
-            while LISTENS not in (await process.stderr.readline()).decode():
-                pass
+        await served(port)
         yield port
     finally:
         process.kill()
@@ -84,7 +80,7 @@ async def phone(port: int) -> AsyncIterator[Phone]:
 
 
 @asynccontextmanager
-async def woken(_: Path) -> AsyncIterator[Phone]:
+async def woken(folder: Path) -> AsyncIterator[Phone]:
     """A phone with its server."""
-    async with serving() as port, phone(port) as made:
+    async with serving(folder) as port, phone(port) as made:
         yield made

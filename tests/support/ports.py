@@ -1,9 +1,10 @@
-"""Ports of this machine that nobody has.
+"""Ports of this machine: those that nobody has, and one that somebody takes.
 
-They are below those that Linux gives to who connects (32768 to 60999), so that nobody who only
-opens a connection takes one between its choice and its use.
+The former are below those that Linux gives to who connects (32768 to 60999), so that nobody who
+only opens a connection takes one between its choice and its use.
 """
 
+import asyncio
 import random
 import socket
 
@@ -19,6 +20,19 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 def free_pair() -> int:
     """A UDP port that nobody has, and nobody has the next one either."""
     return _free(socket.SOCK_DGRAM, 2)
+
+
+async def served(port: int, *, within_s: float = 20.0) -> None:
+    """Wait until connections to a TCP port of loopback are taken."""
+    async with asyncio.timeout(within_s):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
 
 
 def _free(kind: socket.SocketKind, count: int) -> int:

@@ -19,7 +19,7 @@ from lanjami.dhtnode.proxy import Notice
 from lanjami.dhtnode.proxy_service import SAVE_AFTER_S, Proxy
 from lanjami.dhtnode.python_node import PythonNode
 from lanjami.runtime.httpd import HttpServer
-from tests.support.ports import free_port
+from tests.support.ports import free_port, served
 from tests.support.running import running
 
 
@@ -89,14 +89,7 @@ async def debians(dht: int, *, bootstrap: int | None = None) -> AsyncIterator[in
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(15):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", http)
-                    writer.close()
-                    break
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.05)
+        await served(http)
         yield http
     finally:
         process.kill()
