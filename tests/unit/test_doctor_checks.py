@@ -1,6 +1,5 @@
 """What is seen becomes the finding that it should."""
 
-import dataclasses
 import json
 import re
 from datetime import UTC, datetime
@@ -373,14 +372,14 @@ def test_mdns_has_to_lead_to_the_box_on_each_lan() -> None:
 
 def test_why_the_box_has_no_name_is_said() -> None:
     stage = Stage()
-    nameless = dataclasses.replace(stage.snapshot(), host="")
+    nameless = msgspec.structs.replace(stage.snapshot(), host="")
     found = service_checks.mdns(nameless, {}, [BOX])
     assert (found.verdict, found.meaning) == (
         Verdict.FAULT,
         "the box has no name: it is still looking for a free one",
     )
     stage.services["mdns"] = Service("up", "", "others answer to it", 0)
-    nameless = dataclasses.replace(stage.snapshot(), host="")
+    nameless = msgspec.structs.replace(stage.snapshot(), host="")
     assert service_checks.mdns(nameless, {}, [BOX]).meaning.endswith("no name: others answer to it")
 
 
