@@ -115,6 +115,7 @@ def pack(path: Path, *, site: Path, release: Release, update_key: bytes | None) 
         packer.tree("firmware", debian.FOLDER / "firmware")
         packer.tree(f"root/{VENV}/lib/python{PYTHON}/site-packages", site)
         packer.text(f"root/{VENV}/bin/lanjami", LAUNCHER, mode=0o755)
+        packer.link("root/usr/bin/lanjami", f"/{VENV}/bin/lanjami")  # for who comes by SSH
         packer.link(f"root/{VENV}/bin/python3", "/usr/bin/python3")
         packer.link(f"root/{VENV}/bin/python", "python3")
         packer.text(f"root/{VENV}/pyvenv.cfg", PYVENV)

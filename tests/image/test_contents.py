@@ -16,6 +16,7 @@ from tests.support.exposure import MOST, exposure
 
 PROGRAMS = {
     "opt/lanjami/bin/lanjami",
+    "usr/bin/lanjami",
     "usr/bin/python3.13",
     "usr/bin/turnserver",
     "usr/sbin/chronyd",
