@@ -227,14 +227,20 @@ def test_a_backup_that_is_not_whole_or_not_for_us_changes_nothing(
     assert _contents(box.state) == before
 
 
+def _changed_since_the_backup(box: Box, folder: Path, text: str) -> Path:
+    """A configuration, of which another text is in `folder`'s box.zip."""
+    _fill(box.state, "alice")
+    config = folder / "lanjami.toml"
+    config.write_text("# the one in the backup\n")
+    _back_up(box, folder / "box.zip", "--config", str(config))
+    config.write_text(text)
+    return config
+
+
 def test_a_configuration_that_is_there_is_kept_beside_the_restored_one(
     box: Box, tmp_path: Path
 ) -> None:
-    _fill(box.state, "alice")
-    config = tmp_path / "lanjami.toml"
-    config.write_text("# the one in the backup\n")
-    _back_up(box, tmp_path / "box.zip", "--config", str(config))
-    config.write_text("# a later one\n")
+    config = _changed_since_the_backup(box, tmp_path, "# a later one\n")
     status, printed, _ = box.run(
         *("restore", str(tmp_path / "box.zip"), "--state", str(box.state)),
         *("--config", str(config)),
@@ -248,11 +254,7 @@ def test_a_configuration_that_is_there_is_kept_beside_the_restored_one(
 def test_a_box_whose_settings_are_on_its_card_keeps_them(
     box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _fill(box.state, "alice")
-    config = tmp_path / "lanjami.toml"
-    config.write_text("# the one in the backup\n")
-    _back_up(box, tmp_path / "box.zip", "--config", str(config))
-    config.write_text("# the card's\n")
+    config = _changed_since_the_backup(box, tmp_path, "# the card's\n")
     monkeypatch.setattr(places, "SYSTEM_CONFIG", config)
     monkeypatch.setattr(disks, "running", lambda: Running("a", tried=False))
     ended = CliRunner().invoke(

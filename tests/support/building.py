@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support import opendht_crowd
 from tests.support.lab import Host, Lab, Switch
+from tests.support.programs import program
 
 HEAD_START_S = 0.5  # until every process has heard when to start
 
@@ -33,18 +34,14 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(host: Host, addresses: Sequence[str], *, python: str) -> AsyncIterator[Crowd]:
-    process = await asyncio.create_subprocess_exec(
+    async with program(
         *("ip", "netns", "exec", host.namespace, python, str(Path(opendht_crowd.__file__))),
         *addresses,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 20,
-    )
-    try:
+    ) as process:
         yield Crowd(process)
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 @asynccontextmanager

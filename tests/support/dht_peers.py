@@ -17,6 +17,7 @@ from lanjami.dhtnode import packing, wire
 from lanjami.dhtnode.value import Value
 from lanjami.runtime import net
 from tests.support.dht_content import content
+from tests.support.programs import program
 
 WHEEL, BINDING = sys.executable, "/usr/bin/python3"  # OpenDHT 4.4.2 and Debian's 2.4.12
 PATIENCE_S = 15.0
@@ -65,20 +66,16 @@ async def wheel(
     *, python: str = WHEEL, port: int = 0, network: int = 0, identity: bool = False
 ) -> AsyncIterator[Wheel]:
     """`python` is an interpreter with one of the bindings."""
-    process = await asyncio.create_subprocess_exec(
+    async with program(
         *(python, "-m", "tests.support.opendht_peer"),
         *(str(port), str(network), "identity" if identity else "none"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
-    )
-    try:
+    ) as process:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"null\n"
         yield Wheel(process)
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 class Debian:
@@ -134,21 +131,17 @@ async def debian(
     everything. Without an identity it starts at once, and signs and encrypts nothing."""
     entry = ["--proxyclient", proxy] if proxy else ["-b", bootstrap] if bootstrap else []
     own = ["-i"] if identity else []
-    process = await asyncio.create_subprocess_exec(
+    async with program(
         *("dhtnode", *own, "-p", str(port), "-n", str(network), *entry),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
-    )
-    try:
+    ) as process:
         node = Debian(process)
         if identity:
             node.key_id = (await node.printed(r"Public key ID (\w{40})", within_s=START_S))[1]
         await node.printed(r"for a list of possible commands")
         yield node
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 async def put_late(

@@ -18,6 +18,7 @@ from pathlib import Path
 from lanjami.runtime.httpd import HttpServer
 from lanjami.runtime.plain import Answer, Request
 from tests.support.ports import free_port
+from tests.support.programs import program
 
 HOG_EVERY_S = 0.005
 
@@ -45,18 +46,14 @@ class LimitedServer:
 @asynccontextmanager
 async def limited_server(*, descriptors: int) -> AsyncIterator[LimitedServer]:
     port = free_port()
-    process = await asyncio.create_subprocess_exec(
+    async with program(
         *(sys.executable, "-m", "tests.support.limited_server", str(port), str(descriptors)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-    )
-    server = LimitedServer(process, port)
-    try:
+    ) as process:
+        server = LimitedServer(process, port)
         await server.said("ready")
         yield server
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 def _quick(request: Request, _client: str) -> Answer | None:

@@ -1,6 +1,5 @@
 """A UnifiedPush server that is not ours: ntfy of Debian 13, and its own command as the phone."""
 
-import asyncio
 import base64
 import json
 import os
@@ -10,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.ports import free_port, served
+from tests.support.programs import program
 from tests.support.push_server import Phone
 
 PROGRAM = Path("/var/cache/lanjami-lab/ntfy/usr/bin/ntfy")  # see scripts/lab-packages
@@ -55,28 +55,19 @@ async def serving(folder: Path, *, exempt: str = "") -> AsyncIterator[int]:
     """A server on loopback; its port."""
     port = free_port()
     command = server(folder, address="127.0.0.1", port=port, exempt=exempt)
-    process = await asyncio.create_subprocess_exec(*command, stderr=DEVNULL)
-    try:
+    async with program(*command, stderr=DEVNULL):
         await served(port)
         yield port
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 @asynccontextmanager
 async def phone(port: int) -> AsyncIterator[Phone]:
     """A phone of a server on loopback."""
-    process = await asyncio.create_subprocess_exec(
-        *distributor("127.0.0.1", port), stdout=PIPE, stderr=DEVNULL
-    )
-    try:
+    command = distributor("127.0.0.1", port)
+    async with program(*command, stdout=PIPE, stderr=DEVNULL) as process:
         made = _Phone(process)
         made.endpoint = endpoint("127.0.0.1", port)
         yield made
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from lanjami.dhtnode.proxy_service import SAVE_AFTER_S, Proxy
 from lanjami.dhtnode.python_node import PythonNode
 from lanjami.runtime.httpd import HttpServer
 from tests.support.ports import free_port, served
+from tests.support.programs import program
 from tests.support.running import running
 
 
@@ -83,17 +84,13 @@ async def debians(dht: int, *, bootstrap: int | None = None) -> AsyncIterator[in
     """Debian's dhtnode as a proxy server beside its own node on the port `dht`; the port."""
     http = free_port()
     entry = ["-b", f"127.0.0.1:{bootstrap}"] if bootstrap else []
-    process = await asyncio.create_subprocess_exec(
+    async with program(
         *("dhtnode", "-p", str(dht), "--proxyserver", str(http), *entry),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
+    ):
         await served(http)
         yield http
-    finally:
-        process.kill()
-        await process.communicate()
 
 
 @dataclass(frozen=True, slots=True)

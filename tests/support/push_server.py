@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.ports import free_port
+from tests.support.programs import program
 
 NEEDED = (
     Path("/usr/lib/prosody/modules/mod_unified_push/mod_unified_push.lua"),
@@ -76,12 +77,8 @@ async def prosody(folder: Path) -> AsyncIterator[int]:
     """A server on loopback; its port for phones."""
     xmpp = free_port()
     command = server(folder / "prosody", address="127.0.0.1", xmpp=xmpp, http=free_port())
-    process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL)
-    try:
+    async with program(*command, stdout=DEVNULL):
         yield xmpp
-    finally:
-        process.kill()
-        await process.wait()
 
 
 @asynccontextmanager
@@ -94,13 +91,8 @@ async def woken(folder: Path) -> AsyncIterator[Phone]:
 @asynccontextmanager
 async def phone(xmpp: int, *, busy: int = 0) -> AsyncIterator[Phone]:
     """A phone of a server on loopback."""
-    process = await asyncio.create_subprocess_exec(
-        *distributor("127.0.0.1", xmpp, busy=busy), stdout=PIPE, stderr=DEVNULL
-    )
-    try:
+    command = distributor("127.0.0.1", xmpp, busy=busy)
+    async with program(*command, stdout=PIPE, stderr=DEVNULL) as process:
         made = Phone(process)
         made.endpoint = await made.line()
         yield made
-    finally:
-        process.kill()
-        await process.communicate()
