@@ -17,11 +17,21 @@ TOOLS = "tools of Debian"
 WHEELS = "lanjami and its wheels"
 BASE = "Debian for the box"
 INITRAMFS = "initramfs"
+DRIVER = "driver for the board's power"
 FILES = "files for the box"
 IMAGE = "image"
 UPDATE = "update"
 LISTS = "sums and lists"
-USUAL_S = {TOOLS: 40, WHEELS: 10, BASE: 230, INITRAMFS: 90, FILES: 1, IMAGE: 80, LISTS: 4}
+USUAL_S = {
+    TOOLS: 40,
+    WHEELS: 10,
+    BASE: 230,
+    INITRAMFS: 90,
+    DRIVER: 45,
+    FILES: 1,
+    IMAGE: 80,
+    LISTS: 4,
+}
 UPDATE_S = 40  # where there is a key
 
 # Program, and the package of Debian and Ubuntu that has it.
@@ -85,31 +95,39 @@ def _build(
     )
     made: dict[str, Path] = {}
 
-    # What runs under emulation takes the longest and one core, so the rest is made beside it.
-    def emulated() -> None:
-        with steps.step(BASE) as step:
-            made[BASE] = debian.make(step, debian.base(archive), options.cache, fresh=options.fresh)
+    def tree(title: str, tree: debian.Tree) -> None:
+        with steps.step(title) as step:
+            made[title] = debian.make(step, tree, options.cache, fresh=options.fresh)
+
+    def initramfs() -> None:
         with steps.step(INITRAMFS) as step:
             ours = work / "initramfs.tar"
             payload.pack_for_initramfs(ours)
             made[INITRAMFS] = debian.initramfs(step, made[BASE], ours, options.cache)
 
-    def native() -> None:
-        with steps.step(TOOLS) as step:
-            made[TOOLS] = debian.make(
-                step, debian.tools(archive), options.cache, fresh=options.fresh
-            )
+    def wheels() -> None:
+        tree(TOOLS, debian.tools(archive))
         with steps.step(WHEELS) as step:
             made[WHEELS] = payload.install_wheels(
                 step, options.python, work, epoch_s=release.epoch_s
             )
 
-    steps.together(emulated, native)
+    # What runs under emulation takes the longest and one core, so the rest is made beside it.
+    steps.together(lambda: tree(BASE, debian.base(archive)), wheels)
+    kernel = debian.kernel(made[BASE])
+    steps.together(initramfs, lambda: tree(DRIVER, debian.driver(archive, kernel)))
     with steps.step(FILES):
         packed = work / "payload.tar"
         payload.pack(packed, site=made[WHEELS], release=release, update_key=keys.public)
     with steps.step(IMAGE) as step:
-        inputs = assembly.Inputs(made[TOOLS], made[BASE], made[INITRAMFS], packed, level=options.xz)
+        inputs = assembly.Inputs(
+            tools=made[TOOLS],
+            base=made[BASE],
+            initramfs=made[INITRAMFS],
+            driver=made[DRIVER],
+            payload=packed,
+            level=options.xz,
+        )
         assembly.assemble(step, inputs, options.out, release)
     # an earlier build's, of another root
     updates.path(options.out, release).unlink(missing_ok=True)
@@ -119,7 +137,12 @@ def _build(
             update = updates.bundle(step, options.out, release, keys.private, level=options.xz)
     with steps.step(LISTS):
         return published.describe(
-            options.out, release, site=made[WHEELS], url=options.url, update=update
+            options.out,
+            release,
+            source=kernel.source,
+            site=made[WHEELS],
+            url=options.url,
+            update=update,
         )
 
 

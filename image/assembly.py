@@ -13,11 +13,13 @@ HOSTNAME = "lanjami"
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Tars of the tools, of the box's Debian and of what is ours; and how hard xz tries."""
+    """Tars of the tools, of the box's Debian and of what is ours (`payload`), with the initramfs
+    and the driver that are made for it; and how hard xz tries."""
 
     tools: Path
     base: Path
     initramfs: Path
+    driver: Path
     payload: Path
     level: int
 
@@ -48,6 +50,7 @@ def assemble(step: Step, inputs: Inputs, out: Path, release: Release) -> None:
             f"--customize-hook=tar-in {inputs.base} /target",
             f"--customize-hook=tar-in {inputs.payload} /payload",
             f"--customize-hook=upload {inputs.initramfs} /payload/initrd.img",
+            f"--customize-hook=upload {inputs.driver} /payload/raspberrypi-hwmon.ko.xz",
             f"--customize-hook={inside}/install",
             f"--customize-hook={inside}/assemble",
             f"--customize-hook=download /out.tar {packed}",

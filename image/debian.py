@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,17 +53,36 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """Linux of the box: `release` as uname(2) has it, `version` of Debian's package."""
+
+    release: str
+    version: str
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The package with its source, with the fields that dpkg's database would have of it."""
+        series = ".".join(self.version.split(".")[:2])
+        return {
+            "Package": f"linux-source-{series}",
+            "Version": self.version,
+            "Architecture": "all",
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """What is in a tree."""
 
     name: str
     packages: tuple[str, ...]
     archive: Archive
-    architecture: str = ""  # empty: this machine's
+    architectures: tuple[str, ...] = ()  # of its packages, its own first; none: this machine's
     components: str = "main"
     dpkg_conf: tuple[str, ...] = ()
     setup: str = ""  # a script of sh that gets the tree as $1, before packages are set up
     finish: str = ""  # another, when all is there
+    product: str = ""  # what of it is kept, "/a/file"; empty: all, as a tar
 
     @property
     def key(self) -> str:
@@ -96,7 +117,7 @@ def base(archive: Archive) -> Tree:
         name="base",
         packages=listed(FOLDER / "base/packages"),
         archive=archive,
-        architecture="arm64",
+        architectures=("arm64",),
         components="main non-free-firmware",
         dpkg_conf=listed(FOLDER / "base/dpkg.conf"),
         setup=(FOLDER / "base/setup").read_text(),
@@ -104,15 +125,48 @@ def base(archive: Archive) -> Tree:
     )
 
 
+def kernel(base: Path) -> Kernel:
+    """The one that a base (a tar) was made with."""
+    with tarfile.open(base) as tar:
+        status = tar.extractfile("./var/lib/dpkg/status")
+        assert status is not None
+        found = re.search(
+            r"^Package: linux-image-(\d\S*)$.*?^Version: (\S+)$",
+            status.read().decode(),
+            re.MULTILINE | re.DOTALL,
+        )
+    assert found is not None
+    return Kernel(*found.groups())
+
+
+def driver(archive: Archive, kernel: Kernel) -> Tree:
+    """What tells of a Raspberry Pi's under-voltage: Linux has a driver for it that Debian's kernels
+    are built without (SENSORS_RASPBERRYPI_HWMON), so it is made of their source."""
+    source = kernel.source
+    return Tree(
+        name="driver",
+        packages=(
+            f"linux-headers-{kernel.release}:arm64",  # which bring the compiler
+            f"{source['Package']}={source['Version']}",
+            "make",
+        ),
+        archive=archive,
+        architectures=(_own_architecture(), "arm64"),
+        finish=(FOLDER / "driver/finish").read_text(),
+        product="/raspberrypi-hwmon.ko.xz",
+    )
+
+
 def make(step: Step, tree: Tree, cache: Path, *, fresh: bool) -> Path:
-    """The tree as a tar in the cache, made unless it is there. Raises BuildError."""
-    made = cache / f"{tree.name}-{tree.key}.tar"
+    """The tree's product in the cache, made unless it is there. Raises BuildError."""
+    suffix = "".join(Path(tree.product).suffixes) or ".tar"
+    made = cache / f"{tree.name}-{tree.key}{suffix}"
     if made.exists() and not fresh:
         step.kept = made.name
         return made
     packages = cache / "packages" / tree.name
     packages.mkdir(parents=True, exist_ok=True)
-    unfinished = made.with_suffix(".new.tar")
+    unfinished = cache / f"new-{made.name}"
     command = [*mmdebstrap(), *_machine_settings()]
     step.run([*command, *_recipe(tree, packages, unfinished)], environment=environment(EPOCH_S))
     unfinished.rename(made)
@@ -152,7 +206,7 @@ def _recipe(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
     """What makes the tree; `packages` is where fetched ones are kept."""
     return [
         "--variant=apt",
-        *([f"--architectures={tree.architecture}"] if tree.architecture else []),
+        *([f"--architectures={','.join(tree.architectures)}"] if tree.architectures else []),
         f"--include={','.join(tree.packages)}",
         "--aptopt=APT::Install-Recommends false",
         "--aptopt=Acquire::Retries 3",
@@ -167,10 +221,18 @@ def _recipe(tree: Tree, packages: Path, target: Path) -> list[str | Path]:
         f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
         *([f"--customize-hook={tree.finish}"] if tree.finish else []),
         '--customize-hook=rm -rf "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
+        *([f"--customize-hook=download {tree.product} {target}"] if tree.product else []),
+        *(["--format=null"] if tree.product else []),
         SUITE,
-        target,
+        "-" if tree.product else target,
         *tree.archive.sources(tree.components),
     ]
+
+
+def _own_architecture() -> str:
+    """This machine's, in Debian's words."""
+    command = ["dpkg", "--print-architecture"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _machine_settings() -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.parser import HeaderParser
 from pathlib import Path
@@ -18,17 +18,27 @@ IMAGER = "lanjami.rpi-imager.json"
 CHUNK = 1 << 20
 
 
-def describe(out: Path, release: Release, *, site: Path, url: str, update: Path | None) -> Path:
+def describe(
+    out: Path,
+    release: Release,
+    *,
+    source: Mapping[str, str],
+    site: Path,
+    url: str,
+    update: Path | None,
+) -> Path:
     """Writes all three into `out`, beside the image, whose compressed file it returns.
 
-    `url` is where that will be; without, its place on this machine. `update` is the one that was
-    made with it.
+    `source` is Debian's package of what was compiled for the box, `site` has its wheels. `url` is
+    where the image will be; without, its place on this machine. `update` is the one that was made
+    with it.
     """
     image = out / f"{release.name}.img"
     compressed = out / f"{release.name}.img.xz"
     status = out / "dpkg-status"
     bill = out / f"{release.name}.spdx.json"
-    bill.write_text(_json(spdx(release, debian_packages(status), python_packages(site))))
+    debian = [*debian_packages(status), source]
+    bill.write_text(_json(spdx(release, debian, python_packages(site))))
     status.unlink()
     entry = imager_entry(release, image=image, compressed=compressed, url=url)
     (out / IMAGER).write_text(_json({"os_list": [entry]}))
@@ -52,7 +62,7 @@ def python_packages(site: Path) -> Iterator[dict[str, str]]:
 
 
 def spdx(
-    release: Release, debian: Iterable[dict[str, str]], python: Iterable[dict[str, str]]
+    release: Release, debian: Iterable[Mapping[str, str]], python: Iterable[Mapping[str, str]]
 ) -> dict[str, Any]:
     """A bill of materials as SPDX 2.3 has it: every package with its version and its purl."""
     parts = [

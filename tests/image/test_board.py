@@ -27,6 +27,9 @@ PI_3B = Board(
 )
 BOOT_S = 240.0  # four cores and a card that QEMU makes on two
 SLOW_S = 120.0  # for what takes a second on a board
+TOLD_S = 20.0  # it looks every second
+# As Linux's driver tells of what the firmware says; QEMU's says that all is well.
+ALARM = "$(dirname $(grep -lx rpi_volt /sys/class/hwmon/*/name))/in0_lcrit_alarm"
 SELF_TEST = re.compile(r"lanjami self-test: (\w+)")
 
 
@@ -45,5 +48,11 @@ def test_a_raspberry_pi_3_starts_and_answers(built: Built, tmp_path: Path) -> No
         assert failed == ""
         assert "Raspberry Pi 3 Model B" in machine.run("tr -d '\\0' </proc/device-tree/model")
         assert machine.run("findmnt -no SOURCE /data") == "/dev/mmcblk0p4"
+        told = machine.run("lanjami status", within_s=SLOW_S)
+        assert "well: disk, card, power" in told, "its firmware says that it has enough"
+        machine.run(f"echo 1 >/run/low && mount --bind /run/low {ALARM}", within_s=SLOW_S)
+        until_s = machine.up_s + TOLD_S
+        while "too little power (now)" not in (told := machine.run("lanjami status")):
+            assert machine.up_s < until_s, told
     finally:
         machine.switch_off()

@@ -14,6 +14,7 @@ ALWAYS = {
     *("bcm2835_wdt", "bcm2835_rng", "dwc2", "dwc3", "genet", "macb", "vc4", "xhci_hcd"),
     *("brcmfmac", "brcmfmac_wcc", "lan78xx", "smsc95xx"),
     *("asix", "ax88179_178a", "cdc_ether", "r8152", "usb_storage"),
+    "raspberrypi_hwmon",  # Debian has none, so the build makes it
 }
 
 

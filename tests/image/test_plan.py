@@ -62,6 +62,31 @@ def test_another_package_makes_another_tree() -> None:
     assert tree.key != replace(tree, packages=(*tree.packages, "nano")).key
 
 
+def test_the_driver_is_made_for_the_kernel_of_the_box(tmp_path: Path) -> None:
+    version = "7.3.4-1~bpo13+1"
+    status = f"""\
+Package: linux-image-arm64
+Version: {version}
+
+Package: linux-image-7.3.4+deb13-arm64
+Status: install ok installed
+Architecture: arm64
+Version: {version}
+
+Package: {STATUS.partition(" ")[2]}"""
+    base = tmp_path / "base.tar"
+    with tarfile.open(base, "w") as tar:
+        entry = tarfile.TarInfo("./var/lib/dpkg/status")
+        entry.size = len(status)
+        tar.addfile(entry, io.BytesIO(status.encode()))
+    kernel = debian.kernel(base)
+    assert kernel == debian.Kernel("7.3.4+deb13-arm64", version)
+    tree = debian.driver(Archive(), kernel)
+    assert f"linux-source-7.3={version}" in tree.packages
+    assert "linux-headers-7.3.4+deb13-arm64:arm64" in tree.packages
+    assert tree.key != debian.driver(Archive(), replace(kernel, version="7.3.4-2")).key
+
+
 def test_a_snapshot_takes_the_place_of_every_mirror() -> None:
     moment = "20261120T000000Z"
     sources = Archive(snapshot=moment).sources("main")
