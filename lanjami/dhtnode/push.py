@@ -2,7 +2,8 @@
 distributor gave out, which has to be on the LAN.
 
 Google's and Apple's gateways are in the Internet: what is for them is counted, and dropped. Facts:
-OpenDHT src/dht_proxy_server.cpp, sendPushNotification; RFC 8030 for what the statuses mean.
+OpenDHT src/dht_proxy_server.cpp, sendPushNotification; RFC 8030 for what the statuses mean, and
+RFC 6585 for 429: ntfy says it from the 61st push on, though all of a building's come from one box.
 """
 
 import asyncio
@@ -37,13 +38,17 @@ MOST_AT_ONE = 4  # to one host: it takes four that are slow to hold up the other
 TRIES = 6
 ANSWER_WITHIN_S = 10.0
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
+TURN_WITHIN_S = 600.0  # at a host that takes them slowly; a value in the DHT lives no longer
+LONGEST_REST_S = 8.0
 TELL_S = 10.0  # between two lines for the status
+_NOT_DROPPED = ("sent", "retried", "held back")
 
 
 @dataclass(slots=True, eq=False)
 class _Delivery:
     notice: Notice
     url: URL
+    since: float  # in the loop's time
     backoff: Backoff
     tries: int = 0
 
@@ -52,21 +57,42 @@ class _Delivery:
         return f"{self.url.raw_host}:{self.url.port}"
 
 
+@dataclass(slots=True)
+class _Rest:
+    """Of a host that said 429: nothing is sent there until then, in the loop's time."""
+
+    backoff: Backoff
+    until: float = float("-inf")
+
+
 class _UndeliverableError(Exception):
     """Another attempt would not help; says why in a few words, which are counted."""
 
 
+class _TooManyError(Exception):
+    """The host wants to be asked later, whatever it is asked."""
+
+
 class Pusher:
     """Sends notices, to endpoints of which `is_lan` says that they are in the local networks.
-    What fails for now is tried again, first after `retry_s`, then after twice that, and so on."""
+    What fails for now is tried again, first after `retry_s`, then after twice that, and so on; what
+    a host takes too slowly waits for its turn, `turn_within_s` at most."""
 
     name = "push"
 
-    def __init__(self, *, is_lan: Callable[[Ip], bool], retry_s: float = FIRST_RETRY_S) -> None:
+    def __init__(
+        self,
+        *,
+        is_lan: Callable[[Ip], bool],
+        retry_s: float = FIRST_RETRY_S,
+        turn_within_s: float = TURN_WITHIN_S,
+    ) -> None:
         self._is_lan = is_lan
         self._retry_s = retry_s
+        self._turn_within_s = turn_within_s
         self._ready: dict[str, deque[_Delivery]] = {}  # by host
         self._later: list[tuple[float, int, _Delivery]] = []  # a heap
+        self._rests: dict[str, _Rest] = {}  # by host, until it takes one, or none waits for it
         self._counter = 0
         self._in_flight: Counter[str] = Counter()
         self._waiting_at: Counter[str] = Counter()  # all that is neither sent nor dropped
@@ -80,7 +106,8 @@ class Pusher:
         return self._waiting
 
     def counts(self) -> dict[str, int]:
-        """What became of notices: `sent`, `retried`, and why others were dropped."""
+        """What became of notices: `sent`, and why others were dropped; and how often one was
+        `retried`, or `held back` by a host that takes no more for now."""
         return dict(self._counts)
 
     def send(self, notice: Notice) -> None:
@@ -90,8 +117,9 @@ class Pusher:
         elif (url := _url(notice.to.token)) is None:
             self._counts["no HTTP address"] += 1
         else:
+            now = asyncio.get_running_loop().time()
             backoff = Backoff(first_s=self._retry_s, longest_s=LAST_RETRY_S)
-            self._enqueue(_Delivery(notice, url, backoff))
+            self._enqueue(_Delivery(notice, url, now, backoff))
 
     def _enqueue(self, delivery: _Delivery) -> None:
         host = delivery.host
@@ -128,6 +156,9 @@ class Pusher:
     async def _pause(self, until: float) -> None:
         if self._later:
             until = min(until, self._later[0][0])
+        for host, rest in self._rests.items():
+            if host in self._ready:
+                until = min(until, rest.until)
         try:
             async with asyncio.timeout_at(until):
                 await self._nudged.wait()
@@ -142,6 +173,8 @@ class Pusher:
             self._ready.setdefault(delivery.host, deque()).append(delivery)
         taken: list[_Delivery] = []
         for host in list(self._ready):
+            if host in self._rests and now < self._rests[host].until:
+                continue
             waiting = self._ready.pop(host)
             while waiting and self._in_flight[host] < MOST_AT_ONE:
                 if self._in_flight.total() >= MOST_AT_ONCE:
@@ -159,6 +192,9 @@ class Pusher:
         try:
             await self._post(session, delivery)
             self._counts["sent"] += 1
+            self._rests.pop(delivery.host, None)
+        except _TooManyError:
+            is_over = not self._held_back(delivery)
         except _UndeliverableError as error:
             self._counts[str(error)] += 1
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -177,7 +213,23 @@ class Pusher:
             if is_over:
                 self._waiting -= 1
                 _subtract_one(self._waiting_at, delivery.host)
+                if delivery.host not in self._waiting_at:
+                    self._rests.pop(delivery.host, None)
             self._nudged.set()
+
+    def _held_back(self, delivery: _Delivery) -> bool:
+        """Whether it waits again, before all others for its host, which rests."""
+        now = asyncio.get_running_loop().time()
+        if now >= delivery.since + self._turn_within_s:
+            self._counts["held back for too long"] += 1
+            return False
+        self._counts["held back"] += 1
+        backoff = Backoff(first_s=self._retry_s, longest_s=LONGEST_REST_S)
+        rest = self._rests.setdefault(delivery.host, _Rest(backoff))
+        if now >= rest.until:  # else another, that was sent beside this, had it rest
+            rest.until = now + rest.backoff.failed(after_s=0.0)
+        self._ready.setdefault(delivery.host, deque()).appendleft(delivery)
+        return True
 
     async def _post(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
         notice = delivery.notice
@@ -212,12 +264,7 @@ class Pusher:
             if isinstance(error.os_error, _NotLanError):
                 raise _UndeliverableError("not on the LAN") from error
             raise
-        if status in (404, 410):  # RFC 8030, 7.3: the subscription is no more
-            raise _UndeliverableError("gone")
-        if status == 429 or status >= 500:
-            raise aiohttp.ClientError(f"status {status}")
-        if not 200 <= status < 300:
-            raise _UndeliverableError(f"refused with {status}")
+        _require_taken(status)
 
     def _socket(self, to: aiohttp.AddrInfoType) -> socket.socket:
         """For a connection, whatever its address was written as or found by."""
@@ -231,12 +278,23 @@ class Pusher:
         return socket.socket(family, kind, protocol)
 
     def _told(self) -> str:
-        failed = self._counts.total() - self._counts["sent"] - self._counts["retried"]
+        failed = self._counts.total() - sum(self._counts[name] for name in _NOT_DROPPED)
         return f"{self._counts['sent']} sent, {failed} dropped, {self.waiting} waiting"
 
 
 class _NotLanError(OSError):
     """No address of a host is on the LAN."""
+
+
+def _require_taken(status: int) -> None:
+    if status in (404, 410):  # RFC 8030, 7.3: the subscription is no more
+        raise _UndeliverableError("gone")
+    if status == 429:
+        raise _TooManyError
+    if status >= 500:
+        raise aiohttp.ClientError(f"status {status}")
+    if not 200 <= status < 300:
+        raise _UndeliverableError(f"refused with {status}")
 
 
 def _url(text: str) -> URL | None:

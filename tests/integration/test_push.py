@@ -30,9 +30,12 @@ def _any(_: Ip) -> bool:
 
 @asynccontextmanager
 async def _pushing(
-    *, is_lan: Callable[[Ip], bool] = _any, retry_s: float = push.FIRST_RETRY_S
+    *,
+    is_lan: Callable[[Ip], bool] = _any,
+    retry_s: float = push.FIRST_RETRY_S,
+    turn_within_s: float = push.TURN_WITHIN_S,
 ) -> AsyncIterator[tuple[Pusher, Receiver, Heard]]:
-    pusher = Pusher(is_lan=is_lan, retry_s=retry_s)
+    pusher = Pusher(is_lan=is_lan, retry_s=retry_s, turn_within_s=turn_within_s)
     async with receiver() as server, running(pusher) as heard:
         yield pusher, server, heard
 
@@ -79,7 +82,7 @@ async def test_what_is_longer_than_a_push_is_not_sent() -> None:
         assert await settled(pusher) == {"too long": 1}
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [500, 503])
 async def test_a_server_in_trouble_is_tried_again(status: int) -> None:
     async with _pushing(retry_s=0.01) as (pusher, server, _):
         server.status = lambda number: status if number < 3 else 200
@@ -95,6 +98,37 @@ async def test_who_does_not_answer_is_given_up_after_some_tries() -> None:
         assert await settled(pusher) == {
             "sent": 1, "retried": push.TRIES - 1, "not answered": 1,
         }  # fmt: skip
+
+
+async def test_what_a_server_takes_slowly_waits_for_its_turn() -> None:
+    async with _pushing(retry_s=0.01) as (pusher, server, _):
+        server.status = lambda number: 200 if number % (push.TRIES + 1) == 0 else 429
+        for number in range(8):
+            pusher.send(_notice(server.url(), number=number))
+        told = await settled(pusher)
+        assert told == {"sent": 8, "held back": 8 * push.TRIES}
+
+
+async def test_a_server_that_takes_no_more_is_left_alone_for_a_while() -> None:
+    async with _pushing(retry_s=60.0) as (pusher, server, _):
+        server.status = lambda _: 429
+        for number in range(50):
+            pusher.send(_notice(server.url(), number=number))
+        await server.until(push.MOST_AT_ONE)
+        other = server.url().replace("127.0.0.1", "localhost")
+        pusher.send(_notice(other))
+        await server.until(push.MOST_AT_ONE + 1)
+        assert len(server.pushed) == push.MOST_AT_ONE + 1
+        assert pusher.waiting == 51
+
+
+async def test_what_waited_too_long_for_its_turn_is_dropped() -> None:
+    async with _pushing(retry_s=0.01, turn_within_s=0.1) as (pusher, server, _):
+        server.status = lambda _: 429
+        pusher.send(_notice(server.url()))
+        told = await settled(pusher)
+        assert told["held back for too long"] == 1
+        assert told.keys() == {"held back", "held back for too long"}
 
 
 @pytest.mark.parametrize(

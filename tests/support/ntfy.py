@@ -17,14 +17,18 @@ PROGRAM = Path("/var/cache/lanjami-lab/ntfy/usr/bin/ntfy")  # see scripts/lab-pa
 _TOPIC = "upAAAAAAAAAAAA"  # the server's form of a topic for UnifiedPush
 
 
-def server(folder: Path, *, address: str, port: int, exempt: str = "") -> tuple[str, ...]:
+def server(
+    folder: Path, *, address: str, port: int, exempt: str = "", every: str = ""
+) -> tuple[str, ...]:
     """The command of a server that keeps pushes in a folder, and does not limit what comes from
-    the `exempt` address."""
+    the `exempt` address; others may send one `every` "200ms", after 60 at once."""
     at = f"{address}:{port}"
-    unlimited = ("--visitor-request-limit-exempt-hosts", exempt) if exempt else ()
+    limits = ("--visitor-request-limit-exempt-hosts", exempt) if exempt else ()
+    if every:
+        limits = (*limits, "--visitor-request-limit-replenish", every)
     command = (str(PROGRAM), "serve", "--config", os.devnull, "--base-url", f"http://{at}")
     # in memory, it answers some of those that come at once with 500
-    return (*command, "--listen-http", at, "--cache-file", str(folder / "ntfy.db"), *unlimited)
+    return (*command, "--listen-http", at, "--cache-file", str(folder / "ntfy.db"), *limits)
 
 
 def endpoint(address: str, port: int) -> str:
@@ -51,10 +55,10 @@ class _Phone(Phone):
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, exempt: str = "") -> AsyncIterator[int]:
+async def serving(folder: Path, *, exempt: str = "", every: str = "") -> AsyncIterator[int]:
     """A server on loopback; its port."""
     port = free_port()
-    command = server(folder, address="127.0.0.1", port=port, exempt=exempt)
+    command = server(folder, address="127.0.0.1", port=port, exempt=exempt, every=every)
     async with program(*command, stderr=DEVNULL):
         await served(port)
         yield port
