@@ -92,9 +92,11 @@ class Watch:
     def _is_left_alone(self) -> bool:
         """Whether systemd leaves the program stopped: its operator stopped it, or its configuration
         is wrong (RestartPreventExitStatus= of the unit)."""
-        told = self._unit("ActiveState", "ExecMainStatus")
-        status = int(told["ExecMainStatus"])
-        is_left = told["ActiveState"] in ("inactive", "failed") and status in LEFT_ALONE
+        told = self._unit("ActiveState", "ExecMainStatus", "ExecMainExitTimestampMonotonic")
+        state, status = told["ActiveState"], int(told["ExecMainStatus"])
+        is_left = state in ("inactive", "failed") and status in LEFT_ALONE
+        # by systemctl; without an exit, it never ran
+        is_left |= state == "inactive" and told["ExecMainExitTimestampMonotonic"] != "0"
         self._is_refused = is_left and status == REFUSED
         return is_left
 

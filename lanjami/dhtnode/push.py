@@ -50,7 +50,7 @@ class _Delivery:
     url: URL
     since: float  # in the loop's time
     backoff: Backoff
-    tries: int = 0
+    tries: int = 0  # that failed
 
     @property
     def host(self) -> str:
@@ -151,13 +151,14 @@ class Pusher:
                     ready(self._told())
                 for delivery in self._take(now):
                     tasks.create_task(self._deliver(session, delivery))
-                await self._pause(told_at + TELL_S)
+                await self._pause(now, until=told_at + TELL_S)
 
-    async def _pause(self, until: float) -> None:
+    async def _pause(self, now: float, *, until: float) -> None:
+        """Until something may be sent that could not at `now`."""
         if self._later:
             until = min(until, self._later[0][0])
         for host, rest in self._rests.items():
-            if host in self._ready:
+            if host in self._ready and now < rest.until:  # else what is being sent ends a pause
                 until = min(until, rest.until)
         try:
             async with asyncio.timeout_at(until):
@@ -187,7 +188,6 @@ class Pusher:
         return taken
 
     async def _deliver(self, session: aiohttp.ClientSession, delivery: _Delivery) -> None:
-        delivery.tries += 1
         is_over = True
         try:
             await self._post(session, delivery)
@@ -199,6 +199,7 @@ class Pusher:
             self._counts[str(error)] += 1
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             _log.debug("push failed", host=delivery.host, reason=repr(error))
+            delivery.tries += 1
             if delivery.tries >= TRIES:
                 self._counts["not answered"] += 1
             else:

@@ -226,6 +226,14 @@ class Emulated:
         self.tell("blockdev-add", driver="raw", node_name=stick.name, read_only=True, file=file)
         self.tell("device_add", driver="usb-storage", drive=stick.name, bus="usb.0")
 
+    def wait_for_its_end(self, *, within_s: float) -> None:
+        """It is shut down, and not by who switches it off."""
+        try:
+            status = self._popen.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it is still on:\n{self._said[-4000:]}") from None
+        assert status == 0
+
     def switch_off(self) -> None:
         """Pull the plug."""
         self._popen.kill()

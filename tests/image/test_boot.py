@@ -1,5 +1,5 @@
-"""The image as it is, started on a machine; the plug pulled while names are registered; and the
-start after that, with a mistake in the file on the card."""
+"""The image as it is, started on a machine; the plug pulled while names are registered; the start
+after that, with a mistake in the file on the card; updates; and a start whose memory is lost."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import itertools
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from tests.image.emulator import Emulated
 from tests.image.releases import Release
 from tests.support.asker import Asker
 from tests.support.kept import kept_at
+from tests.support.operator_browser import Desk
 from tests.support.ports import free_port
 from tests.support.registrations import ClientKeys
 
@@ -34,6 +35,7 @@ MEMORY_MOST = 200e6  # bytes
 CLIENTS = 4
 ACKNOWLEDGED = 100  # names, before the plug is pulled
 CUTS = 100
+ADDRESS = "10.0.2.15"  # QEMU's router gives it
 DATA = card_layout.DATA.start_mib * card_layout.MIB
 MISTAKE = '[box]\nhostname = "NO GOOD"\n'
 
@@ -227,25 +229,26 @@ def again(box: Box, pulled: Pulled) -> Iterator[Emulated]:
 
 
 def test_a_start_after_the_cut_has_the_names(box: Box, pulled: Pulled, again: Emulated) -> None:
-    async def look_up() -> None:
-        async with Asker(box.ports[0]) as asker:
-            for name, id in pulled.ids.items():
-                status, found = await asker.get(f"/name/{name}")
-                assert (status, found["addr"]) == (200, id)
+    asyncio.run(_found(box.ports[0], pulled.ids))
 
-    asyncio.run(look_up())
+
+async def _found(port: int, ids: Mapping[str, str]) -> None:
+    async with Asker(port) as asker:
+        for name, id in ids.items():
+            status, found = await asker.get(f"/name/{name}")
+            assert (status, found["addr"]) == (200, id)
 
 
 def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> None:
     told = "box.hostname"
     again.wait_for(re.compile("self-test: passed"), within_s=60)
-    assert told in again.run("cat /run/lanjami-box/screen").replace("\n", "")
+    assert told in _on_the_screen(again)
     assert told in emulator.get(box.card, places.MISTAKES)
 
 
 def test_a_backup_is_restored_onto_it(box: Box, pulled: Pulled, again: Emulated) -> None:
     """As the page on the image has it; the settings stay those of the card."""
-    name = next(iter(pulled.ids))
+    name, id = next(iter(pulled.ids.items()))
     config = places.CONFIG
     for command in (
         "systemctl stop lanjami",
@@ -263,12 +266,7 @@ def test_a_backup_is_restored_onto_it(box: Box, pulled: Pulled, again: Emulated)
     assert "# of before" in again.run(f"cat /var/lib/lanjami/{layout.RESTORED_CONFIG}")
     while asking.wrong("127.0.0.1", *box.ports, patience_s=3):
         time.sleep(0.5)
-
-    async def look_up() -> None:
-        async with Asker(box.ports[0]) as asker:
-            assert (await asker.get(f"/name/{name}"))[0] == 200
-
-    asyncio.run(look_up())
+    asyncio.run(_found(box.ports[0], {name: id}))
 
 
 # --- updates -------------------------------------------------------------------------------------
@@ -301,6 +299,51 @@ def test_a_bad_update_is_taken_back_and_that_is_said(box: Box, updated: Emulated
     before = updated.wait_for(failed, within_s=UPDATE_S, since=before).end()
     served = re.compile("passed; lanjami 0.2.0 from slot b")
     before = updated.wait_for(served, within_s=UPDATE_S, since=before).end()
-    told = updated.run("cat /run/lanjami-box/screen", since=before)
-    assert "0.3.0 did not pass its test and was taken back" in told.replace("\n", "")
+    told = _on_the_screen(updated, since=before)
+    assert "0.3.0 did not pass its test and was taken back" in told
     assert not asking.wrong("127.0.0.1", *box.ports)
+
+
+# --- the end, and a lost memory ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def ended(box: Box, updated: Emulated) -> Box:
+    """Somebody who looks after it has shut it down from the page."""
+    assert updated.run("systemctl is-system-running --wait", within_s=120) == "running"
+    desk = Desk(box.ports[0], ADDRESS)
+    desk.follow(desk.link(updated.run("lanjami admin-link")))
+    status, page = desk.post("/operator/box/end", {"end": "power-off", "sure": "1"})
+    assert status == 200, page.decode()
+    updated.wait_for_its_end(within_s=60)
+    return box
+
+
+def test_a_memory_that_can_be_neither_read_nor_mended_is_served_from_the_other_slot(
+    ended: Box, pulled: Pulled
+) -> None:
+    """As with a card of which some sectors can no longer be read: nothing is written there."""
+    unknown = "set_super_value feature_incompat 0x80002c2"  # of which no ext4 knows every bit
+    where = f"{ended.card}?offset={DATA}"
+    subprocess.run(["debugfs", "-w", "-R", unknown, where], capture_output=True, check=True)
+    with ended.started("unreadable") as machine:
+        asyncio.run(_found(ended.ports[0], pulled.ids))
+        machine.wait_for(re.compile("self-test: passed"), within_s=60)
+        assert "its memory cannot be read" in _on_the_screen(machine)
+        assert machine.run("findmnt -n /data") == ""
+
+
+def test_a_lost_memory_comes_back_from_the_other_slot(ended: Box, pulled: Pulled) -> None:
+    with ended.card.open("r+b") as file:
+        file.truncate(DATA)
+        file.truncate(emulator.CARD_SIZE)
+    with ended.started("lost") as machine:
+        asyncio.run(_found(ended.ports[0], pulled.ids))
+        machine.wait_for(re.compile("self-test: passed"), within_s=60)
+        assert "its memory was lost" in _on_the_screen(machine)
+        assert machine.run("findmnt -no FSTYPE /data") == "ext4"
+
+
+def _on_the_screen(machine: Emulated, *, since: int = 0) -> str:
+    """Without the ends of lines, which are where they fit."""
+    return machine.run("cat /run/lanjami-box/screen", since=since).replace("\n", "")

@@ -238,13 +238,15 @@ def test_a_new_watch_knows_the_role_of_the_one_before(scene: Scene) -> None:
     ("unit", "reboots"),
     [
         ("ActiveState=failed\nExecMainStatus=100\n", 0),  # stopped by its operator
+        ("ActiveState=inactive\nExecMainStatus=0\n", 0),  # by systemctl
         ("ActiveState=failed\nExecMainStatus=78\n", 0),
         ("ActiveState=failed\nExecMainStatus=1\n", 1),
         ("ActiveState=activating\nExecMainStatus=100\n", 1),
+        ("ActiveState=inactive\nExecMainStatus=0\nExecMainExitTimestampMonotonic=0\n", 1),
     ],
 )
 def test_what_a_start_would_not_mend_causes_none(scene: Scene, unit: str, reboots: int) -> None:
-    scene.snapshot, scene.unit = None, unit
+    scene.snapshot, scene.unit = None, f"ExecMainExitTimestampMonotonic=17\n{unit}"
     watching = scene.watch()
     scene.pass_s(400, watching)
     assert scene.did("reboot") == reboots

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -120,6 +121,26 @@ async def test_a_server_that_takes_no_more_is_left_alone_for_a_while() -> None:
         await server.until(push.MOST_AT_ONE + 1)
         assert len(server.pushed) == push.MOST_AT_ONE + 1
         assert pusher.waiting == 51
+
+
+async def test_what_was_held_back_has_all_its_tries_left() -> None:
+    async with _pushing(retry_s=0.01) as (pusher, server, _):
+        answers = [429] * push.TRIES + [503, 200]
+        server.status = lambda number: answers[number - 1]
+        pusher.send(_notice(server.url()))
+        assert await settled(pusher) == {"held back": push.TRIES, "retried": 1, "sent": 1}
+
+
+async def test_a_server_that_dies_after_it_held_back_is_waited_for_in_peace() -> None:
+    """What is sent there is answered by nobody, and the others wait for that."""
+    async with _pushing(retry_s=0.01) as (pusher, server, _):
+        server.status, server.most = lambda _: 429, push.MOST_AT_ONE
+        for number in range(3 * push.MOST_AT_ONE):
+            pusher.send(_notice(server.url(), number=number))
+        await server.until(2 * push.MOST_AT_ONE)
+        began = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - began < 0.2
 
 
 async def test_what_waited_too_long_for_its_turn_is_dropped() -> None:

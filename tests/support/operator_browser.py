@@ -1,26 +1,24 @@
-"""Somebody with a browser and no scripts, who looks after a box that runs as a program."""
+"""Somebody with a browser and no scripts, who looks after a box."""
 
 import http.client
 import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from tests.support.box import Box
-
 
 @dataclass(slots=True)
 class Desk:
-    """Signed in, once `follow` was given a link."""
+    """Signed in, once `follow` was given a link. A `port` of this host leads to the box, which is
+    called `host` there, as a browser has it in its address line."""
 
-    box: Box
+    port: int
+    host: str
     cookie: str = ""
     csrf: str = ""
 
-    def link(self) -> str:
-        """The path of a new link."""
-        exit_status, printed, told = self.box.run("admin-link", "--state", str(self.box.state))
-        assert exit_status == 0, told
-        found = re.search(rf"http://localhost:{self.box.http}(/operator/link\?token=\S+)", printed)
+    def link(self, printed: str) -> str:
+        """The path of the link for here, of all those that `lanjami admin-link` printed."""
+        found = re.search(rf"http://{re.escape(self.host)}(/operator/link\?token=\S+)", printed)
         assert found is not None, printed
         return found[1]
 
@@ -41,13 +39,13 @@ class Desk:
         return self._ask("POST", path, urlencode({"csrf": self.csrf, **(form or {})}).encode())
 
     def _ask(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        own = f"localhost:{self.box.http}"
         headers = {
-            "Origin": f"http://{own}",
+            "Host": self.host,
+            "Origin": f"http://{self.host}",
             "Content-Type": "application/x-www-form-urlencoded",
             "Cookie": self.cookie,
         }
-        connection = http.client.HTTPConnection("localhost", self.box.http, timeout=20)
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()

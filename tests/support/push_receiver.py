@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,10 +33,12 @@ class Pushed:
 
 @dataclass(slots=True)
 class Receiver:
-    """Takes pushes at any path; `status` says what it answers to the next ones."""
+    """Takes pushes at any path; `status` says what it answers to the next ones, and after `most`
+    it answers none."""
 
     port: int
     status: Callable[[int], int] = lambda _: 200
+    most: float = math.inf
     pushed: list[Pushed] = field(default_factory=list)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -55,6 +58,8 @@ class Receiver:
             return web.Response(status=413)
         self.pushed.append(Pushed(request.path, dict(request.headers), body))
         self.came.set()
+        if len(self.pushed) > self.most:
+            await asyncio.Event().wait()
         status = self.status(len(self.pushed))
         headers = {"Location": self.url("elsewhere")} if 300 <= status < 400 else {}
         return web.Response(status=status, headers=headers)
