@@ -6,13 +6,16 @@ import threading
 from urllib.parse import urlencode
 
 import argon2
+import msgspec
 import pytest
 
 from lanjami.runtime.log import Line
 from lanjami.status.operator import passwords, rules
 from lanjami.status.operator.gate_api import COOKIE, LARGEST_FORM
+from lanjami.status.snapshot import Service
 from tests.support.http_client import connected
 from tests.support.operator_stage import PASSWORD, Browser, Stage
+from tests.support.page_stage import DOWN, UP
 
 pytestmark = pytest.mark.usefixtures("quick_hashes")
 
@@ -547,6 +550,33 @@ async def test_every_page_is_there_in_each_language(operator: Browser, language:
         assert f'<html lang="{language}">'.encode() in answer.body
     answer = await operator.post(f"/operator/restart?lang={language}", {"part": "names"})
     assert f'<html lang="{language}">'.encode() in answer.body
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize(
+    ("services", "level"),
+    [
+        (
+            {
+                "dhtnode": UP,
+                "names": DOWN,
+                "setup": msgspec.structs.replace(UP, reason="a mistake"),
+            },
+            b"limited",
+        ),
+        ({"dhtnode": DOWN, "names": UP}, b"broken"),
+        ({"dhtnode": Service("starting", "", "", 0), "names": UP}, b"starting"),
+    ],
+)
+async def test_a_box_that_is_worse_off_is_shown_to_who_looks_after_it(
+    stage: Stage, operator: Browser, services: dict[str, Service], level: bytes, language: str
+) -> None:
+    stage.shown.services = services
+    answer = await operator.get(f"/operator?lang={language}")
+    assert answer.status == 200
+    assert b'<div class="hero ' + level in answer.body
+    for service in services.values():
+        assert service.reason.encode() in answer.body
 
 
 class _SlowHasher:

@@ -35,9 +35,10 @@ ANN = Record(parse_name("ann"), parse_id("ab" * 20), "0x" + "ab" * 20, "", "", 0
 
 @dataclass(slots=True)
 class Stage:
-    """`done` is what the operator had the box do."""
+    """`done` is what the operator had the box do, `shown` how the box is."""
 
     folder: Path
+    shown: page_stage.Stage = field(default_factory=page_stage.Stage)
     done: list[tuple[str, ...]] = field(default_factory=list)
     log: list[Line] = field(default_factory=list)
     kept: str = ""
@@ -107,7 +108,7 @@ async def served(folder: Path, *, silent_s: float = upload.SILENT_S) -> AsyncIte
         return web.Response(body=b"PK")
 
     box = Box(
-        snapshot=page_stage.Stage().snapshot,
+        snapshot=stage.shown.snapshot,
         host_names=lambda: {"lanjami.local"},
         addresses=list,
         names=stage,

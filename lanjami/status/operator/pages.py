@@ -30,7 +30,7 @@ class Pages:
                 "t": t,
                 "here": here,
                 "to": lambda path: f"{path}?lang={language}",
-                "part_key": lambda name: part_key(t, name),
+                "part": lambda name: part_key(t, name),
                 "when": lambda part: part_when(t, part),
                 "part_title": lambda name, host="": part_title(t, name, host),
                 "csrf": "",
