@@ -37,6 +37,7 @@ ACKNOWLEDGED = 100  # names, before the plug is pulled
 CUTS = 100
 ADDRESS = "10.0.2.15"  # QEMU's router gives it
 DATA = card_layout.DATA.start_mib * card_layout.MIB
+SELF_TEST = re.compile("self-test: passed")
 MISTAKE = '[box]\nhostname = "NO GOOD"\n'
 
 
@@ -241,7 +242,7 @@ async def _found(port: int, ids: Mapping[str, str]) -> None:
 
 def test_the_mistake_is_told_where_people_look(box: Box, again: Emulated) -> None:
     told = "box.hostname"
-    again.wait_for(re.compile("self-test: passed"), within_s=60)
+    again.wait_for(SELF_TEST, within_s=60)
     assert told in _on_the_screen(again)
     assert told in emulator.get(box.card, places.MISTAKES)
 
@@ -319,18 +320,31 @@ def ended(box: Box, updated: Emulated) -> Box:
     return box
 
 
-def test_a_memory_that_can_be_neither_read_nor_mended_is_served_from_the_other_slot(
+def test_a_memory_that_cannot_be_mended_is_only_read(ended: Box, pulled: Pulled) -> None:
+    _with_unknown_features(ended.card, "feature_ro_compat", 0x8000_046B)
+    with ended.started("only read") as machine:
+        asyncio.run(_found(ended.ports[0], pulled.ids))
+        machine.wait_for(SELF_TEST, within_s=60)
+        assert "its memory cannot be mended and is only read" in _on_the_screen(machine)
+        assert machine.run("findmnt -no OPTIONS /var/lib/lanjami").startswith("ro,")
+
+
+def test_one_that_cannot_be_read_either_is_served_from_the_other_slot(
     ended: Box, pulled: Pulled
 ) -> None:
-    """As with a card of which some sectors can no longer be read: nothing is written there."""
-    unknown = "set_super_value feature_incompat 0x80002c2"  # of which no ext4 knows every bit
-    where = f"{ended.card}?offset={DATA}"
-    subprocess.run(["debugfs", "-w", "-R", unknown, where], capture_output=True, check=True)
+    """As where sectors of the card are lost: nothing is written there."""
+    _with_unknown_features(ended.card, "feature_incompat", 0x8000_02C2)
     with ended.started("unreadable") as machine:
         asyncio.run(_found(ended.ports[0], pulled.ids))
-        machine.wait_for(re.compile("self-test: passed"), within_s=60)
+        machine.wait_for(SELF_TEST, within_s=60)
         assert "its memory cannot be read" in _on_the_screen(machine)
         assert machine.run("findmnt -n /data") == ""
+
+
+def _with_unknown_features(card: Path, word: str, features: int) -> None:
+    """Give the data a feature that neither e2fsck nor Linux knows: they leave it alone then."""
+    command = ["debugfs", "-w", "-R", f"set_super_value {word} {features}", f"{card}?offset={DATA}"]
+    subprocess.run(command, capture_output=True, check=True)
 
 
 def test_a_lost_memory_comes_back_from_the_other_slot(ended: Box, pulled: Pulled) -> None:
@@ -339,7 +353,7 @@ def test_a_lost_memory_comes_back_from_the_other_slot(ended: Box, pulled: Pulled
         file.truncate(emulator.CARD_SIZE)
     with ended.started("lost") as machine:
         asyncio.run(_found(ended.ports[0], pulled.ids))
-        machine.wait_for(re.compile("self-test: passed"), within_s=60)
+        machine.wait_for(SELF_TEST, within_s=60)
         assert "its memory was lost" in _on_the_screen(machine)
         assert machine.run("findmnt -no FSTYPE /data") == "ext4"
 
