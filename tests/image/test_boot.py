@@ -321,8 +321,7 @@ def ended(box: Box, updated: Emulated) -> Box:
 
 
 def test_a_memory_that_cannot_be_mended_is_only_read(ended: Box, pulled: Pulled) -> None:
-    _with_unknown_features(ended.card, "feature_ro_compat", 0x8000_046B)
-    with ended.started("only read") as machine:
+    with _unknown_feature(ended.card, "R31"), ended.started("only read") as machine:
         asyncio.run(_found(ended.ports[0], pulled.ids))
         machine.wait_for(SELF_TEST, within_s=60)
         assert "its memory cannot be mended and is only read" in _on_the_screen(machine)
@@ -333,18 +332,25 @@ def test_one_that_cannot_be_read_either_is_served_from_the_other_slot(
     ended: Box, pulled: Pulled
 ) -> None:
     """As where sectors of the card are lost: nothing is written there."""
-    _with_unknown_features(ended.card, "feature_incompat", 0x8000_02C2)
-    with ended.started("unreadable") as machine:
+    with _unknown_feature(ended.card, "I31"), ended.started("unreadable") as machine:
         asyncio.run(_found(ended.ports[0], pulled.ids))
         machine.wait_for(SELF_TEST, within_s=60)
         assert "its memory cannot be read" in _on_the_screen(machine)
         assert machine.run("findmnt -n /data") == ""
 
 
-def _with_unknown_features(card: Path, word: str, features: int) -> None:
-    """Give the data a feature that neither e2fsck nor Linux knows: they leave it alone then."""
-    command = ["debugfs", "-w", "-R", f"set_super_value {word} {features}", f"{card}?offset={DATA}"]
-    subprocess.run(command, capture_output=True, check=True)
+@contextlib.contextmanager
+def _unknown_feature(card: Path, name: str) -> Iterator[None]:
+    """The data has a feature that neither e2fsck nor Linux knows, so they leave it alone: with one
+    of incompatible ones ("I…") Linux does not mount it, with another ("R…") only to be read."""
+    with card.open("r+b") as file:
+        file.seek(DATA)
+        head = file.read(4096)
+        command = ["debugfs", "-w", "-R", f"feature FEATURE_{name}", f"{card}?offset={DATA}"]
+        subprocess.run(command, capture_output=True, check=True)
+        yield
+        file.seek(DATA)
+        file.write(head)
 
 
 def test_a_lost_memory_comes_back_from_the_other_slot(ended: Box, pulled: Pulled) -> None:
