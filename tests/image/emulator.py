@@ -29,6 +29,7 @@ LOGIN = "systemd.set_credential=agetty.autologin:root systemd.set_credential=log
 PLAIN = "systemd.tty.term.console=dumb audit=0"
 # What the kernel, services and QEMU itself say on the same line, whenever they like.
 MEANWHILE = re.compile(r"^(\[ *\d+\.\d{6}\] |qemu-system-\S+: |usbnet: ).*\n?", re.MULTILINE)
+END = "echo done-$((40+2))"
 PROMPT = re.compile(r"root@\S+:\S*# ")
 
 
@@ -185,9 +186,12 @@ class Emulated:
         self.wait_for(PROMPT, within_s=within_s, since=since)
         start = len(self._said)
         # the sum tells the answer from the echo of the question
-        self._type(f"{command}; echo done-$((40+2))\n")
+        self._type(f"{command}; {END}\n")
         found = self.wait_for(re.compile("done-42"), within_s=within_s, since=start)
-        answer = self._said[start : found.start()].replace("\r", "").partition("\n")[2]
+        said = self._said[start : found.start()].replace("\r", "")
+        # The question comes back twice where the shell was not yet waiting for it, and not whole
+        # where it is longer than a line.
+        answer = said.rpartition(f"{END}\n")[2] if END in said else said.partition("\n")[2]
         return MEANWHILE.sub("", answer).strip()
 
     def wait_for(
