@@ -317,7 +317,7 @@ async def test_it_is_stopped_on_purpose_only(appliance: Appliance, browser: Chro
         assert await stop.is_hidden()
         await page.locator("summary", has_text="Stop lanjami").click()
         await stop.click()
-        await visitor.sees("Somebody has to start lanjami at the machine.")
+        await visitor.sees("Somebody has to start lanjami, or the machine, again.")
     assert appliance.process.wait(within_s=5) == 0
 
 
@@ -358,7 +358,7 @@ async def test_all_of_it_works_without_scripts(appliance: Appliance, browser: Ch
         await _go(visitor, "Box")
         await visitor.page.locator("summary", has_text="lanjami anhalten").click()
         await visitor.page.get_by_role("button", name="lanjami anhalten").click()
-        await visitor.sees("Jemand muss lanjami am Gerät starten.")
+        await visitor.sees("Jemand muss lanjami oder das Gerät neu starten.")
     assert appliance.process.wait(within_s=5) == 0
 
 
