@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from pathlib import Path
 
 from image.steps import Step
@@ -130,13 +131,17 @@ def kernel(base: Path) -> Kernel:
     with tarfile.open(base) as tar:
         status = tar.extractfile("./var/lib/dpkg/status")
         assert status is not None
-        found = re.search(
-            r"^Package: linux-image-(\d\S*)$.*?^Version: (\S+)$",
-            status.read().decode(),
-            re.MULTILINE | re.DOTALL,
-        )
-    assert found is not None
-    return Kernel(*found.groups())
+        packages = {each["Package"]: each for each in installed(status.read().decode())}
+    (image,) = (name for name in packages if re.match(r"linux-image-\d", name))
+    return Kernel(image.removeprefix("linux-image-"), packages[image]["Version"])
+
+
+def installed(status: str) -> Iterator[dict[str, str]]:
+    """The fields of every package that dpkg's database, by its text, has as installed."""
+    for paragraph in status.split("\n\n"):
+        fields = HeaderParser().parsestr(paragraph)
+        if fields.get("Status") == "install ok installed":
+            yield dict(fields)
 
 
 def driver(archive: Archive, kernel: Kernel) -> Tree:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from image import debian
 from image.payload import Release
 
 # Tags of downloads.raspberrypi.com/os_list_imagingutility_v4.json; a Zero 2 W has the 3's.
@@ -37,8 +38,8 @@ def describe(
     compressed = out / f"{release.name}.img.xz"
     status = out / "dpkg-status"
     bill = out / f"{release.name}.spdx.json"
-    debian = [*debian_packages(status), source]
-    bill.write_text(_json(spdx(release, debian, python_packages(site))))
+    packages = [*debian.installed(status.read_text("utf-8")), source]
+    bill.write_text(_json(spdx(release, packages, python_packages(site))))
     status.unlink()
     entry = imager_entry(release, image=image, compressed=compressed, url=url)
     (out / IMAGER).write_text(_json({"os_list": [entry]}))
@@ -47,22 +48,14 @@ def describe(
     return compressed
 
 
-def debian_packages(status: Path) -> Iterator[dict[str, str]]:
-    """The fields of every package that dpkg's database has as installed."""
-    for paragraph in status.read_text(encoding="utf-8").split("\n\n"):
-        fields = HeaderParser().parsestr(paragraph)
-        if fields.get("Status") == "install ok installed":
-            yield dict(fields)
-
-
 def python_packages(site: Path) -> Iterator[dict[str, str]]:
-    """The same of every installed wheel, from its METADATA."""
+    """The fields of every installed wheel, from its METADATA."""
     for metadata in sorted(site.glob("*.dist-info/METADATA")):
         yield dict(HeaderParser().parsestr(metadata.read_text(encoding="utf-8")))
 
 
 def spdx(
-    release: Release, debian: Iterable[Mapping[str, str]], python: Iterable[Mapping[str, str]]
+    release: Release, packages: Iterable[Mapping[str, str]], python: Iterable[Mapping[str, str]]
 ) -> dict[str, Any]:
     """A bill of materials as SPDX 2.3 has it: every package with its version and its purl."""
     parts = [
@@ -73,7 +66,7 @@ def spdx(
             f"pkg:deb/debian/{fields['Package']}@{quote(fields['Version'])}"
             f"?arch={fields['Architecture']}&distro=trixie",
         )
-        for fields in debian
+        for fields in packages
     ] + [
         _part(
             "pypi",
