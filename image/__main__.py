@@ -30,9 +30,9 @@ USUAL_S = {
     DRIVER: 45,
     FILES: 1,
     IMAGE: 80,
+    UPDATE: 40,  # where there is a key
     LISTS: 4,
 }
-UPDATE_S = 40  # where there is a key
 
 # Program, and the package of Debian and Ubuntu that has it.
 NEEDED = {
@@ -54,8 +54,9 @@ def main() -> int:
         release = _release()
         _require_programs()
         keys = updates.keys(options.update_key, options.signing_key, usual=updates.private_key())
-        signed = {} if keys.private is None else {UPDATE: UPDATE_S}
-        steps = Steps(options.out / "logs", USUAL_S | signed, screen)
+        left_out = [UPDATE] if keys.private is None else []
+        usual_s = {title: usual for title, usual in USUAL_S.items() if title not in left_out}
+        steps = Steps(options.out / "logs", usual_s, screen)
         with steps.ended_with_us(), steps.shown():
             made = _build(options, steps, release, keys)
     except BuildError as error:

@@ -28,7 +28,8 @@ SECRETS: tuple[Place, ...] = (("wifi", "passphrase"), ("box", "wifi", "passphras
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What was read: the configuration, its `text` with the secrets for the box, and `visible`,
-    the text for the card without any. `password` is a new one to set; it is in neither."""
+    the text for the card without any. `password` is a new one to set, which is in neither, or
+    `KEPT`, or ""."""
 
     config: Config
     text: str
@@ -45,7 +46,6 @@ def take(content: bytes, *, kept: str) -> Taken:
     if parse(text).fallback:
         raise ConfigError("[fallback] is written by the box itself: leave it out")
     found = secrets(text)
-    password = found.get(PASSWORD, "")
     known = secrets(kept) | {PASSWORD: KEPT}
     missing = [place for place, value in found.items() if value == KEPT and place not in known]
     if missing:
@@ -54,11 +54,11 @@ def take(content: bytes, *, kept: str) -> Taken:
             "write it again"
         )
     whole = {place: known[place] if value == KEPT else value for place, value in found.items()}
-    if password:
+    if PASSWORD in found:
         whole[PASSWORD] = KEPT
     complete = _with_secrets(text, whole)
     visible = _with_secrets(text, dict.fromkeys(found, KEPT))
-    return Taken(parse(complete), complete, visible, "" if password == KEPT else password)
+    return Taken(parse(complete), complete, visible, found.get(PASSWORD, ""))
 
 
 def is_empty(content: bytes) -> bool:

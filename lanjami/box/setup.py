@@ -119,16 +119,10 @@ def take_card(box: Box) -> list[str]:
         disk.write_atomically(box.path(places.TAKEN), taken.text.encode())
         return [f"the settings on the card are used, but the box cannot keep them: {error}"]
     try:
-        if card.is_empty(content):
-            _begin_anew(box, file)
-        if taken.password:
-            box.set_password(taken.password)
-        if set(card.secrets(content.decode("utf-8-sig")).values()) - {card.KEPT}:
-            with box.writable():
-                _exchange_and_wipe(file, taken.visible.encode())
+        _clear_card(box, file, content, taken)
     except (HostError, OSError) as error:
         return [f"the settings on the card are used, but not all could be written: {error}"]
-    return []
+    return _lacks_password(box, taken)
 
 
 def kept_settings(box: Box) -> tuple[Config, str, str]:
@@ -185,6 +179,25 @@ def _begin_anew(box: Box, file: Path) -> None:
     (box.path(places.STATE) / layout.PAGE_SETTINGS).unlink(missing_ok=True)
     with box.writable():
         disk.write_atomically(file, card.BEGUN.replace("\n", "\r\n").encode())
+
+
+def _clear_card(box: Box, file: Path, content: bytes, taken: card.Taken) -> None:
+    """Heed what is to be done once, and take its trigger or its secret off the card."""
+    if card.is_empty(content):
+        _begin_anew(box, file)
+    if taken.password not in ("", card.KEPT):
+        box.set_password(taken.password)
+    if set(card.secrets(content.decode("utf-8-sig")).values()) - {card.KEPT}:
+        with box.writable():
+            _exchange_and_wipe(file, taken.visible.encode())
+
+
+def _lacks_password(box: Box, taken: card.Taken) -> list[str]:
+    """The sentence for who brought the card of another box."""
+    if taken.password != card.KEPT or (box.path(places.STATE) / layout.OPERATOR).exists():
+        return []
+    told = f"box.password on the card says {card.KEPT}, but this box has none: write it again"
+    return [told]
 
 
 def _tell_beside(box: Box, sentences: Sequence[str]) -> None:

@@ -45,24 +45,24 @@ class AccessPoint:
         what = f"an access point on {self._settings.interface}"
         await asyncio.to_thread(privileges.require, RIGHTS, what=what)
         channel = await self._channel(iw)
-        await asyncio.to_thread(disk.make_private_folder, self._state)
-        control = self._state / "hostapd"
-        file = self._state / "hostapd.conf"
-        text = hostapd_conf.render(self._settings, channel=channel, control=str(control))
-        await asyncio.to_thread(disk.write_atomically, file, text.encode())
         told = f"{self._settings.ssid} on channel {channel}" + (
             "" if radio.most_clients is None else f", for at most {radio.most_clients} clients"
         )
-        async with process.child(
-            "hostapd",
-            process.tethered([program, str(file)], keeps_rights=True),
-            environment=process.python_environment(),
-            ends_by=signal.SIGTERM,
-        ) as child:
-            await together(
-                child.watch(routine=_ROUTINE),
-                self._check(control / self._settings.interface, told, ready),
-            )
+        async with process.workplace(self._state) as folder:
+            control = folder / "hostapd"
+            file = folder / "hostapd.conf"
+            text = hostapd_conf.render(self._settings, channel=channel, control=str(control))
+            await asyncio.to_thread(disk.write_atomically, file, text.encode())
+            async with process.child(
+                "hostapd",
+                process.tethered([program, str(file)], keeps_rights=True),
+                environment=process.python_environment(),
+                ends_by=signal.SIGTERM,
+            ) as child:
+                await together(
+                    child.watch(routine=_ROUTINE),
+                    self._check(control / self._settings.interface, told, ready),
+                )
 
     def _phy(self) -> str:
         """The radio of the interface; HostError where it has none, or that is blocked."""

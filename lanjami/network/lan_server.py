@@ -73,7 +73,7 @@ class LanServer:
         self.name = f"network-{interface}"
         self._interface = interface
         self._network = network
-        self._state = state
+        self._state = self._folder = state
         self._lan = lan
         self._outlook = outlook
         self._connectivity_checks = connectivity_checks
@@ -85,13 +85,13 @@ class LanServer:
         rights = {right for what in self._network.serve for right in RIGHTS[what]}
         what = f"serving {', '.join(self._network.serve)} on {self._interface}"
         await asyncio.to_thread(privileges.require, sorted(rights), what=what)
-        await asyncio.to_thread(disk.make_private_folder, self._state)
-        site = await asyncio.to_thread(addresses.site, self._path("ipv6-site"))
         self._guard = None
-        parts = [self._serve(program, plan.ula_of(site), ready)]
-        if "dhcp" in self._network.serve:
-            parts.append(self._look_for_others())
-        await together(*parts)
+        async with process.workplace(self._state) as self._folder:
+            site = await asyncio.to_thread(addresses.site, self._path("ipv6-site"))
+            parts = [self._serve(program, plan.ula_of(site), ready)]
+            if "dhcp" in self._network.serve:
+                parts.append(self._look_for_others())
+            await together(*parts)
 
     async def _serve(self, program: str, ula: IPv6Interface, ready: Ready) -> None:
         """Run dnsmasq by the plan of the moment, whenever there is one."""
@@ -227,7 +227,7 @@ class LanServer:
             await addresses.add(self._interface, wanted)
 
     def _path(self, what: str) -> Path:
-        return self._state / f"{self._interface}.{what}"
+        return self._folder / f"{self._interface}.{what}"
 
 
 async def _answers(now: Plan, *, tries: int) -> bool:

@@ -53,21 +53,22 @@ class TimeServer:
         self._interfaces = interfaces
         self._servers = servers
         self._box = state
-        self._state = state / layout.NETWORK
+        self._state = self._folder = state / layout.NETWORK
         self._lan = lan
 
     async def run(self, ready: Ready) -> None:
         program = await asyncio.to_thread(process.installed, "chronyd", package="chrony")
         what = f"telling the time on {', '.join(self._interfaces)}"
         await asyncio.to_thread(privileges.require, ["CAP_NET_BIND_SERVICE"], what=what)
-        await asyncio.to_thread(disk.make_private_folder, self._state)
         may_set = not await asyncio.to_thread(privileges.missing, ["CAP_SYS_TIME"])
-        reason = await self._correct(may_set=may_set)
-        await together(self._serve(program, ready, may_set=may_set, reason=reason), self._save())
+        async with process.workplace(self._state) as self._folder:
+            reason = await self._correct(may_set=may_set)
+            serve = self._serve(program, ready, may_set=may_set, reason=reason)
+            await together(serve, self._save())
 
     async def _correct(self, *, may_set: bool) -> str:
         """Set a clock that is behind what has surely passed; returns why it still is."""
-        passed = await asyncio.to_thread(_passed, self._box, self._state / _SAVED)
+        passed = await asyncio.to_thread(_passed, self._box, self._folder / _SAVED)
         to = clock.correction(time.time(), passed)
         if to is None:
             return ""
@@ -86,12 +87,12 @@ class TimeServer:
         """Note the time, for a start after a power cut."""
         while True:
             noted = time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()).encode()
-            await asyncio.to_thread(disk.write_atomically, self._state / _SAVED, noted)
+            await asyncio.to_thread(disk.write_atomically, self._folder / _SAVED, noted)
             await asyncio.sleep(SAVE_EVERY_S)
 
     async def _serve(self, program: str, ready: Ready, *, may_set: bool, reason: str) -> None:
         user = pwd.getpwuid(os.geteuid()).pw_name
-        file = self._state / "chrony.conf"
+        file = self._folder / "chrony.conf"
         # in the foreground, no need to be root, only warnings
         command = [program, "-d", "-U", "-L", "1", "-u", user, "-f", str(file)]
         if not may_set:
@@ -109,11 +110,11 @@ class TimeServer:
             text = chrony_conf.render(
                 servers=self._servers,
                 clients=[at.network for at in now],
-                folder=str(self._state),
+                folder=str(self._folder),
             )
             await asyncio.to_thread(disk.write_atomically, file, text.encode())
             # what a killed one left would keep a new one from starting
-            await asyncio.to_thread((self._state / "chrony.pid").unlink, missing_ok=True)
+            await asyncio.to_thread((self._folder / "chrony.pid").unlink, missing_ok=True)
             async with process.child(
                 "chronyd",
                 process.tethered(command, keeps_rights=True),

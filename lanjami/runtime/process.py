@@ -8,16 +8,19 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lanjami.errors import HostError
-from lanjami.runtime import log
+from lanjami.runtime import disk, log
 
 _log = log.get(__name__)
 
 _PR_SET_PDEATHSIG = 1  # Linux include/uapi/linux/prctl.h
 _LONGEST_LINE = 1 << 20
+
+_PROBE = bytes(16 << 10)  # a configuration is a few thousand bytes
 
 STOP_S = 1.0  # what a child has for an orderly end
 
@@ -117,6 +120,42 @@ class Child:
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+@contextlib.asynccontextmanager
+async def workplace(folder: Path) -> AsyncIterator[Path]:
+    """Where programs that we run have their files: `folder`, which is made where it is not there.
+
+    Where its disk takes nothing, it is a copy of its files in the machine's folder for temporary
+    ones, gone at the end of the block: people are served, and what is noted meanwhile is lost.
+    Raises HostError where that takes nothing either.
+    """
+    at_end = contextlib.ExitStack()
+    try:
+        yield await asyncio.to_thread(at_end.enter_context, _workplace(folder))
+    finally:
+        await asyncio.to_thread(at_end.close)
+
+
+@contextlib.contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    try:
+        disk.make_private_folder(folder)
+        with disk.spool(folder) as probe:
+            probe.write(_PROBE)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except HostError as error:
+        _log.warning("a copy is worked with, and is lost with its program", reason=error)
+    else:
+        yield folder
+        return
+    with disk.scratch(Path(tempfile.gettempdir()), prefix="lanjami-") as copy:
+        with contextlib.suppress(OSError):  # there may be none
+            for file in folder.iterdir():
+                with contextlib.suppress(OSError):  # a lost sector, or no file
+                    shutil.copy2(file, copy)
+        yield copy
 
 
 @contextlib.asynccontextmanager

@@ -83,7 +83,7 @@ class Relay:
         everywhere: Callable[[], Sequence[Address]],
     ) -> None:
         self._config = config
-        self._folder = folder
+        self._kept = self._folder = folder
         self._lan = lan
         self._everywhere = everywhere
         self._users = Users(folder, realm=config.realm)
@@ -100,6 +100,12 @@ class Relay:
         return Counts(len(self._journal.sessions), self._journal.allocations, refused)
 
     async def run(self, ready: Ready) -> None:
+        async with process.workplace(self._kept) as self._folder:
+            self._users = Users(self._folder, realm=self._config.realm)
+            await self._follow(ready)
+
+    async def _follow(self, ready: Ready) -> None:
+        """Relay wherever that can be done, and look again."""
         while True:
             try:
                 program = process.installed(PROGRAM, package=PACKAGE)

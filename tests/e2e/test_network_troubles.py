@@ -14,8 +14,8 @@ import pytest
 
 from lanjami.runtime.patience import LATE_S
 from tests.support import dhcp_client
-from tests.support.appliance import Appliance, child
-from tests.support.lab import Host, Lab, Process, Switch
+from tests.support.appliance import LANJAMI, Appliance, child
+from tests.support.lab import Host, Lab, Process, Switch, run
 from tests.support.network import (
     ALL,
     WITHOUT_THE_CLOCK,
@@ -128,6 +128,37 @@ async def test_an_address_is_kept_over_a_restart_of_the_box(
     assert dhcp_client.lease(one) == before
     leases = (appliance.state / "network" / "eth0.leases").read_text()
     assert leases.count(before["ip"]) == 1
+
+
+async def test_it_stays_the_network_where_its_disk_takes_nothing(
+    bare_box: Host, newcomer: Newcomer
+) -> None:
+    bare_box.run(*LANJAMI, "firewall", "show", "--apply")
+    settings = network("dns", "dhcp", "ntp")
+    appliance = Appliance(bare_box, *settings, through=WITHOUT_THE_CLOCK)
+    appliance.state.mkdir(mode=0o700)
+    run("mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", str(appliance.state))
+    try:
+        await appliance.start()
+        await hands_out_addresses(appliance)
+        one = newcomer("one")
+        before = dhcp_client.lease(one)
+        assert before is not None
+        appliance.kill()
+        run("mount", "-o", "remount,ro", str(appliance.state))
+        appliance.launch()
+        await hands_out_addresses(appliance)
+        assert dhcp_client.lease(one) == before
+        for service in ("time", "turn"):
+            await says(appliance, "state", "up", service=service)
+        status = await appliance.status()
+        assert status is not None
+        assert status["turn"] is not None
+        worse = [name for name, told in status["services"].items() if told["reason"]]
+        assert set(worse) <= {"names", "backups"}
+    finally:
+        appliance.kill()
+        run("umount", "--lazy", str(appliance.state))
 
 
 @pytest.mark.parametrize(("program", "service"), [("dnsmasq", "network-eth0"), ("chronyd", "time")])

@@ -326,6 +326,7 @@ def test_a_memory_that_cannot_be_mended_is_only_read(ended: Box, pulled: Pulled)
         machine.wait_for(SELF_TEST, within_s=60)
         assert "its memory cannot be mended and is only read" in _on_the_screen(machine)
         assert machine.run("findmnt -no OPTIONS /var/lib/lanjami").startswith("ro,")
+        machine.run("until lanjami status | grep Relays; do sleep 1; done", within_s=60)
 
 
 def test_one_that_cannot_be_read_either_is_served_from_the_other_slot(

@@ -41,7 +41,7 @@ class Machine:
         self.card_writes = 0
         self.card_is_dying = False
         self.passwords: list[str] = []
-        self.box = Box(root, self._run, self._writable, self.passwords.append)
+        self.box = Box(root, self._run, self._writable, self._set_password)
         for place in (places.CARD, "/etc/lanjami", "/run"):
             self.box.path(place).mkdir(parents=True)
         self.box.path("/etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
@@ -60,6 +60,10 @@ class Machine:
         if command[0] == "ssh-keygen":
             Path(command[-1]).write_text("a private key")
         return ""
+
+    def _set_password(self, password: str) -> None:
+        self.passwords.append(password)
+        (self.box.path(places.STATE) / layout.OPERATOR).touch()
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[None]:
@@ -95,6 +99,19 @@ def test_the_file_is_taken_over_and_its_secret_goes_from_the_card(machine: Machi
     assert "correct horse" in machine.text(places.CONFIG)
     for place in (machine.box.settings(), machine.box.path(f"{places.RUN}/wpa_supplicant.conf")):
         assert place.stat().st_mode & 0o077 == 0
+
+
+def test_a_password_that_another_box_has_is_told(machine: Machine) -> None:
+    machine.card.write_text(f'[box]\nhostname = "hall"\npassword = "{card.KEPT}"\n')
+    for _ in range(2):
+        (told,) = machine.start()
+        assert "write it again" in told
+        assert told in machine.complaint.read_text()
+        assert machine.text("/etc/hostname") == "hall\n"
+    assert machine.passwords == []
+    (machine.box.path(places.STATE) / layout.OPERATOR).touch()
+    assert machine.start() == []
+    assert not machine.complaint.exists()
 
 
 class Cut(BaseException):

@@ -9,12 +9,14 @@ import signal
 import socket
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lanjami.errors import HostError
 from lanjami.runtime import disk, httpd, log, net, process
+from tests.support.lab import run
 from tests.support.ports import free_port
 from tests.support.running import running
 
@@ -171,6 +173,52 @@ async def test_a_child_is_asked_to_end_by_its_signal() -> None:
         await child.stop(within_s=5)
         with pytest.raises(HostError, match="with status 7"):
             await child.ended()
+
+
+async def test_a_program_has_its_folder_where_it_can_be_written_to(tmp_path: Path) -> None:
+    async with process.workplace(tmp_path / "a" / "b") as folder:
+        assert folder == tmp_path / "a" / "b"
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("options", ["remount,ro", "remount,size=64k"])
+async def test_a_program_has_a_copy_where_its_disk_takes_nothing(
+    tmp_path: Path, mounted: Path, options: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (mounted / "leases").write_bytes(bytes(64 << 10))  # all of what it may have
+    (mounted / "leases").chmod(0o640)
+    (mounted / "hostapd").mkdir()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(mounted / "control"))
+    run("mount", "-o", options, str(mounted))
+    async with process.workplace(mounted) as folder:
+        assert folder.parent != mounted.parent
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert [file.name for file in folder.iterdir()] == ["leases"]
+        assert (folder / "leases").stat().st_mode & 0o777 == 0o640
+        (folder / "leases").write_text("another")
+    assert not folder.exists()
+    assert (mounted / "leases").stat().st_size == 64 << 10
+    assert "is lost with its program" in caplog.text
+
+
+async def test_a_program_has_one_also_where_its_folder_cannot_be_made(
+    mounted: Path,
+) -> None:
+    run("mount", "-o", "remount,ro", str(mounted))
+    async with process.workplace(mounted / "turn") as folder:
+        (folder / "users").touch()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
+    yield folder
+    run("umount", str(folder))
 
 
 async def test_what_a_program_printed_is_returned_or_why_it_failed() -> None:
