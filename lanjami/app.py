@@ -223,7 +223,10 @@ class App:
         """Make sure of everything that another program could have, before anything starts."""
         disk.make_private_folder(self._state)
         with disk.locked(self._state / layout.LOCK):
-            disk.finish_exchange(self._state)
+            try:
+                disk.finish_exchange(self._state)
+            except HostError as error:  # the names wait for it; the rest of the box does not
+                _log.error("an exchange of files is not finished", reason=error)
             self._require_a_dht_port()
             disk.remove_scratch(self._state)
             net.require_udp(wire.PORT, shared=True)
@@ -322,6 +325,7 @@ class App:
                     lan=lan,
                     outlook=self._outlook,
                     connectivity_checks=config.dns.connectivity_checks,
+                    is_passing=name in config.fallback,
                 )
         if interfaces := config.serving("ntp"):
             yield TimeServer(

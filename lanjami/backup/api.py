@@ -4,7 +4,6 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,20 +27,10 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def sender(make: Callable[[Path], object], folder: Path) -> Answer:
     """Sends a backup that is made for it; `make` writes one to a path, which is in `folder` or,
-    where that takes nothing, in the machine's folder for such things."""
-
-    def made() -> BinaryIO:
-        with ExitStack() as opened:
-            try:
-                scratch = opened.enter_context(disk.scratch(folder))
-            except HostError:
-                scratch = opened.enter_context(disk.scratch(Path(tempfile.gettempdir())))
-            path = scratch / "backup.zip"
-            make(path)
-            return path.open("rb")  # and can be read also when it has no name any longer
+    where that does not take it, in the machine's folder for such things."""
 
     async def backup(request: web.Request) -> web.StreamResponse:
-        file = await asyncio.to_thread(made)
+        file = await asyncio.to_thread(_made, make, folder)
         try:
             answer = web.StreamResponse(headers=_HEADERS)
             answer.content_length = os.fstat(file.fileno()).st_size
@@ -54,6 +43,30 @@ def sender(make: Callable[[Path], object], folder: Path) -> Answer:
         return answer
 
     return backup
+
+
+def _made(make: Callable[[Path], object], folder: Path) -> BinaryIO:
+    try:
+        return _made_in(folder, make)
+    except HostError as refused:
+        try:
+            return _made_in(_temporary(), make)
+        except HostError:
+            raise refused from None  # it is what the operator can do something about
+
+
+def _made_in(folder: Path, make: Callable[[Path], object]) -> BinaryIO:
+    with disk.scratch(folder) as scratch:
+        path = scratch / "backup.zip"
+        make(path)
+        return path.open("rb")  # and can be read also when it has no name any longer
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise HostError(f"nothing temporary can be written: {error.strerror}") from error
 
 
 def routes(send: Answer) -> list[web.RouteDef]:

@@ -4,8 +4,8 @@ import hashlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,10 @@ _CHUNK = 1 << 20  # bytes
 
 # Is told how many bytes are done, and of how many.
 Progress = Callable[[int, int], None]
+
+
+class TargetError(HostError):
+    """Where a backup is to be unpacked takes no more, which says nothing about the backup."""
 
 
 def _silent(done: int, total: int) -> None:
@@ -79,36 +83,61 @@ def unpack(
 ) -> Manifest:
     """Check the whole backup at `path`, then write those of `names` that are in it to `folder`.
 
-    Raises HostError, and then `folder` may have files that are not to be used.
+    Raises HostError, which is TargetError where `folder` refuses; then it may have files that are
+    not to be used.
     """
     wanted, done = set(names), 0
     with _opened(path) as archive:
         manifest = _manifest(archive)
         total = sum(told.size for told in manifest.files.values())
         for name, told in manifest.files.items():
-            digest, size = hashlib.sha256(), 0
-            with (
-                archive.open(name) as member,
-                (folder / name if name in wanted else Path("/dev/null")).open("wb") as file,
-            ):
-                while chunk := member.read(_CHUNK):
-                    size += len(chunk)
-                    if size > min(told.size, LARGEST_MEMBER):
-                        break
-                    digest.update(chunk)
-                    file.write(chunk)
-                    progress(done + size, total)
-            done += size
-            if (size, digest.hexdigest()) != (told.size, told.sha256):
-                raise HostError(f"{path} is damaged: {name} is not what was put into it")
+            target = folder / name if name in wanted else Path("/dev/null")
+            with closing(_content(archive, path, name, told)) as content:
+                for written in _written(target, content):
+                    progress(done + written, total)
+            done += told.size
     return manifest
+
+
+def _content(
+    archive: zipfile.ZipFile, path: Path, name: str, told: File
+) -> Generator[bytes, None, None]:
+    """A file of the backup at `path`, in pieces; HostError where it is not what was put in."""
+    digest, size = hashlib.sha256(), 0
+    with _translated(path), archive.open(name) as member:
+        while chunk := member.read(_CHUNK):
+            size += len(chunk)
+            if size > min(told.size, LARGEST_MEMBER):
+                break
+            digest.update(chunk)
+            yield chunk
+    if (size, digest.hexdigest()) != (told.size, told.sha256):
+        raise HostError(f"{path} is damaged: {name} is not what was put into it")
+
+
+def _written(target: Path, content: Iterable[bytes]) -> Iterator[int]:
+    """Write what comes to a file, and say after each piece how many bytes that are."""
+    size = 0
+    try:
+        with target.open("wb") as file:
+            for chunk in content:
+                file.write(chunk)
+                size += len(chunk)
+                yield size
+    except OSError as error:  # of the target: what is read comes with its own errors translated
+        raise TargetError(f"{target} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    with _translated(path), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except (zipfile.BadZipFile, zlib.error, EOFError, LookupError, RuntimeError) as error:
         raise HostError(f"{path} is no whole backup: {error}") from error
     except OSError as error:

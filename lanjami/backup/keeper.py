@@ -78,11 +78,14 @@ class Keeper:
 
     def unpack_newest(self, name: str, target: Path) -> str | None:
         """Write the file `name` of the newest good backup to `target`, and say which backup that
-        is; None where there is none."""
+        is; None where there is none. Raises HostError where the target refuses, as then it is not
+        known whether there is one."""
         for backup in reversed(self._kept()):
             path = _file(self._folder, backup.number)
             try:
                 archive.unpack(path, [name], target.parent)
+            except archive.TargetError:
+                raise
             except HostError as error:
                 _log.warning("backup passed over", file=path, reason=error)
                 target.unlink(missing_ok=True)  # a part of it may be there

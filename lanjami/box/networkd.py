@@ -10,8 +10,10 @@ _QUIET = "MulticastDNS=no\nLLMNR=no\n"
 
 def render(config: Config) -> dict[str, str]:
     """The files for /run/systemd/network, by their names."""
+    # A cable with a network of the box's own has no address of `box`. It asks by DHCP all the same,
+    # as one has on which that was set on the page: so it is a guest as soon as that is taken back.
     files = {
-        f"10-lanjami-{name}.network": f"{_TOLD}[Match]\nName={name}\n\n[Link]\nUnmanaged=yes\n"
+        f"10-lanjami-{name}.network": f"{_TOLD}[Match]\nType=ether\nName={name}\n{_LINK}{_DHCP}"
         for name, network in config.network.items()
         if network.address
     }

@@ -16,11 +16,12 @@ MOST_NETWORKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of an interface: whether a cable leads somewhere, and whether it has an address of a
-    network that others made."""
+    """Of an interface: whether a cable leads somewhere, whether it has an address of a network that
+    others made, and those that a box has where it is the network."""
 
     carrier: bool
     leased: bool
+    own: tuple[IPv4Interface, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

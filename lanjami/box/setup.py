@@ -81,15 +81,15 @@ def set_up(box: Box) -> list[str]:
     if refusal:
         mistakes.append(f"the settings from before are left aside: {refusal}")
     told = list(mistakes)
+    in_force, refusal = Sources(text, page_settings(box)).without_bad_page()
     go(
         lambda: _set_clock(box),
         lambda: _name(box, config.box.hostname),
-        lambda: _write_network(box, config),
+        lambda: _write_network(box, in_force),
         lambda: write_config(box, text),
         lambda: _open_to_keys(box, config.box.ssh_keys),
         lambda: _keep_machine_id(box),
     )
-    _, refusal = Sources(text, page_settings(box)).without_bad_page()
     if refusal:
         told.append(left_aside(refusal))  # the watch tells it elsewhere, for as long as it is so
     _tell_beside(box, told)

@@ -90,6 +90,29 @@ def stand(how: Standing, file: Path = STANDING) -> None:
         disk.write_atomically(file, msgspec.json.encode(how), mode=0o644)
 
 
+def require_removable(file: Path) -> None:
+    """Raise HostError where the disk would not let go of the update in `file`, which would then be
+    found again at once, and written without end."""
+    name = file.with_name(f".{file.name}.tried")
+    try:
+        name.unlink(missing_ok=True)  # which a power cut left
+        name.hardlink_to(file)
+        name.unlink()
+    except FileNotFoundError:
+        pass  # so it is told by who reads it
+    except OSError as error:
+        raise HostError(f"{file.parent} takes nothing: {error.strerror}") from error
+
+
+def remove(file: Path) -> None:
+    """Remove an update that was taken or refused. Where the disk turned read-only meanwhile, it
+    stays, and lanjami-update.service has nobody look at it again."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        _log.error("the update stays where it came", file=file, reason=error.strerror)
+
+
 @contextlib.contextmanager
 def alone(run: Path = Path(places.RUN)) -> Iterator[None]:
     """Let no other update be written meanwhile, UpdateError where one is; nor anything else to the

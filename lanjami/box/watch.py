@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import lanjami
@@ -54,6 +54,7 @@ class Watch:
         self._world = world
         self._networks = _read_roles(world.box.path(places.ROLES))
         self._lines = {name: Line(is_network=True) for name in self._networks}
+        self._left: set[tuple[str, IPv4Interface]] = set()  # addresses from roles of before
         self._config, self._text, _ = setup.kept_settings(world.box)
         self._page = self._refusal = ""
         self._course = Course(began)
@@ -128,17 +129,22 @@ class Watch:
         is_network = any(line.is_network for line in self._lines.values())
         lans = self._world.lans() if is_network else []
         networks = roles.addresses(self._lines, self._config, before=self._networks, lans=lans)
-        if networks == self._networks:
-            return
+        if networks != self._networks:
+            self._be(networks)
+        # Again and again: one that goes while lanjami still runs is given anew by it.
+        for name, at in sorted(self._left):
+            if name in names and at in seen[name].own:
+                with suppress(HostError):  # it went with its interface
+                    self._world.box.run(["ip", "address", "del", str(at), "dev", name])
+
+    def _be(self, networks: dict[str, IPv4Interface]) -> None:
+        """Be the network on these cables, and on no other."""
         _log.info("the box is the network", on=", ".join(networks) or "no cable")
         run = self._world.box.run
         setup.write_config(self._world.box, roles.with_roles(self._text, networks))
         # What the operator took over stays as it is until they have lanjami start again.
         ours = {n: at for n, at in self._networks.items() if n not in self._config.chosen}
-        for name, at in ours.items():
-            if networks.get(name) != at:
-                with suppress(HostError):  # it went with its interface
-                    run(["ip", "address", "del", str(at), "dev", name])
+        self._left = (self._left | ours.items()) - networks.items()
         if networks != ours:
             run(["systemctl", "--no-block", "restart", "lanjami.service"])
         kept = "".join(f"{name} {at}\n" for name, at in networks.items())
@@ -256,14 +262,18 @@ class Watch:
 
 def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
     """The machine's own Ethernet interfaces, by cable or USB, not Wi-Fi nor made by software."""
-    leased = _leased()
+    leased = {name for name, _ in _given()}
+    own: dict[str, tuple[IPv4Interface, ...]] = {}
+    for name, at in _addresses():
+        if at.ip in roles.ADDRESSES:
+            own[name] = (*own.get(name, ()), at)
     found = {}
     for place in sorted((sys / "class/net").iterdir()):
         if not (place / "device").exists() or (place / "phy80211").exists():
             continue
         if _read(place / "type") == _ETHERNET:
             carrier = _read(place / "carrier") == "1"
-            found[place.name] = Seen(carrier=carrier, leased=place.name in leased)
+            found[place.name] = Seen(carrier, place.name in leased, own.get(place.name, ()))
     return found
 
 
@@ -272,22 +282,19 @@ def lans() -> list[IPv4Network]:
     return [at.network for _, at in _given()]
 
 
-def _leased() -> set[str]:
-    return {name for name, _ in _given()}
-
-
 def _given() -> Iterator[tuple[str, IPv4Interface]]:
     """Interfaces and their addresses of IPv4 that are neither self-made nor our own as the
     network."""
+    for name, at in _addresses():
+        if not at.ip.is_link_local and at.ip not in roles.ADDRESSES:
+            yield name, at
+
+
+def _addresses() -> Iterator[tuple[str, IPv4Interface]]:
     for interface in net.interfaces(ignored=()):
         for address in interface.addresses:
-            at = address.at
-            if isinstance(at, IPv4Interface) and not _is_made_here(at.ip):
-                yield interface.name, at
-
-
-def _is_made_here(ip: IPv4Address) -> bool:
-    return ip.is_link_local or ip in roles.ADDRESSES
+            if isinstance(address.at, IPv4Interface):
+                yield interface.name, address.at
 
 
 def _read(file: Path) -> str:

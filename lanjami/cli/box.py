@@ -104,13 +104,14 @@ def update(file: Path) -> None:
     from lanjami.cli.update import bring  # noqa: PLC0415
 
     try:
+        updating.require_removable(file)
         bring(file, again=False)
     except HostError as error:  # which is no fault of the unit's
         _log.error("the update is refused", reason=error)
         updating.stand(standing.refused(error))
-        file.unlink(missing_ok=True)
+        updating.remove(file)
         return
-    file.unlink(missing_ok=True)  # before the start, which would find it again
+    updating.remove(file)  # before the start, which would find it again
     disks.run(["systemctl", "--no-block", "reboot"])
 
 

@@ -2,8 +2,8 @@
 
 A damaged database is set aside, and replaced by the newest good backup with all that can still be
 read of the damaged one and proves itself. What a newer lanjami has migrated, as an update that was
-taken back, is written anew as this one knows it. A disk that takes nothing is served from a copy in
-memory, for looking up only.
+taken back, is written anew as this one knows it. Where the disk refuses any of that, names are
+served from a copy in memory, for looking up only.
 """
 
 import shutil
@@ -40,43 +40,49 @@ _COPIES = "lanjami-names-"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The open database at `path`; `why_read_only` is "" where names can be registered."""
+    """The open database at `path`; `why_read_only` is "" where names can be registered.
+
+    `is_replaced` where it stands in memory for one that the disk has to be given yet.
+    """
 
     path: Path
     database: Database
     reader: Reader
     why_read_only: str
     close: Callable[[], None]
+    is_replaced: bool = False
 
 
 def open_names(path: Path, *, spare: Spare, suspect: bool) -> Opened:
     """Open the database at `path`, which is made where there is none.
 
     `spare` writes the names of the newest good backup to a file and says which backup it is, or
-    returns None. With `suspect`, everything is read first. Raises HostError where nothing helps.
+    returns None. With `suspect`, everything is read first. Raises HostError where nothing helps,
+    and while an exchange cannot be finished: what is at `path` may be what it replaces.
     """
+    disk.finish_exchange(path.parent)
     disk.remove_scratch(_memory(), prefix=_COPIES)
     try:
-        if suspect:
-            check(path)
-        if _is_empty(path):
-            _require_no_spare(path, spare)
-        return _opened(path)
-    except DamagedError as error:
-        _replace(path, spare, why=error)
-        return _opened(path)
-    except NewerError as error:
-        try:
-            _step_back(path, why=error)
-            return _opened(path)
-        except NewerError:
-            raise
-        except HostError as refused:
-            return _copied_to_memory(path, spare, why=refused)
+        return _opened_on_disk(path, spare, suspect=suspect)
+    except NewerError:
+        raise
     except HostError as error:
-        if not path.exists():
+        if disk.is_exchange_unfinished(path.parent):
             raise
         return _copied_to_memory(path, spare, why=error)
+
+
+def can_be_opened(path: Path, *, instead_of: Opened) -> bool:
+    """Whether the disk takes again what is served from memory now; nothing is made there."""
+    try:
+        if instead_of.is_replaced or _is_empty(path):
+            _require_taken(path.parent, 2 * instead_of.path.stat().st_size)  # unpacked, then copied
+        else:
+            with closing(Database(path)) as database:
+                database.require_writable()
+    except (HostError, OSError):
+        return False
+    return True
 
 
 def set_aside(path: Path) -> list[Path]:
@@ -102,6 +108,28 @@ def _is_empty(path: Path) -> bool:
     return not path.exists() or path.stat().st_size < _SMALLEST
 
 
+def _require_taken(folder: Path, size: int) -> None:
+    with disk.spool(folder) as file:
+        file.write(b"something")  # not all: every ten seconds that would wear a card out
+        file.flush()
+        if shutil.disk_usage(folder).free < size:
+            raise HostError(f"{folder} is full")
+
+
+def _opened_on_disk(path: Path, spare: Spare, *, suspect: bool) -> Opened:
+    try:
+        if _is_empty(path):
+            _require_no_spare(path, spare)
+        elif suspect:
+            check(path)
+        return _opened(path)
+    except DamagedError as error:
+        _replace(path, spare, why=error)
+    except NewerError as error:
+        _step_back(path, why=error)
+    return _opened(path)
+
+
 def _require_no_spare(path: Path, spare: Spare) -> None:
     with disk.scratch(path.parent) as tried:
         if source := spare(tried / path.name):
@@ -115,7 +143,8 @@ def _opened(path: Path) -> Opened:
         return Opened(path, database, reader, "", opened.pop_all().close)
 
 
-def _replace(path: Path, spare: Spare, *, why: HostError) -> None:
+def _replace(path: Path, spare: Spare, *, why: HostError) -> str | None:
+    """Set a damaged database aside for what there is of it; says which backup it is from."""
     aside = disk.unused(path.parent, _ASIDE)
     with disk.exchanging(path.parent, aside=aside.name) as incoming:
         source = spare(incoming / path.name)
@@ -132,6 +161,7 @@ def _replace(path: Path, spare: Spare, *, why: HostError) -> None:
         read_from_the_damaged=read,
         kept_in=aside,
     )
+    return source
 
 
 def _step_back(path: Path, *, why: NewerError) -> None:
@@ -179,15 +209,30 @@ def _copied_to_memory(path: Path, spare: Spare, *, why: HostError) -> Opened:
                     shutil.copyfile(f"{path}{suffix}", folder / f"{path.name}{suffix}")
         except OSError as error:
             raise HostError(f"{path} cannot be read: {error.strerror}") from why
-        names = folder / path.name
-        try:
-            check(names)
-            copied = _opened(names)
-        except DamagedError as error:
-            _replace(names, spare, why=error)
-            copied = _opened(names)
-        except NewerError as error:
-            _step_back(names, why=error)
-            copied = _opened(names)
+        copied = _opened_copy(folder / path.name, spare, why=why)
         opened.callback(copied.close)
-        return replace(copied, why_read_only=str(why), close=opened.pop_all().close)
+        return replace(copied, close=opened.pop_all().close)
+
+
+def _opened_copy(names: Path, spare: Spare, *, why: HostError) -> Opened:
+    """Open the copy in memory of what is on a disk that refuses; raises `why` where nothing is
+    known, so that nothing is denied."""
+    try:
+        if not _is_empty(names):
+            check(names)
+            return replace(_opened(names), why_read_only=str(why))
+        damage = DamagedError(f"{names} is empty or gone")
+    except DamagedError as error:
+        damage = error
+    except NewerError as error:
+        _step_back(names, why=error)
+        return replace(_opened(names), why_read_only=str(why))
+    source = _replace(names, spare, why=damage)
+    with ExitStack() as opened:
+        copied = _opened(names)
+        opened.callback(copied.close)
+        if source is None and not len(copied.database.index):
+            raise why
+        opened.pop_all()
+    told = f"{why}; the names are those of {source or 'a damaged database'}, so some may be missing"
+    return replace(copied, why_read_only=told, is_replaced=True)

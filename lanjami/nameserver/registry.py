@@ -24,7 +24,14 @@ from lanjami.nameserver.database import (
     copy,
 )
 from lanjami.nameserver.names import JamiId, Name, matcher
-from lanjami.nameserver.opening import Opened, Spare, open_names, set_aside, write_anew
+from lanjami.nameserver.opening import (
+    Opened,
+    Spare,
+    can_be_opened,
+    open_names,
+    set_aside,
+    write_anew,
+)
 from lanjami.nameserver.record import Record
 from lanjami.nameserver.signature import Registration
 from lanjami.runtime import disk, log
@@ -258,7 +265,8 @@ class Registry:
         while True:
             ready(f"{self.known()} names", reason=why)
             await asyncio.sleep(CHECK_EVERY_S)
-            if await _on(serving.thread, partial(_can_be_opened, self._path)):
+            look = partial(can_be_opened, self._path, instead_of=serving.names)
+            if await _on(serving.thread, look):
                 raise _WritableAgain
 
     async def _read_all(self, path: Path) -> None:
@@ -378,18 +386,6 @@ async def _asked(serving: _Serving, question: Callable[[Database], _T]) -> _T:
 
 def _too_slow() -> HostError:
     return HostError(f"the database of names did not answer within {ANSWER_WITHIN_S:g} s")
-
-
-def _can_be_opened(path: Path) -> bool:
-    try:
-        database = Database(path)
-        try:
-            database.require_writable()
-        finally:
-            database.close()
-    except HostError:
-        return False
-    return True
 
 
 async def _on(thread: Executor, work: Callable[[], _T]) -> _T:

@@ -19,17 +19,20 @@ BOX_NAME = "lanjami.lan"
 
 TTL_S = 60
 LEASE_S = 12 * 3600
+# Until a router comes: nobody tells clients that the box has given way, and with these addresses
+# they reach neither. Half of it is left at any time, for a box that starts again.
+PASSING_LEASE_S = 240
 RA_EVERY_S = 60
 _CACHE = 1000  # names
 
 
-def render(plan: Plan, *, leases: str, user: str, group: str) -> str:
-    """The whole configuration file; `leases` is the path of the list of leases, `user` and
-    `group` who the program is and stays."""
+def render(plan: Plan, *, leases: str | None, user: str, group: str) -> str:
+    """The whole configuration file; `leases` is the path of the list of leases, None where the box
+    is the network only until a router comes, `user` and `group` who the program is and stays."""
     return "".join(f"{line}\n" for line in _lines(plan, leases, user, group))
 
 
-def _lines(plan: Plan, leases: str, user: str, group: str) -> Iterator[str]:
+def _lines(plan: Plan, leases: str | None, user: str, group: str) -> Iterator[str]:
     yield from (
         "keep-in-foreground",
         "log-facility=-",
@@ -45,7 +48,7 @@ def _lines(plan: Plan, leases: str, user: str, group: str) -> Iterator[str]:
     if "dhcp" in plan.serves:
         yield from _dhcp(plan, leases)
     if "ra" in plan.serves:
-        yield from _ra(plan)
+        yield from _ra(plan, PASSING_LEASE_S if leases is None else LEASE_S)
     if plan.serves & {"dhcp", "ra"}:
         yield from ("quiet-dhcp", "quiet-dhcp6", "quiet-ra")
 
@@ -71,12 +74,14 @@ def _dns(plan: Plan) -> Iterator[str]:
     yield "address=/#/" if upstream is None else f"server={upstream}"
 
 
-def _dhcp(plan: Plan, leases: str) -> Iterator[str]:
+def _dhcp(plan: Plan, leases: str | None) -> Iterator[str]:
     assert plan.pool is not None
     assert plan.v4 is not None
     own = plan.v4.ip
-    yield f"dhcp-range={plan.pool.first},{plan.pool.last},{plan.v4.netmask},{LEASE_S}"
-    yield f"dhcp-leasefile={leases}"
+    lease_s = PASSING_LEASE_S if leases is None else LEASE_S
+    yield f"dhcp-range={plan.pool.first},{plan.pool.last},{plan.v4.netmask},{lease_s}"
+    # short ones would have the list written, and a memory card worn, all the time
+    yield "leasefile-ro" if leases is None else f"dhcp-leasefile={leases}"
     yield "dhcp-lease-max=4096"
     # a lease that a power cut took from the list is given again to whoever asks for it
     yield "dhcp-authoritative"
@@ -90,10 +95,12 @@ def _dhcp(plan: Plan, leases: str) -> Iterator[str]:
     yield "domain=lan"
 
 
-def _ra(plan: Plan) -> Iterator[str]:
+def _ra(plan: Plan, lease_s: int) -> Iterator[str]:
     assert plan.v6 is not None
     yield "enable-ra"
-    yield f"dhcp-range={plan.v6.network.network_address},ra-only,{plan.v6.network.prefixlen}"
+    prefix = plan.v6.network
+    # for as long as that, too, clients have the network and ask the box for names
+    yield f"dhcp-range={prefix.network_address},ra-only,{prefix.prefixlen},{lease_s}"
     # no router for IPv6: there is nowhere to go, and no client is to think so
     yield f"ra-param={plan.interface},{RA_EVERY_S},0"
     if "dns" not in plan.serves:

@@ -58,6 +58,7 @@ class LanServer:
     """Serves what `network` says on the LAN of `interface`.
 
     `lan` tells the interfaces that are up, `outlook` whose the names are; `state` is a folder.
+    `is_passing` says that it does so only until a router comes.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LanServer:
         lan: Callable[[], tuple[Interface, ...]],
         outlook: Callable[[], Outlook | None],
         connectivity_checks: bool,
+        is_passing: bool = False,
     ) -> None:
         self.name = f"network-{interface}"
         self._interface = interface
@@ -77,6 +79,7 @@ class LanServer:
         self._lan = lan
         self._outlook = outlook
         self._connectivity_checks = connectivity_checks
+        self._is_passing = is_passing
         self._guard: Guard | None = None
         self._serves_dhcp_since: float | None = None
 
@@ -117,7 +120,7 @@ class LanServer:
         user = pwd.getpwuid(os.geteuid()).pw_name
         text = dnsmasq_conf.render(
             now,
-            leases=str(self._path("leases")),
+            leases=None if self._is_passing else str(self._path("leases")),
             user=user,
             group=grp.getgrgid(os.getegid()).gr_name,
         )

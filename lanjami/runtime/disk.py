@@ -188,7 +188,10 @@ def finish_exchange(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`, which names our pid; HostError where another has it."""
+    """Hold the lock file at `path`, which names our pid; HostError where another has it.
+
+    Where the disk is only read and has no such file, its folder is held instead.
+    """
     try:
         file = _open_lock(path)
     except OSError as error:
@@ -197,9 +200,9 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(file, 32).decode("ascii", "replace").strip() or "unknown"
             raise HostError(
-                f"lanjami already runs with the state folder {path.parent} (process {holder})"
+                f"lanjami already runs with the state folder {path.parent} "
+                f"(process {_holder(file)})"
             ) from error
         with contextlib.suppress(OSError):  # the pid is a hint; a full disk must not stop us
             os.ftruncate(file, 0)
@@ -219,7 +222,18 @@ def _open_lock(path: Path) -> int:
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
+    try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a dying card that was made read-only
+    except FileNotFoundError:  # before its first start
+        return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _holder(lock: int) -> str:
+    """The pid that a lock file names."""
+    with contextlib.suppress(OSError):  # it is a folder
+        if named := os.read(lock, 32).decode("ascii", "replace").strip():
+            return named
+    return "unknown"
 
 
 def _sync(path: Path) -> None:

@@ -21,6 +21,8 @@ _PR_SET_PDEATHSIG = 1  # Linux include/uapi/linux/prctl.h
 _LONGEST_LINE = 1 << 20
 
 _PROBE = bytes(16 << 10)  # a configuration is a few thousand bytes
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_COPIES = "lanjami-work-"
 
 STOP_S = 1.0  # what a child has for an orderly end
 
@@ -126,9 +128,9 @@ class Child:
 async def workplace(folder: Path) -> AsyncIterator[Path]:
     """Where programs that we run have their files: `folder`, which is made where it is not there.
 
-    Where its disk takes nothing, it is a copy of its files in the machine's folder for temporary
-    ones, gone at the end of the block: people are served, and what is noted meanwhile is lost.
-    Raises HostError where that takes nothing either.
+    Where its disk takes nothing, it is a copy of its files in memory, or else in the folder for
+    temporary ones, gone at the end of the block: people are served, and what is noted meanwhile is
+    lost. Raises HostError where these take nothing either.
     """
     at_end = contextlib.ExitStack()
     try:
@@ -139,23 +141,60 @@ async def workplace(folder: Path) -> AsyncIterator[Path]:
 
 @contextlib.contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
+    places = _places_for_copies()
+    for place in places:  # of killed programs: a passphrase may be in them
+        disk.remove_scratch(place, prefix=_COPIES)
     try:
         disk.make_private_folder(folder)
-        with disk.spool(folder) as probe:
-            probe.write(_PROBE)
-            probe.flush()
-            os.fsync(probe.fileno())
+        _require_writable(folder)
     except HostError as error:
         _log.warning("a copy is worked with, and is lost with its program", reason=error)
     else:
         yield folder
         return
-    with disk.scratch(Path(tempfile.gettempdir()), prefix="lanjami-") as copy:
-        with contextlib.suppress(OSError):  # there may be none
-            for file in folder.iterdir():
-                with contextlib.suppress(OSError):  # a lost sector, or no file
-                    shutil.copy2(file, copy)
+    with disk.scratch(_first_writable(places), prefix=_COPIES) as copy:
+        _copy_files(folder, copy)
         yield copy
+
+
+def _places_for_copies() -> list[Path]:
+    """Memory first: a folder for temporary files may be on the same disk."""
+    places = [_MEMORY]
+    with contextlib.suppress(OSError):  # no such folder takes anything
+        places.append(Path(tempfile.gettempdir()))
+    return places
+
+
+def _first_writable(places: Sequence[Path]) -> Path:
+    """The first of the places that takes files; HostError with all that none does."""
+    refused = []
+    for place in places:
+        try:
+            _require_writable(place)
+        except HostError as error:
+            refused.append(str(error))
+        else:
+            return place
+    raise HostError("; ".join(refused))
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise HostError where the disk of `folder` does not take a configuration."""
+    with disk.spool(folder) as probe:
+        probe.write(_PROBE)
+        probe.flush()
+        os.fsync(probe.fileno())
+
+
+def _copy_files(folder: Path, copy: Path) -> None:
+    """Copy the files that can be read and that find room, each as a whole or not at all."""
+    with contextlib.suppress(OSError):  # there may be no folder
+        for file in folder.iterdir():
+            try:
+                shutil.copy2(file, copy)
+            except OSError:  # a lost sector, a full copy, or no file
+                with contextlib.suppress(OSError):  # nothing was begun
+                    (copy / file.name).unlink()
 
 
 @contextlib.asynccontextmanager

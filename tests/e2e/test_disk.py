@@ -178,6 +178,59 @@ async def test_a_card_that_was_made_read_only_is_looked_up_from_and_saved(
     await people.look_up_all()
 
 
+async def test_names_that_are_gone_from_a_full_disk_are_looked_up_in_their_backup(
+    loopback_box: Box, small_disk: Path, people: People, tmp_path: Path
+) -> None:
+    process = await asyncio.to_thread(loopback_box.running)
+    assert await people.register(0) == 200
+    saved = small_disk / "backups" / "backup-000099.zip"
+    command = ("backup", str(saved), "--state", str(small_disk))
+    status, _, complaint = await asyncio.to_thread(loopback_box.run, *command)
+    assert status == 0, complaint
+    process.kill()
+    process.wait()
+    for file in small_disk.glob(f"{layout.NAMES}*"):
+        file.unlink()
+    filler = await asyncio.to_thread(_fill, small_disk)
+    loopback_box.up()
+    await _until_found(people)
+    assert await people.register(1) == 503
+    reason = (await _status(loopback_box))["services"]["names"]["reason"]
+    assert "names can be looked up but not registered" in reason
+    filler.unlink()
+    async with asyncio.timeout(30):
+        while await people.register(1) != 200:
+            await asyncio.sleep(0.2)
+    await people.look_up_all()
+
+
+async def test_a_restore_that_a_disk_does_not_let_end_costs_only_the_names(
+    loopback_box: Box, small_disk: Path, people: People
+) -> None:
+    process = await asyncio.to_thread(loopback_box.running)
+    assert await people.register(0) == 200
+    process.terminate()
+    process.wait()
+    committed = small_disk / ".incoming-for-before-restore-1"  # as a power cut leaves it
+    committed.mkdir(mode=0o700)
+    (small_disk / layout.NAMES).rename(committed / layout.NAMES)
+    run("mount", "-o", "remount,ro", str(small_disk))
+    await asyncio.to_thread(loopback_box.running)
+    services = (await _status(loopback_box))["services"]
+    assert services["names"]["state"] == "down"
+    assert "Read-only" in services["names"]["reason"]
+    assert services["http"]["state"] == "up"
+    assert not await people.answered()
+    assert not (small_disk / layout.NAMES).exists()
+    run("mount", "-o", "remount,rw", str(small_disk))
+    await _until_found(people)
+    assert not committed.exists()
+    async with asyncio.timeout(30):
+        while await people.register(1) != 200:
+            await asyncio.sleep(0.2)
+    await people.look_up_all()
+
+
 async def test_a_disk_that_stops_taking_anything_is_looked_up_from(
     loopback_box: Box, people: People
 ) -> None:

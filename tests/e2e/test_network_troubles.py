@@ -130,6 +130,29 @@ async def test_an_address_is_kept_over_a_restart_of_the_box(
     assert leases.count(before["ip"]) == 1
 
 
+async def test_until_a_router_comes_an_address_is_nobodys_for_long(
+    bare_box: Host, newcomer: Newcomer
+) -> None:
+    """Whoever has it when the box gives way has neither until it ends."""
+    folder = bare_box.lab.folder / "lanjami"
+    folder.mkdir()
+    (folder / "lanjami.toml").write_text(
+        '[fallback.eth0]\nserve = ["dns", "dhcp"]\naddress = "10.77.0.1/24"\n'
+    )
+    appliance = Appliance(bare_box)
+    appliance.environment["XDG_CONFIG_HOME"] = str(bare_box.lab.folder)
+    await appliance.start()
+    await hands_out_addresses(appliance)
+    one = newcomer("one")
+    before = dhcp_client.lease(one)
+    assert before is not None
+    assert before["seconds"] == "240"
+    appliance.kill()
+    await appliance.start()
+    await hands_out_addresses(appliance)
+    assert dhcp_client.lease(one) == before
+
+
 async def test_it_stays_the_network_where_its_disk_takes_nothing(
     bare_box: Host, newcomer: Newcomer
 ) -> None:

@@ -177,6 +177,17 @@ def test_a_start_goes_on_without_what_is_written_to(box: Box) -> None:
     assert len(started["id"]) == 32
 
 
+def test_a_new_card_that_takes_nothing_is_left_to_what_tells_of_it(box: Box) -> None:
+    data = box.card.partition(4)
+    loops.run("mke2fs", "-q", "-t", "ext4", "-F", data)
+    loops.run("blockdev", "--setro", data)
+    try:
+        assert box.start()["data"] == ""
+    finally:
+        loops.run("blockdev", "--setrw", data)
+    assert box.start()["data"] == "box", "which is made, where it can be"
+
+
 def _overwrite(device: Path, size: int) -> None:
     with device.open("r+b") as file:
         file.write(b"\0" * size)

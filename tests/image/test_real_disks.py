@@ -93,6 +93,13 @@ def _data(device: Path, run: Path, *words: str | Path, programs: Path | None = N
     return told.read_text() if told.exists() else ""
 
 
+def _fill(folder: Path) -> None:
+    """Leave there what a box has from its first start on, and a file."""
+    for name in (places.KEPT, places.STATE):
+        (folder / Path(name).name).mkdir()
+    (folder / "kept").write_text("kept")
+
+
 def test_a_new_card_gets_a_data_partition_up_to_its_end(tmp_path: Path) -> None:
     with loops.card(tmp_path / "card", size=256 * MIB, data=16) as device:
         data = Path(f"{device}p4")
@@ -151,7 +158,7 @@ def test_what_a_check_could_not_mend_is_only_read(tmp_path: Path, end: str) -> N
         data = Path(f"{device}p4")
         loops.run("mke2fs", "-q", "-t", "ext4", data)
         with loops.mounted(data, place) as folder:
-            (folder / "kept").write_text("kept")
+            _fill(folder)
         assert _data(device, run, programs=programs) == ""
         assert "only read" in _data(device, run, "mount", place)
         try:
@@ -172,7 +179,7 @@ def test_a_card_that_takes_nothing_is_only_read(tmp_path: Path) -> None:
         data = Path(f"{device}p4")
         loops.run("mke2fs", "-q", "-t", "ext4", data)
         with loops.mounted(data, place) as folder:
-            (folder / "kept").write_text("kept")
+            _fill(folder)
         with loops.mounted(data, place) as folder:
             (folder / "open").write_text("left in the journal")
             loops.pull_the_plug(folder)
@@ -182,6 +189,39 @@ def test_a_card_that_takes_nothing_is_only_read(tmp_path: Path) -> None:
         kept = (place / "kept").exists()
         loops.run("umount", place)
         assert kept
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_new_card_that_takes_nothing_gives_way_to_memory(
+    tmp_path: Path, *, is_checked: bool
+) -> None:
+    """Nobody can make the folders in it that a box has its state in."""
+    run, place = tmp_path / "run", tmp_path / "data"
+    place.mkdir()
+    with loops.card(tmp_path / "card", size=128 * MIB, data=70) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", data)
+        loops.run("blockdev", "--setro", data)
+        if is_checked:
+            assert _data(device, run) == ""
+        with pytest.raises(subprocess.CalledProcessError):
+            _data(device, run, "mount", place)
+        assert not place.is_mount()
+        told = (run / "notices/data").read_text()
+    assert told.startswith("its memory cannot be read: until the next start")
+    assert told.count("\n") == 1
+
+
+def test_a_new_card_gets_the_folders_of_its_state(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    place.mkdir()
+    with loops.card(tmp_path / "card", size=128 * MIB, data=70) as device:
+        data = Path(f"{device}p4")
+        loops.run("mke2fs", "-q", "-t", "ext4", data)
+        assert _data(device, tmp_path / "run", "mount", place) == ""
+        made = {path.name for path in place.iterdir()}
+        loops.run("umount", place)
+    assert made == {"lost+found", "lanjami", "box"}
 
 
 def test_power_cuts_leave_what_was_said_to_be_kept(tmp_path: Path) -> None:

@@ -114,6 +114,19 @@ def test_a_password_that_another_box_has_is_told(machine: Machine) -> None:
     assert not machine.complaint.exists()
 
 
+def test_a_network_of_the_card_that_the_page_took_back_leaves_the_cable_a_guests(
+    machine: Machine,
+) -> None:
+    machine.card.write_text('[network.eth0]\nserve = ["dns"]\naddress = "10.77.0.1/24"\n')
+    assert machine.start() == []
+    own = machine.box.path("/run/systemd/network/10-lanjami-eth0.network")
+    assert "DHCP=ipv4" in own.read_text()
+    machine.page.write_text(compose({}, Wifi()))
+    own.unlink()  # as at a new start
+    machine.start()
+    assert not own.exists()
+
+
 class Cut(BaseException):
     """The power goes."""
 

@@ -89,6 +89,12 @@ def test_every_service_is_enabled_or_started_by_another_unit() -> None:
         assert not unit.exists() or "WantedBy=" in unit.read_text(), name
 
 
+@pytest.mark.parametrize("unit", SERVICES, ids=_named)
+def test_a_service_starts_also_where_the_card_has_no_folder_for_it(unit: Path) -> None:
+    places = re.findall(r"^ReadWritePaths=(.*)$", unit.read_text(), flags=re.MULTILINE)
+    assert "/data/box" not in " ".join(places).split(), "-/data/box"
+
+
 def test_the_watch_knows_what_systemd_leaves_alone() -> None:
     unit = (ROOTFS.parents[1] / "packaging/lanjami.service").read_text()
     (line,) = re.findall(r"^RestartPreventExitStatus=(.*)$", unit, flags=re.MULTILINE)

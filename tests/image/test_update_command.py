@@ -1,5 +1,8 @@
 """Updates as people and units bring them to a box: by `lanjami update`, and by the page's unit."""
 
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lanjami import layout
 from lanjami.box import slots
 from lanjami.box.standing import Standing
 from tests.image import loops
@@ -17,6 +21,10 @@ from tests.support.terminal import running_in_terminal
 
 pytestmark = needs_root
 
+SERVICE = (
+    Path(__file__).resolve().parents[2]
+    / "image/rootfs/usr/lib/systemd/system/lanjami-update.service"
+)
 UNIT = (sys.executable, "-m", "lanjami.cli.box", "update")
 
 
@@ -99,3 +107,72 @@ def test_what_came_by_the_page_and_is_refused_is_told_there(
     assert (box.standing.state, box.standing.fault) == ("refused", fault)
     assert box.asked_of_systemd == []
     assert not _is_tried(box)
+
+
+# --- a card that takes nothing any longer ------------------------------------------------------
+
+
+@pytest.fixture
+def state(box: Imaged) -> Iterator[Path]:
+    """What the page leaves an update in, on a disk of its own."""
+    folder = box.folder / "state"
+    folder.mkdir()
+    loops.run("mount", "-t", "tmpfs", "tmpfs", folder)
+    try:
+        yield folder
+    finally:
+        loops.run("umount", folder)
+
+
+def _left_by_the_page(box: Imaged, state: Path) -> Path:
+    return Path(shutil.copy(box.update(), state / layout.UPDATE))
+
+
+def _end(box: Imaged, update: Path) -> None:
+    """What systemd runs at the unit's end."""
+    (line,) = re.findall(r"^ExecStopPost=(.*)$", SERVICE.read_text(), flags=re.MULTILINE)
+    command = shlex.split(line.replace(f"/var/lib/lanjami/{layout.UPDATE}", str(update)))
+    done = _run(box, *command)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_could_not_be_removed_is_not_written(box: Imaged, state: Path) -> None:
+    update = _left_by_the_page(box, state)
+    loops.run("mount", "-o", "remount,ro", state)
+    done = _run(box, *UNIT, update)
+    assert done.returncode == 0, done.stderr
+    assert (box.standing.state, box.standing.fault) == ("refused", "failed")
+    assert "takes nothing: Read-only file system" in box.standing.reason
+    assert not any(box.spare_slot.read_bytes())
+    assert not _is_tried(box)
+    assert box.asked_of_systemd == []
+
+
+def test_what_could_not_be_removed_is_not_looked_at_again(box: Imaged, state: Path) -> None:
+    update = _left_by_the_page(box, state)
+    loops.run("mount", "-o", "remount,ro", state)
+    _end(box, update)
+    assert box.asked_of_systemd == ["stop lanjami-update.path"]
+
+
+def test_what_was_killed_is_not_taken_again(box: Imaged, state: Path) -> None:
+    update = _left_by_the_page(box, state)
+    for _ in ("once", "again"):
+        _end(box, update)
+        assert not update.exists()
+    assert box.asked_of_systemd == []
+
+
+def test_an_update_starts_also_where_the_disk_took_nothing_at_its_end(
+    box: Imaged, state: Path
+) -> None:
+    update = _left_by_the_page(box, state)
+    last = box.folder / "bin/tune2fs"
+    last.write_text(f'#!/bin/sh\nmount -o remount,ro "{state}"\nexec /usr/sbin/tune2fs "$@"\n')
+    last.chmod(0o755)
+    done = _run(box, *UNIT, update)
+    assert done.returncode == 0, done.stderr
+    assert update.exists()
+    assert _is_tried(box)
+    assert box.standing == Standing("starting", "9.0.0")
+    assert box.asked_of_systemd == ["--no-block reboot"]

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
+from dataclasses import replace as exchange
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from lanjami.config import Config, Network, Sources, Wifi, parse
 from lanjami.status.operator.settings import compose, read_form
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
 
+OWN = IPv4Interface("10.77.0.1/24")
 OLD, TRIED = Running("a", tried=False), Running("b", tried=True)
 UP = Service("up", "works", "", 0)
 WELL = Snapshot(
@@ -96,6 +98,11 @@ class Scene:
         if command[1] == "show":
             return self.unit
         self.ran.append([str(word) for word in command])
+        match command:
+            case ["ip", "address", "del", at, "dev", str(name)]:
+                seen = self.cables[name]
+                left = tuple(own for own in seen.own if str(own) != at)
+                self.cables[name] = exchange(seen, own=left)
         return ""
 
 
@@ -123,11 +130,16 @@ def test_a_switch_without_a_router_makes_the_box_the_network_and_a_router_takes_
     config = scene.box.path(places.CONFIG)
     assert '[fallback."eth0"]\nserve = ["dns", "dhcp", "ra", "ntp"]' in config.read_text()
     assert "eth0" in scene.box.path(places.SCREEN).read_text()
-    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.cables["eth0"] = Seen(carrier=True, leased=True, own=(OWN,))
     scene.pass_s(1, watching)
     assert scene.did("restart", "lanjami.service") == 2
     assert scene.did("del", "10.77.0.1/24", "eth0") == 1
     assert config.read_text() == ""
+    # by the lanjami that was just ending
+    scene.cables["eth0"] = Seen(carrier=True, leased=True, own=(OWN,))
+    scene.pass_s(10, watching)
+    assert scene.cables["eth0"].own == ()
+    assert scene.did("del") == 2
 
 
 def test_a_guest_whose_page_was_saved_becomes_the_network_all_the_same(scene: Scene) -> None:
@@ -153,6 +165,7 @@ def test_a_cable_has_no_network_that_the_box_is_a_guest_in_elsewhere(scene: Scen
     watching = scene.watch()
     scene.pass_s(30, watching)
     assert scene.started().network["eth0"].address == "10.77.0.1/24"
+    scene.cables["eth0"] = Seen(carrier=True, leased=False, own=(OWN,))
     scene.lans = [IPv4Network("10.77.0.0/24")]
     scene.pass_s(1, watching)
     assert scene.started().network["eth0"].address == "10.77.1.1/24"
@@ -183,13 +196,15 @@ def test_a_cable_that_the_operator_takes_over_is_theirs_from_their_own_restart_o
     scene.cables["eth0"] = Seen(carrier=True, leased=False)
     watching = scene.watch()
     scene.pass_s(30, watching)
+    scene.cables["eth0"] = Seen(carrier=True, leased=False, own=(OWN,))
     scene.set_on_page({"eth0": Network(("dns", "dhcp"), "10.77.0.1/24")}, Wifi())
     scene.pass_s(30, watching)
     assert scene.did("restart", "lanjami.service") == 1
     assert scene.did("del") == 0
     assert "nobody gives addresses" not in scene.box.path(places.SCREEN).read_text()
-    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.cables["eth0"] = Seen(carrier=True, leased=True, own=(OWN,))
     scene.pass_s(30, watching)
+    assert scene.did("del") == 0
     assert scene.did("restart", "lanjami.service") == 1
     assert list(scene.started().chosen) == ["eth0"]
 

@@ -6,31 +6,34 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from lanjami.backup import archive
+from lanjami.backup import api, archive
 from lanjami.backup.keeper import Keeper
 from lanjami.box import disks
 from lanjami.box.disks import Running
-from lanjami.cli import places
+from lanjami.cli import control, places
 from lanjami.cli.backup import restore
 from lanjami.errors import HostError
 from lanjami.nameserver import record
-from lanjami.nameserver.database import Database, check
+from lanjami.nameserver.database import Database, check, copy
 from lanjami.nameserver.names import JamiId, Name
 from lanjami.nameserver.registry import Registry
 from lanjami.runtime import disk
+from lanjami.runtime.httpd import LocalServer
 from tests.support.box import Box
 from tests.support.kept import kept_at
-from tests.support.registrations import account_id, registration
+from tests.support.lab import run
+from tests.support.registrations import ClientKeys, account_id, registration
 from tests.support.running import Heard, running
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
@@ -469,6 +472,159 @@ async def test_a_torn_backup_leaves_nothing_in_the_way_of_an_older_one(tmp_path:
     assert not target.exists()
 
 
+# --- a disk that takes nothing -------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A state folder on a disk of its own, of 2 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", str(folder))
+    yield folder
+    run("umount", "--lazy", str(folder))
+
+
+def _leave(folder: Path, free: int) -> None:
+    """Fill its disk until so many bytes are left; by pages, as a small disk counts them."""
+    spare = folder / "spare"
+    spare.write_bytes(bytes(free))
+    with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    spare.unlink()
+
+
+def _make_read_only(folder: Path) -> None:
+    run("mount", "-o", "remount,ro", str(folder))
+
+
+def _give_back(folder: Path) -> None:
+    run("mount", "-o", "remount,rw", str(folder))
+    (folder / "filler").unlink(missing_ok=True)
+
+
+_REFUSALS = [
+    partial(_leave, free=0),
+    partial(_leave, free=256 << 10),  # an empty database fits there, the backup does not
+    _make_read_only,
+]
+
+
+def _break_header(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(b"no database at all" + content[18:])
+
+
+def _fill_large(state: Path) -> None:
+    """A database of more than 256 KB."""
+    _fill(state, *NAMES)
+    keys = ClientKeys(bits=2048)
+    numbered = zip(range(200), keys.exponents(), strict=False)
+    with closing(Database(state / "names.sqlite")) as database:
+        database.add(keys.record(f"name-{n:04}", exponent) for n, exponent in numbered)
+
+
+async def _backed_up(state: Path, backups: Path) -> Registry:
+    """Serves the names there, of which a backup was made."""
+    path = state / "names.sqlite"
+    elsewhere = backups.parent / "elsewhere"  # there has to be room for making it
+    await asyncio.to_thread(_fill_large, elsewhere)
+    original = Registry(path=elsewhere / path.name)
+    keeper = Keeper(backups, collect=lambda folder: original.copy_to(folder / path.name))
+    async with running(original), running(keeper):
+        pass
+    await asyncio.to_thread(copy, elsewhere / path.name, path)
+    return Registry(path=path, spare=partial(keeper.unpack_newest, path.name))
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _empty, _break_header])
+@pytest.mark.parametrize("refuse", _REFUSALS)
+async def test_names_of_a_backup_are_looked_up_where_the_disk_does_not_take_them(
+    tmp_path: Path,
+    small: Path,
+    harm: Callable[[Path], None],
+    refuse: Callable[[Path], None],
+) -> None:
+    registry = await _backed_up(small, tmp_path / "backups")
+    await asyncio.to_thread(harm, small / "names.sqlite")
+    await asyncio.to_thread(refuse, small)
+    for _ in range(2):
+        async with running(registry) as heard:
+            for name, number in NAMES.items():
+                assert registry.name_of(JamiId(account_id(number))) == name
+                assert registry.by_name(Name(name)) is not None
+            assert "names can be looked up but not registered" in heard.reasons[-1]
+            assert "those of the backup of 20" in heard.reasons[-1]
+            with pytest.raises(HostError, match="not known whether this ID has one"):
+                registry.name_of(JamiId("0" * 40))
+            for name in ("alice", "carol"):
+                with pytest.raises(HostError, match="the backup of 20"):
+                    await registry.register(registration(name, 3), source="10.0.0.1")
+    await asyncio.to_thread(_give_back, small)
+    async with running(registry) as heard:
+        assert registry.name_of(JamiId(account_id(1))) == "alice"
+        assert "was damaged and replaced from a backup" in heard.reasons[-1]
+        await registry.register(registration("carol", 3), source="10.0.0.1")
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _empty, _break_header])
+@pytest.mark.parametrize("refuse", [partial(_leave, free=0), _make_read_only])
+async def test_where_nothing_is_known_and_the_disk_refuses_nothing_is_denied(
+    small: Path, harm: Callable[[Path], None], refuse: Callable[[Path], None]
+) -> None:
+    await asyncio.to_thread(_fill, small, "alice")
+    await asyncio.to_thread(harm, small / "names.sqlite")
+    await asyncio.to_thread(refuse, small)
+    registry = Registry(path=small / "names.sqlite")
+    with pytest.raises(HostError, match=r"Read-only|No space|unable to open|readonly|is full"):
+        async with running(registry):
+            pass
+
+
+async def test_a_full_disk_is_told_from_a_bad_backup(tmp_path: Path, small: Path) -> None:
+    def collect(collected: Path) -> None:
+        (collected / "names.sqlite").write_bytes(bytes(3 << 20))
+
+    keeper = Keeper(tmp_path / "backups", collect=collect)
+    async with running(keeper):
+        pass
+    unpack = partial(keeper.unpack_newest, "names.sqlite")
+    with pytest.raises(HostError, match=r"small/names.sqlite cannot be written: No space left"):
+        await asyncio.to_thread(unpack, small / "names.sqlite")
+    assert await asyncio.to_thread(unpack, tmp_path / "names.sqlite") is not None
+
+
+async def test_a_backup_is_sent_also_from_a_box_whose_disk_is_nearly_full(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(path: Path) -> None:
+        disk.require_room(path.parent, 1)
+        path.write_bytes(b"a backup")
+
+    def fetch() -> bytes:
+        box = control.find([tmp_path], within_s=5.0)
+        assert box is not None
+        return box.ask("GET", "/backup")
+
+    async with running(
+        LocalServer(
+            paths=[tmp_path / "control.sock"], routes=lambda: api.routes(api.sender(make, small))
+        )
+    ):
+        assert await asyncio.to_thread(fetch) == b"a backup"
+        monkeypatch.setattr(tempfile, "tempdir", str(small))
+        with pytest.raises(HostError, match=r"small/.* has . MB left"):
+            await asyncio.to_thread(fetch)
+
+        def refuse() -> str:
+            raise FileNotFoundError(2, "No usable temporary directory found")
+
+        monkeypatch.setattr(tempfile, "gettempdir", refuse)
+        with pytest.raises(HostError, match=r"small/.* has . MB left"):
+            await asyncio.to_thread(fetch)
+
+
 def test_a_backup_goes_into_a_file_and_nothing_else(box: Box, tmp_path: Path) -> None:
     _fill(box.state, "alice")
     for place in ("/dev/null", str(tmp_path)):
@@ -571,6 +727,7 @@ _BEGIN = """
 import sys, time
 from pathlib import Path
 from lanjami.runtime import disk
+from lanjami.runtime.httpd import LocalServer
 with disk.scratch(Path(sys.argv[1]), prefix=sys.argv[2]) as made:
     (made / "names.sqlite").write_bytes(b"half")
     print(made, flush=True)

@@ -18,7 +18,7 @@ from lanjami.nameserver.database import (
     schema,
 )
 from lanjami.nameserver.names import JamiId, Name
-from lanjami.nameserver.opening import Opened, open_names, set_aside
+from lanjami.nameserver.opening import Opened, can_be_opened, open_names, set_aside
 from lanjami.nameserver.record import Record
 from tests.support.kept import kept_at
 from tests.support.registrations import registration
@@ -181,6 +181,58 @@ def test_names_of_another_shape_without_a_copy_are_left_alone(path: Path) -> Non
     assert {file.name for file in path.parent.iterdir()} <= {
         path.name + suffix for suffix in ("", "-wal", "-shm")
     }
+
+
+def test_while_an_exchange_cannot_be_finished_what_it_replaces_is_not_opened(path: Path) -> None:
+    committed = path.parent / ".incoming-for-before-1"
+    committed.mkdir()
+    for file, one in ((path, _record("alice", 1)), (committed / path.name, _record("bobby", 2))):
+        with closing(Database(file)) as database:
+            database.add([one])
+    in_the_way = path.parent / "before-1"
+    in_the_way.touch()
+    with pytest.raises(HostError, match="Not a directory"):
+        _opened(path)
+    assert (committed / path.name).exists()
+    in_the_way.unlink()
+    opened = _opened(path)
+    try:
+        assert kept_at(path) == [_record("bobby", 2)]
+    finally:
+        opened.close()
+    assert kept_at(path.parent / "before-1" / path.name) == [_record("alice", 1)]
+
+
+@pytest.mark.parametrize("suspect", [True, False])
+def test_names_that_are_gone_are_those_of_the_backup(
+    path: Path,
+    suspect: bool,  # noqa: FBT001 - a case
+) -> None:
+    def spare(target: Path) -> str:
+        with closing(Database(target)) as database:
+            database.add([_record("alice", 1)])
+        return "the backup"
+
+    opened = open_names(path, spare=spare, suspect=suspect)
+    try:
+        assert not opened.why_read_only
+        assert kept_at(path) == [_record("alice", 1)]
+    finally:
+        opened.close()
+
+
+def test_to_look_whether_a_disk_takes_names_again_makes_none_there(path: Path) -> None:
+    opened = _opened(path.with_name("in-memory"))
+    try:
+        assert can_be_opened(path, instead_of=opened)
+        assert not path.exists()
+        path.touch()
+        assert can_be_opened(path, instead_of=opened)
+        assert path.read_bytes() == b""
+        assert not can_be_opened(path.parent / "gone" / path.name, instead_of=opened)
+        assert can_be_opened(opened.path, instead_of=opened)
+    finally:
+        opened.close()
 
 
 def test_those_who_register_together_are_answered_one_by_one(path: Path) -> None:

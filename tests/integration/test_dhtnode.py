@@ -16,6 +16,7 @@ from lanjami.dhtnode import identity
 from lanjami.dhtnode.node import DhtNode
 from lanjami.errors import HostError
 from tests.support.appliance import opendht_child
+from tests.support.lab import run
 from tests.support.ports import free_port
 from tests.support.running import running, supervised
 
@@ -125,9 +126,27 @@ async def test_a_taken_port_is_named_with_its_owner(tmp_path: Path) -> None:
                 pass
 
 
-def test_a_damaged_identity_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"half of it", b"\xff" * 40], ids=["half", "noise"])
+def test_a_damaged_identity_is_replaced(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "node-id"
-    file.write_text("half of it")
+    file.write_bytes(content)
     node_id = identity.load_or_make(file)
     assert len(node_id) == 20
     assert identity.load_or_make(file) == node_id
+
+
+@pytest.mark.parametrize("content", ["", "half of it"])
+def test_a_node_has_an_identity_also_where_its_disk_takes_nothing(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "node-id"
+    if content:
+        file.write_text(content)
+    run("mount", "--bind", str(tmp_path), str(tmp_path))
+    try:
+        run("mount", "-o", "remount,bind,ro", str(tmp_path))
+        assert len(identity.load_or_make(file)) == 20
+    finally:
+        run("umount", str(tmp_path))
+    assert "the identity is lost with the program reason=" in caplog.text
+    assert "Read-only file system" in caplog.text

@@ -46,13 +46,11 @@ def test_dnsmasq_understands_whatever_is_served(tmp_path: Path, upstream: str | 
                 if v6 is None and "ra" in served:
                     continue
                 plan = replace(PLAN, serves=frozenset(served), v4=v4, v6=v6, upstream=upstream)
-                file.write_text(
-                    dnsmasq_conf.render(
-                        plan, leases=str(tmp_path / "leases"), user="root", group="root"
-                    )
-                )
-                judged = _judged("dnsmasq", "--test", "-C", file)
-                assert judged.returncode == 0, f"{plan}: {judged.stderr}"
+                for leases in (str(tmp_path / "leases"), None):
+                    told = dnsmasq_conf.render(plan, leases=leases, user="root", group="root")
+                    file.write_text(told)
+                    judged = _judged("dnsmasq", "--test", "-C", file)
+                    assert judged.returncode == 0, f"{plan}: {judged.stderr}"
 
 
 @needs("dnsmasq")

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,22 @@ def test_a_lock_is_held_by_one_and_names_it(tmp_path: Path) -> None:
 def test_a_full_or_read_only_disk_does_not_keep_the_lock_from_being_held(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.symlink_to("/dev/full")  # takes nothing
+    with disk.locked(lock):
+        pass
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "locked before"])
+def test_a_disk_that_is_only_read_is_locked_as_well(mounted: Path, *, is_there: bool) -> None:
+    lock = mounted / "lock"
+    if is_there:
+        lock.touch()
+    run("mount", "-o", "remount,ro", str(mounted))
+    with (
+        disk.locked(lock),
+        pytest.raises(HostError, match=r"already runs .* \(process unknown\)"),
+        disk.locked(lock),
+    ):
+        pass
     with disk.locked(lock):
         pass
 
@@ -209,6 +226,69 @@ async def test_a_program_has_one_also_where_its_folder_cannot_be_made(
     run("mount", "-o", "remount,ro", str(mounted))
     async with process.workplace(mounted / "turn") as folder:
         (folder / "users").touch()
+
+
+# A laptop whose only disk is full, in a mount namespace of its own.
+_FULL = """
+for full in /tmp /var/tmp; do mount -t tmpfs -o ro tmpfs $full; done
+mount -t tmpfs -o size=$1 tmpfs /dev/shm
+mount -t tmpfs tmpfs /mnt
+head -c 64k /dev/zero >/mnt/small
+head -c 256k /dev/zero >/mnt/large
+mkdir /dev/shm/lanjami-work-killed
+mount -o remount,ro /mnt
+cd /proc
+exec "$2" -c "$3"
+"""
+_WORK = """
+import asyncio
+from pathlib import Path
+from lanjami.errors import HostError
+from lanjami.runtime import process
+
+async def work():
+    async with process.workplace(Path("/mnt")) as folder:
+        print(folder.parent, *(f"{file.name}={file.stat().st_size}" for file in folder.iterdir()))
+        print(*(left == folder for left in Path("/dev/shm").iterdir()))
+
+try:
+    asyncio.run(work())
+except HostError as error:
+    print("refused:", error)
+"""
+
+
+def _work_on_a_full_laptop(*, memory: str) -> str:
+    place = ("env", "-u", "TMPDIR", f"PYTHONPATH={Path(__file__).parents[2]}", "unshare", "--mount")
+    return run(*place, "sh", "-euc", _FULL, "sh", memory, sys.executable, _WORK)
+
+
+def test_a_copy_is_in_memory_where_every_disk_is_full() -> None:
+    told = _work_on_a_full_laptop(memory="1m").splitlines()
+    where, *files = told[0].split()
+    assert where == "/dev/shm"
+    assert sorted(files) == ["large=262144", "small=65536"]
+    assert told[1] == "True", "what a killed program left is gone"
+
+
+def test_half_a_file_is_no_copy() -> None:
+    told = _work_on_a_full_laptop(memory="128k").splitlines()
+    assert told[0] == "/dev/shm small=65536"
+
+
+def test_a_machine_that_takes_no_copy_anywhere_is_told_of_in_a_sentence() -> None:
+    assert _work_on_a_full_laptop(memory="4k") == (
+        "refused: /dev/shm takes nothing: No space left on device\n"
+    )
+
+
+async def test_what_a_killed_program_worked_with_is_gone_also_where_its_disk_is_well_again(
+    tmp_path: Path,
+) -> None:
+    left = Path(tempfile.mkdtemp(prefix="lanjami-work-"))
+    (left / "hostapd.conf").write_text("wpa_passphrase=correct horse battery\n")
+    async with process.workplace(tmp_path):
+        assert not left.exists()
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from tests.support.lab import Host
 
-_SCRIPT = """\
-#!/bin/sh
+_SCRIPT = r"""#!/bin/sh
 case $1 in bound|renew)
-    echo "lease ip=$ip mask=$mask router=$router dns=$dns ntp=$ntpsrv server=$serverid"
+    echo "lease ip=$ip mask=$mask seconds=$lease" \
+        "router=$router dns=$dns ntp=$ntpsrv server=$serverid"
     ip addr replace "$ip/$mask" dev "$interface"
     [ -z "$router" ] || ip route replace default via "$router"
     : >RESOLVER

@@ -152,10 +152,12 @@ def test_a_fixed_address_is_set() -> None:
     assert "DHCP" not in told
 
 
-def test_where_the_box_is_the_network_nobody_else_sets_addresses() -> None:
-    files = networkd.render(parse("[network.eth0]\nserve = ['dns']\naddress = '10.77.0.1/24'"))
-    assert "Name=eth0" in files["10-lanjami-eth0.network"]
-    assert "Unmanaged=yes" in files["10-lanjami-eth0.network"]
+def test_a_cable_with_a_network_of_the_boxs_own_has_no_fixed_address_of_another() -> None:
+    network = "[network.eth1]\nserve = ['dns']\naddress = '10.77.0.1/24'\n"
+    files = networkd.render(parse(f"{network}[box]\naddress = '192.168.1.5/24'"))
+    assert "Name=eth1\n" in files["10-lanjami-eth1.network"]
+    assert "Address=" not in files["10-lanjami-eth1.network"]
+    assert "DHCP=ipv4" in files["10-lanjami-eth1.network"]
 
 
 def test_a_wifi_name_cannot_forge_settings() -> None:

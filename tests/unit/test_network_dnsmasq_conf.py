@@ -28,6 +28,13 @@ def _conf(plan: Plan) -> list[str]:
     return text.splitlines()
 
 
+def test_until_a_router_comes_nobody_has_an_address_for_long() -> None:
+    text = dnsmasq_conf.render(PLAN, leases=None, user="lanjami", group="lanjami")
+    ranges = [line for line in text.splitlines() if line.startswith("dhcp-range=")]
+    assert [line.rpartition(",")[2] for line in ranges] == ["240", "240"]
+    assert "leasefile-ro" in text
+
+
 @pytest.mark.parametrize("name", [*JAMI_NAMES, BOX_NAME])
 def test_jamis_names_are_the_boxs_and_asked_of_nobody(name: str) -> None:
     conf = _conf(PLAN)
@@ -93,4 +100,4 @@ def test_what_is_not_served_is_not_configured() -> None:
 
 def test_the_box_is_no_router_for_ipv6() -> None:
     assert "ra-param=eth0,60,0" in _conf(PLAN)
-    assert "dhcp-range=fd77::,ra-only,64" in _conf(PLAN)
+    assert "dhcp-range=fd77::,ra-only,64,43200" in _conf(PLAN)
