@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -228,58 +229,52 @@ async def test_a_program_has_one_also_where_its_folder_cannot_be_made(
         (folder / "users").touch()
 
 
-# A laptop whose only disk is full, in a mount namespace of its own.
-_FULL = """
-for full in /tmp /var/tmp; do mount -t tmpfs -o ro tmpfs $full; done
-mount -t tmpfs -o size=$1 tmpfs /dev/shm
-mount -t tmpfs tmpfs /mnt
-head -c 64k /dev/zero >/mnt/small
-head -c 256k /dev/zero >/mnt/large
-mkdir /dev/shm/lanjami-work-killed
-mount -o remount,ro /mnt
-cd /proc
-exec "$2" -c "$3"
-"""
-_WORK = """
-import asyncio
-from pathlib import Path
-from lanjami.errors import HostError
-from lanjami.runtime import process
-
-async def work():
-    async with process.workplace(Path("/mnt")) as folder:
-        print(folder.parent, *(f"{file.name}={file.stat().st_size}" for file in folder.iterdir()))
-        print(*(left == folder for left in Path("/dev/shm").iterdir()))
-
-try:
-    asyncio.run(work())
-except HostError as error:
-    print("refused:", error)
-"""
+@pytest.fixture
+def only_read(mounted: Path) -> Path:
+    """What a program had on a disk that takes nothing any more."""
+    (mounted / "small").write_bytes(bytes(64 << 10))
+    (mounted / "large").write_bytes(bytes(256 << 10))
+    run("mount", "-o", "remount,ro", str(mounted))
+    return mounted
 
 
-def _work_on_a_full_laptop(*, memory: str) -> str:
-    place = ("env", "-u", "TMPDIR", f"PYTHONPATH={Path(__file__).parents[2]}", "unshare", "--mount")
-    return run(*place, "sh", "-euc", _FULL, "sh", memory, sys.executable, _WORK)
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """That of a machine on which no folder for temporary files takes anything."""
+
+    def refuse() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
+    monkeypatch.setattr(process, "_MEMORY", folder)
+    monkeypatch.setattr(tempfile, "gettempdir", refuse)
+    yield folder
+    run("umount", str(folder))
 
 
-def test_a_copy_is_in_memory_where_every_disk_is_full() -> None:
-    told = _work_on_a_full_laptop(memory="1m").splitlines()
-    where, *files = told[0].split()
-    assert where == "/dev/shm"
-    assert sorted(files) == ["large=262144", "small=65536"]
-    assert told[1] == "True", "what a killed program left is gone"
+async def test_a_copy_is_in_memory_where_every_disk_is_full(only_read: Path, memory: Path) -> None:
+    (memory / "lanjami-work-killed").mkdir()
+    async with process.workplace(only_read) as folder:
+        assert list(memory.iterdir()) == [folder], "what a killed program left is gone"
+        sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+        assert sizes == {"small": 64 << 10, "large": 256 << 10}
 
 
-def test_half_a_file_is_no_copy() -> None:
-    told = _work_on_a_full_laptop(memory="128k").splitlines()
-    assert told[0] == "/dev/shm small=65536"
+async def test_half_a_file_is_no_copy(only_read: Path, memory: Path) -> None:
+    run("mount", "-o", "remount,size=128k", str(memory))
+    async with process.workplace(only_read) as folder:
+        assert [file.name for file in folder.iterdir()] == ["small"]
 
 
-def test_a_machine_that_takes_no_copy_anywhere_is_told_of_in_a_sentence() -> None:
-    assert _work_on_a_full_laptop(memory="4k") == (
-        "refused: /dev/shm takes nothing: No space left on device\n"
-    )
+async def test_a_machine_that_takes_no_copy_anywhere_is_told_of_in_a_sentence(
+    only_read: Path, memory: Path
+) -> None:
+    run("mount", "-o", "remount,size=4k", str(memory))
+    with pytest.raises(HostError, match=r"^[^;]*/memory takes nothing: No space left on device$"):
+        async with process.workplace(only_read):
+            pass
 
 
 async def test_what_a_killed_program_worked_with_is_gone_also_where_its_disk_is_well_again(
