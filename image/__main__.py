@@ -54,8 +54,8 @@ def main() -> int:
         release = _release()
         _require_programs()
         keys = updates.keys(options.update_key, options.signing_key, usual=updates.private_key())
-        left_out = [UPDATE] if keys.private is None else []
-        usual_s = {title: usual for title, usual in USUAL_S.items() if title not in left_out}
+        is_signed = keys.private is not None
+        usual_s = {title: s for title, s in USUAL_S.items() if title != UPDATE or is_signed}
         steps = Steps(options.out / "logs", usual_s, screen)
         with steps.ended_with_us(), steps.shown():
             made = _build(options, steps, release, keys)

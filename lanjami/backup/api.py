@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -50,7 +49,7 @@ def _made(make: Callable[[Path], object], folder: Path) -> BinaryIO:
         return _made_in(folder, make)
     except HostError as refused:
         try:
-            return _made_in(_temporary(), make)
+            return _made_in(disk.temporary(), make)
         except HostError:
             raise refused from None  # it is what the operator can do something about
 
@@ -60,13 +59,6 @@ def _made_in(folder: Path, make: Callable[[Path], object]) -> BinaryIO:
         path = scratch / "backup.zip"
         make(path)
         return path.open("rb")  # and can be read also when it has no name any longer
-
-
-def _temporary() -> Path:
-    try:
-        return Path(tempfile.gettempdir())
-    except OSError as error:
-        raise HostError(f"nothing temporary can be written: {error.strerror}") from error
 
 
 def routes(send: Answer) -> list[web.RouteDef]:

@@ -7,7 +7,6 @@ served from a copy in memory, for looking up only.
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
@@ -34,7 +33,6 @@ Spare = Callable[[Path], str | None]
 
 _ASIDE, _REPLACED, _NEWER = "damaged", "replaced", "newer"
 _SMALLEST = 100  # bytes: the header of a database
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 _COPIES = "lanjami-names-"
 
 
@@ -197,7 +195,7 @@ def _proven(path: Path) -> Iterator[Record]:
 
 
 def _memory() -> Path:
-    return _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+    return disk.MEMORY if disk.MEMORY.is_dir() else disk.temporary()
 
 
 def _copied_to_memory(path: Path, spare: Spare, *, why: HostError) -> Opened:

@@ -45,10 +45,11 @@ def _lines(plan: Plan, leases: str | None, user: str, group: str) -> Iterator[st
     # that LAN and no other, whoever else serves on this machine
     yield from ("bind-interfaces", f"interface={plan.interface}", "except-interface=lo")
     yield from _dns(plan) if "dns" in plan.serves else ["port=0"]
+    lease_s = PASSING_LEASE_S if leases is None else LEASE_S
     if "dhcp" in plan.serves:
-        yield from _dhcp(plan, leases)
+        yield from _dhcp(plan, leases, lease_s)
     if "ra" in plan.serves:
-        yield from _ra(plan, PASSING_LEASE_S if leases is None else LEASE_S)
+        yield from _ra(plan, lease_s)
     if plan.serves & {"dhcp", "ra"}:
         yield from ("quiet-dhcp", "quiet-dhcp6", "quiet-ra")
 
@@ -74,11 +75,10 @@ def _dns(plan: Plan) -> Iterator[str]:
     yield "address=/#/" if upstream is None else f"server={upstream}"
 
 
-def _dhcp(plan: Plan, leases: str | None) -> Iterator[str]:
+def _dhcp(plan: Plan, leases: str | None, lease_s: int) -> Iterator[str]:
     assert plan.pool is not None
     assert plan.v4 is not None
     own = plan.v4.ip
-    lease_s = PASSING_LEASE_S if leases is None else LEASE_S
     yield f"dhcp-range={plan.pool.first},{plan.pool.last},{plan.v4.netmask},{lease_s}"
     # short ones would have the list written, and a memory card worn, all the time
     yield "leasefile-ro" if leases is None else f"dhcp-leasefile={leases}"

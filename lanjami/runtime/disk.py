@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from lanjami.errors import HostError
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - in which a folder of our own is made
 SPARED = 32 << 20  # bytes that are left for what cannot wait
 
 _SCRATCH = ".scratch-"
@@ -116,6 +117,14 @@ def remove_scratch(folder: Path, *, prefix: str = _SCRATCH) -> None:
                     shutil.rmtree(left)
             finally:
                 os.close(lock)
+
+
+def temporary() -> Path:
+    """The machine's folder for temporary files; HostError where none takes any."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise HostError(f"nothing temporary can be written: {error.strerror}") from error
 
 
 def unused(folder: Path, name: str) -> Path:

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +20,6 @@ _PR_SET_PDEATHSIG = 1  # Linux include/uapi/linux/prctl.h
 _LONGEST_LINE = 1 << 20
 
 _PROBE = bytes(16 << 10)  # a configuration is a few thousand bytes
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 _COPIES = "lanjami-work-"
 
 STOP_S = 1.0  # what a child has for an orderly end
@@ -159,9 +157,9 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 def _places_for_copies() -> list[Path]:
     """Memory first: a folder for temporary files may be on the same disk."""
-    places = [_MEMORY]
-    with contextlib.suppress(OSError):  # no such folder takes anything
-        places.append(Path(tempfile.gettempdir()))
+    places = [disk.MEMORY]
+    with contextlib.suppress(HostError):  # memory may do
+        places.append(disk.temporary())
     return places
 
 

@@ -13,20 +13,15 @@ from lanjami import layout
 from lanjami.backup import archive
 from tests.support.box import Box
 from tests.support.kept import kept_at
-from tests.support.lab import run
+from tests.support.lab import run, tmpfs
 from tests.support.registrations import account_id, body
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The state folder of a box, on a disk of 6 MB."""
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
-    run("mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", str(folder))
-    try:
+    with tmpfs(tmp_path / "state", size="6m") as folder:
         yield folder
-    finally:
-        run("umount", "--lazy", str(folder))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from lanjami.runtime.patience import LATE_S
 from tests.support import dhcp_client
 from tests.support.appliance import LANJAMI, Appliance, child
-from tests.support.lab import Host, Lab, Process, Switch, run
+from tests.support.lab import Host, Lab, Process, Switch, run, tmpfs
 from tests.support.network import (
     ALL,
     WITHOUT_THE_CLOCK,
@@ -159,9 +159,7 @@ async def test_it_stays_the_network_where_its_disk_takes_nothing(
     bare_box.run(*LANJAMI, "firewall", "show", "--apply")
     settings = network("dns", "dhcp", "ntp")
     appliance = Appliance(bare_box, *settings, through=WITHOUT_THE_CLOCK)
-    appliance.state.mkdir(mode=0o700)
-    run("mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", str(appliance.state))
-    try:
+    with tmpfs(appliance.state, size="64m"):
         await appliance.start()
         await hands_out_addresses(appliance)
         one = newcomer("one")
@@ -179,9 +177,6 @@ async def test_it_stays_the_network_where_its_disk_takes_nothing(
         assert status["turn"] is not None
         worse = [name for name, told in status["services"].items() if told["reason"]]
         assert set(worse) <= {"names", "backups"}
-    finally:
-        appliance.kill()
-        run("umount", "--lazy", str(appliance.state))
 
 
 @pytest.mark.parametrize(("program", "service"), [("dnsmasq", "network-eth0"), ("chronyd", "time")])

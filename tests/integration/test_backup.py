@@ -32,7 +32,7 @@ from lanjami.runtime import disk
 from lanjami.runtime.httpd import LocalServer
 from tests.support.box import Box
 from tests.support.kept import kept_at
-from tests.support.lab import run
+from tests.support.lab import run, tmpfs
 from tests.support.registrations import ClientKeys, account_id, registration
 from tests.support.running import Heard, running
 
@@ -478,11 +478,8 @@ async def test_a_torn_backup_leaves_nothing_in_the_way_of_an_older_one(tmp_path:
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A state folder on a disk of its own, of 2 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", str(folder))
-    yield folder
-    run("umount", "--lazy", str(folder))
+    with tmpfs(tmp_path / "small", size="2m") as folder:
+        yield folder
 
 
 def _leave(folder: Path, free: int) -> None:
@@ -727,7 +724,6 @@ _BEGIN = """
 import sys, time
 from pathlib import Path
 from lanjami.runtime import disk
-from lanjami.runtime.httpd import LocalServer
 with disk.scratch(Path(sys.argv[1]), prefix=sys.argv[2]) as made:
     (made / "names.sqlite").write_bytes(b"half")
     print(made, flush=True)

@@ -18,7 +18,7 @@ import pytest
 
 from lanjami.errors import HostError
 from lanjami.runtime import disk, httpd, log, net, process
-from tests.support.lab import run
+from tests.support.lab import run, tmpfs
 from tests.support.ports import free_port
 from tests.support.running import running
 
@@ -245,13 +245,10 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     def refuse() -> str:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
-    folder = tmp_path / "memory"
-    folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
-    monkeypatch.setattr(process, "_MEMORY", folder)
-    monkeypatch.setattr(tempfile, "gettempdir", refuse)
-    yield folder
-    run("umount", str(folder))
+    with tmpfs(tmp_path / "memory", size="1m") as folder:
+        monkeypatch.setattr(disk, "MEMORY", folder)
+        monkeypatch.setattr(tempfile, "gettempdir", refuse)
+        yield folder
 
 
 async def test_a_copy_is_in_memory_where_every_disk_is_full(only_read: Path, memory: Path) -> None:
@@ -289,11 +286,8 @@ async def test_what_a_killed_program_worked_with_is_gone_also_where_its_disk_is_
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A folder on a disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder))
-    yield folder
-    run("umount", str(folder))
+    with tmpfs(tmp_path / "disk", size="1m") as folder:
+        yield folder
 
 
 async def test_what_a_program_printed_is_returned_or_why_it_failed() -> None:

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -33,6 +33,17 @@ def run(*command: str, check: bool = True) -> str:
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+@contextmanager
+def tmpfs(folder: Path, *, size: str) -> Iterator[Path]:
+    """A folder on a disk of its own while the block runs; `size` is as in tmpfs(5)."""
+    folder.mkdir(mode=0o700)
+    run("mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder))
+    try:
+        yield folder
+    finally:
+        run("umount", "--lazy", str(folder))
 
 
 class Process:
