@@ -1,7 +1,8 @@
 """Whether the box is a guest on a cable's network or has to be that network itself.
 
 The machine goes on asking for an address by DHCP in either role: so a router that starts later than
-the box, as after a power cut, makes it a guest again.
+the box, as after a power cut, makes it a guest again. So does another box on that cable which is
+the network there: see `arp`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,9 @@ from ipaddress import IPv4Interface, IPv4Network
 from lanjami.config import Config
 
 PATIENCE_S = 20.0  # for a DHCP server on a cable that is plugged in
+# Where the address that the box would take is another machine's. If that is a box, too, it gives
+# this one an address within half of that: systemd-networkd asks every 64 s or more often.
+RIVAL_PATIENCE_S = 120.0
 MOST_NETWORKS = 4
 
 
@@ -26,20 +30,36 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The role on an interface; `alone_since` is when nobody was found to give an address."""
+    """The role on an interface; `alone_since` is when nobody was found to give an address, and
+    `rival_since` when another machine was found to have the box's own."""
 
     is_network: bool = False
     alone_since: float | None = None
+    rival_since: float | None = None
 
 
-def step(line: Line, seen: Seen, *, now: float) -> Line:
-    """The role after a look. It stays while there is no carrier: two laptops may go and come."""
+def step(line: Line, seen: Seen, *, has_rival: bool, now: float) -> Line:
+    """The role after a look; `has_rival` says that the box has to leave its address there to
+    another machine. It stays while there is no carrier: two laptops may go and come."""
     if seen.leased:
         return Line()
     if not seen.carrier:
         return Line(line.is_network)
-    since = now if line.alone_since is None else line.alone_since
-    return Line(line.is_network or now - since >= PATIENCE_S, since)
+    if line.is_network and has_rival:
+        return Line(alone_since=now, rival_since=now)
+    alone_since = now if line.alone_since is None else line.alone_since
+    if not has_rival:
+        return Line(line.is_network or now - alone_since >= PATIENCE_S, alone_since)
+    rival_since = now if line.rival_since is None else line.rival_since
+    return Line(now - rival_since >= RIVAL_PATIENCE_S, alone_since, rival_since)
+
+
+def if_nobody_comes(lines: Mapping[str, Line], seen: Mapping[str, Seen]) -> dict[str, Line]:
+    """The roles that the cables have now or will have in the end."""
+    return {
+        name: Line(is_network=not seen[name].leased and (line.is_network or seen[name].carrier))
+        for name, line in lines.items()
+    }
 
 
 # In the order in which they are given; the last ones are for who has all of 10.0.0.0/8.

@@ -3,7 +3,7 @@ passed its test. It looks once a second, and `tick` never waits for long.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
@@ -41,6 +41,8 @@ class World:
     ask: Callable[[], Snapshot | None]  # the box's status; None where it does not answer
     seen: Callable[[], dict[str, Seen]]  # the cables
     lans: Callable[[], list[IPv4Network]]  # that others made, and the box is a guest in
+    # see `rivals.Ear.look`: the addresses wanted, the cables on which the box is the network, now
+    rivals: Callable[[Mapping[str, IPv4Interface], Collection[str], float], Collection[str]]
     running: Running
     card: Callable[[], Card]
     say: Callable[[str], None]  # to whoever reads the serial console
@@ -123,12 +125,15 @@ class Watch:
     def _follow_cables(self, now: float) -> None:
         seen = self._world.seen()
         names = roles.may_fall_back(self._config, list(seen))
+        lines = {name: self._lines.get(name, Line()) for name in names}
+        wanted = self._addresses(roles.if_nobody_comes(lines, seen))
+        here = [name for name, line in lines.items() if line.is_network]
+        rivals = self._world.rivals(wanted, here, now)
         self._lines = {
-            name: roles.step(self._lines.get(name, Line()), seen[name], now=now) for name in names
+            name: roles.step(line, seen[name], has_rival=name in rivals, now=now)
+            for name, line in lines.items()
         }
-        is_network = any(line.is_network for line in self._lines.values())
-        lans = self._world.lans() if is_network else []
-        networks = roles.addresses(self._lines, self._config, before=self._networks, lans=lans)
+        networks = self._addresses(self._lines, taken=[wanted[name].network for name in rivals])
         if networks != self._networks:
             self._be(networks)
         # Again and again: one that goes while lanjami still runs is given anew by it.
@@ -136,6 +141,15 @@ class Watch:
             if name in names and at in seen[name].own:
                 with suppress(HostError):  # it went with its interface
                     self._world.box.run(["ip", "address", "del", str(at), "dev", name])
+
+    def _addresses(
+        self, lines: Mapping[str, Line], *, taken: Sequence[IPv4Network] = ()
+    ) -> dict[str, IPv4Interface]:
+        """Those of the box in these roles, in networks that nobody else has or `taken`."""
+        if not any(line.is_network for line in lines.values()):
+            return {}
+        lans = [*self._world.lans(), *taken]
+        return roles.addresses(lines, self._config, before=self._networks, lans=lans)
 
     def _be(self, networks: dict[str, IPv4Interface]) -> None:
         """Be the network on these cables, and on no other."""

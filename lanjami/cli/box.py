@@ -120,7 +120,7 @@ def update(file: Path) -> None:
 def keep_watch() -> None:
     """Watch over cables, services and updates, until stopped. The outcome of the self-test is a
     line on stdout."""
-    from lanjami.box import places, setup, watch  # noqa: PLC0415 - for this one only
+    from lanjami.box import places, rivals, setup, watch  # noqa: PLC0415 - for this one only
     from lanjami.runtime.notify import notify  # noqa: PLC0415
 
     running = disks.running()
@@ -131,6 +131,7 @@ def keep_watch() -> None:
         ask=_ask,
         seen=watch.cables,
         lans=watch.lans,
+        rivals=rivals.Ear().look,
         running=running,
         card=disks.find,
         say=partial(print, flush=True),

@@ -1,7 +1,7 @@
 """The watch over a box, second by second, in a folder that stands for its root."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace as exchange
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
@@ -57,6 +57,7 @@ class Scene:
         self.page = self.box.path(places.STATE) / layout.PAGE_SETTINGS
         self.kept = self.box.path(places.KEPT)
         self.lans: list[IPv4Network] = []
+        self.theirs: list[IPv4Interface] = []  # addresses that come first to another machine
         self.lasts = True
         self.now = 1000.0
         self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
@@ -76,6 +77,7 @@ class Scene:
             ask=lambda: self.snapshot,
             seen=lambda: self.cables,
             lans=lambda: self.lans,
+            rivals=self._rivals,
             running=Running(slot, tried),
             card=lambda: self.card,
             say=self.said.append,
@@ -93,6 +95,13 @@ class Scene:
 
     def told(self) -> str:
         return "\n".join(notices.read(folder=self.box.path(places.NOTICES)))
+
+    def _rivals(
+        self, wanted: Mapping[str, IPv4Interface], networks: Collection[str], now: float
+    ) -> set[str]:
+        assert set(networks) <= set(self.cables)
+        assert now == self.now
+        return {name for name, at in wanted.items() if at in self.theirs}
 
     def _run(self, command: Sequence[str | Path]) -> str:
         if command[1] == "show":
@@ -170,6 +179,35 @@ def test_a_cable_has_no_network_that_the_box_is_a_guest_in_elsewhere(scene: Scen
     scene.pass_s(1, watching)
     assert scene.started().network["eth0"].address == "10.77.1.1/24"
     assert scene.did("del", "10.77.0.1/24", "eth0") == 1
+
+
+def test_the_address_of_another_box_is_left_to_it_and_given_up_for_another_in_the_end(
+    scene: Scene,
+) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    scene.theirs = [OWN]
+    watching = scene.watch()
+    scene.pass_s(120, watching)
+    assert scene.ran == []
+    scene.pass_s(10, watching)  # whoever that is, it gives nobody an address
+    assert scene.started().network["eth0"].address == "10.77.1.1/24"
+    scene.pass_s(200, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+
+
+def test_of_two_networks_that_are_connected_one_gives_its_address_up(scene: Scene) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    watching = scene.watch()
+    scene.pass_s(30, watching)
+    scene.cables["eth0"] = Seen(carrier=True, leased=False, own=(OWN,))
+    scene.theirs = [OWN]
+    scene.pass_s(10, watching)
+    assert scene.cables["eth0"].own == ()
+    assert scene.started().network == {}
+    assert scene.did("restart", "lanjami.service") == 2
+    scene.cables["eth0"] = Seen(carrier=True, leased=True)
+    scene.pass_s(200, watching)
+    assert scene.started().network == {}
 
 
 def test_a_page_that_is_saved_while_the_box_is_the_network_does_not_make_that_last(

@@ -1,5 +1,6 @@
 """Who is the network on a cable, and what the machine's own network programs are told."""
 
+import math
 from ipaddress import IPv4Interface
 
 import pytest
@@ -7,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanjami.box import networkd, roles
-from lanjami.box.roles import PATIENCE_S, Line, Seen, step
+from lanjami.box.roles import PATIENCE_S, RIVAL_PATIENCE_S, Line, Seen, step
 from lanjami.config import Config, parse
 
 ALONE, LEASED, UNPLUGGED = Seen(True, False), Seen(True, True), Seen(False, False)
 
 
-def _after(*looks: tuple[float, Seen]) -> Line:
+def _after(*looks: tuple[float, Seen], rival_from: float = math.inf) -> Line:
     line = Line()
     for now, seen in looks:
-        line = step(line, seen, now=now)
+        line = step(line, seen, has_rival=now >= rival_from, now=now)
     return line
 
 
@@ -42,13 +43,31 @@ def test_the_network_stays_while_nobody_is_plugged_in() -> None:
     assert _after((0, ALONE), (30, ALONE), (60, UNPLUGGED), (500, ALONE)).is_network
 
 
+def test_where_another_box_is_the_network_it_waits_to_become_its_guest() -> None:
+    waits = ((0, ALONE), (10, ALONE), (RIVAL_PATIENCE_S + 9, ALONE))
+    assert not _after(*waits, rival_from=10).is_network
+    assert _after(*waits, (RIVAL_PATIENCE_S + 10, ALONE), rival_from=10).is_network
+    assert not _after(*waits, (RIVAL_PATIENCE_S + 10, LEASED), rival_from=10).is_network
+
+
+def test_of_two_that_are_connected_one_ends_being_the_network_and_waits() -> None:
+    connected = ((0, ALONE), (30, ALONE), (60, ALONE), (60 + RIVAL_PATIENCE_S - 1, ALONE))
+    assert not _after(*connected, rival_from=60).is_network
+    assert _after(*connected, (60 + RIVAL_PATIENCE_S, ALONE), rival_from=60).is_network
+
+
+def test_where_the_other_box_goes_again_it_is_the_network_at_once() -> None:
+    line = _after((0, ALONE), (30, ALONE), rival_from=0)
+    assert step(line, ALONE, has_rival=False, now=31).is_network
+
+
 @given(st.lists(st.tuples(st.floats(0, 40), st.booleans(), st.booleans())))
 def test_it_is_never_the_network_where_others_are(looks: list[tuple[float, bool, bool]]) -> None:
     line, now, alone_s = Line(), 0.0, 0.0
     for passed, carrier, leased in looks:
         now += passed
         alone_s = 0.0 if leased or not carrier else alone_s + passed
-        before, line = line, step(line, Seen(carrier, leased), now=now)
+        before, line = line, step(line, Seen(carrier, leased), has_rival=False, now=now)
         assert not (leased and line.is_network)
         assert before.is_network or not line.is_network or alone_s >= PATIENCE_S - 1e-6
 
