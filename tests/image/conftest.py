@@ -3,6 +3,7 @@
 With it, what needs an image is run; without, all else: it takes a quarter of an hour to make one.
 """
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.built import Built
+from tests.support.lab import Lab
 
 FOLDER = os.environ.get("LANJAMI_IMAGE")
 NEED_AN_IMAGE = {
@@ -23,6 +25,7 @@ NEED_AN_IMAGE = {
     "test_contents.py",
     "test_drivers.py",
     "test_service.py",
+    "test_several.py",
 }
 collect_ignore = [
     path.name
@@ -35,6 +38,12 @@ collect_ignore = [
 def built() -> Built:
     assert FOLDER
     return Built(Path(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with contextlib.closing(Lab(tmp_path_factory.mktemp("lab"))) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

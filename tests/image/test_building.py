@@ -4,11 +4,9 @@ One start. Its cable leads to a switch of the lab, where nobody gives addresses.
 Linux's own that radiates nowhere (mac80211_hwsim); another such radio is a station's.
 """
 
-import contextlib
 import dataclasses
 import os
 import re
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +15,7 @@ from image import layout
 from tests.image import emulator
 from tests.image.built import Built
 from tests.image.emulator import Emulated
-from tests.support import dhcp_client
+from tests.image.laptops import ADDRESS, has_an_address, is_served, newcomer
 from tests.support.jami import FOUND, REGISTERED, Jami
 from tests.support.lab import Host, Lab, Switch
 
@@ -29,7 +27,7 @@ pytestmark = [
 
 NETWORK_S = 600.0  # for a start, 20 s in which nobody gives an address, and lanjami anew
 SOON_S = 90.0  # for what takes a second on a machine
-CABLE, AIR = "10.77.0.1", "10.78.0.1"
+AIR = "10.78.0.1"
 RADIOS = dataclasses.replace(
     emulator.VIRT, line="modules_load=mac80211_hwsim mac80211_hwsim.radios=2"
 )
@@ -75,15 +73,6 @@ END
 """
 
 
-ASKING = (sys.executable, "-m", "tests.image.asking")
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with contextlib.closing(Lab(tmp_path_factory.mktemp("lab"))) as lab:
-        yield lab
-
-
 @pytest.fixture(scope="module")
 def switch(lab: Lab) -> Switch:
     return lab.switch()
@@ -111,25 +100,11 @@ def machine(built: Built, lab: Lab, switch: Switch) -> Iterator[Emulated]:
 @pytest.fixture(scope="module")
 def laptop(lab: Lab, switch: Switch, machine: Emulated) -> Iterator[Host]:
     """A machine on the switch that has got an address, and knows nothing else."""
-    host = lab.host("laptop").without_ipv6().plug(switch)
-    dhcp_client.resolver_of(host)
-    try:
-        while (given := dhcp_client.lease(host)) is None:
-            assert machine.up_s < NETWORK_S, machine.said[-4000:]
-        assert (given["server"], given["dns"]) == (CABLE, CABLE)
-        while not _is_served(host):
-            assert machine.up_s < NETWORK_S, machine.said[-4000:]
+    with newcomer(lab, switch, "laptop") as host:
+        for is_so in (has_an_address, is_served):
+            while not is_so(host):
+                assert machine.up_s < NETWORK_S, machine.said[-4000:]
         yield host
-    finally:
-        dhcp_client.forget(host)
-
-
-def _is_served(host: Host) -> bool:
-    try:
-        host.run(*ASKING, CABLE, "80", "4222")
-    except AssertionError:  # what is not there yet
-        return False
-    return True
 
 
 def test_the_passphrase_is_on_the_cards_visible_part_no_longer(lab: Lab, laptop: Host) -> None:
@@ -143,7 +118,7 @@ def test_the_passphrase_is_on_the_cards_visible_part_no_longer(lab: Lab, laptop:
 
 async def test_somebody_joins_and_takes_a_name(laptop: Host) -> None:
     # for a name alone a setting is needed: the box cannot pass for https://ns.jami.net
-    alice = Jami(laptop, changed={"RingNS.uri": f"http://{CABLE}"})
+    alice = Jami(laptop, changed={"RingNS.uri": f"http://{ADDRESS}"})
     try:
         await alice.start()
         await alice.add_account()

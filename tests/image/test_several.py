@@ -1,0 +1,114 @@
+"""Two boxes on a switch where nobody else gives addresses: one is the network, the other its guest.
+
+One start of both, at once, as when the power comes back; then the second is plugged in elsewhere,
+and back.
+"""
+
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.image import emulator
+from tests.image.built import Built
+from tests.image.emulator import Emulated
+from tests.image.laptops import ADDRESS, has_an_address, is_served, newcomer
+from tests.support.lab import Host, Lab, Switch
+
+# The fixtures' part of the time is a start of two machines under emulation.
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root on Linux"),
+    pytest.mark.timeout(900),
+]
+
+ROLES_S = 400.0  # for a start, 20 s in which nobody gives an address, and a minute to ask again
+CHANGE_S = 180.0  # the same, without a start
+NETWORK = re.compile(rf"self-test: passed; .* serves at {re.escape(ADDRESS)}\b")
+GUEST = re.compile(rf"self-test: passed; .* serves at (?!{re.escape(ADDRESS)}\b)10\.77\.0\.\d")
+FIRST, SECOND = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugged:
+    """A box whose cable leads to a port of the switch."""
+
+    machine: Emulated
+    port: str
+
+
+@pytest.fixture(scope="module")
+def switch(lab: Lab) -> Switch:
+    return lab.switch()
+
+
+@pytest.fixture(scope="module")
+def boxes(built: Built, lab: Lab, switch: Switch) -> Iterator[list[Plugged]]:
+    """The first and the second, by their hardware addresses; the second is quicker."""
+    plugged = []
+    for mac in (SECOND, FIRST):
+        card = emulator.new_card(built, lab.folder / f"card-{mac[-1]}")
+        adapter = f"virtio-net-pci,netdev=lan,id=adapter,romfile=,mac={mac}"
+        port = switch.tap()
+        machine = Emulated(
+            built,
+            card,
+            lab.folder / f"box-{mac[-1]}",
+            network=emulator.tap(port),
+            board=dataclasses.replace(emulator.VIRT, adapter=("-device", adapter)),
+            through=["ip", "netns", "exec", switch.namespace],
+        )
+        plugged.append(Plugged(machine, port))
+    yield plugged[::-1]
+    for one in plugged:
+        one.machine.switch_off()
+
+
+@pytest.fixture
+def laptop(lab: Lab, switch: Switch) -> Iterator[Host]:
+    with newcomer(lab, switch, "laptop") as host:
+        yield host
+
+
+def _require_service(laptop: Host) -> None:
+    """Whoever comes is served, and by the first."""
+    until = time.monotonic() + CHANGE_S
+    for is_so in (has_an_address, is_served):
+        while not is_so(laptop):
+            assert time.monotonic() < until, is_so
+    assert FIRST in laptop.ip("neighbour", "show", ADDRESS)
+
+
+def test_of_two_that_start_together_one_is_the_others_guest(
+    boxes: list[Plugged], laptop: Host
+) -> None:
+    first, second = (one.machine for one in boxes)
+    first.wait_for(NETWORK, within_s=ROLES_S)
+    second.wait_for(GUEST, within_s=ROLES_S)
+    assert not NETWORK.search(second.said)
+    assert not GUEST.search(first.said)
+    _require_service(laptop)
+
+
+def test_a_guest_that_is_plugged_in_elsewhere_is_the_network_there(
+    boxes: list[Plugged], switch: Switch
+) -> None:
+    second = boxes[1]
+    second.machine.tell("set_link", name="adapter", up=False)
+    switch.ip("link", "set", second.port, "nomaster")
+    time.sleep(5)  # until its machine has taken its address away
+    second.machine.tell("set_link", name="adapter", up=True)
+    second.machine.wait_for(NETWORK, within_s=CHANGE_S)
+
+
+def test_where_two_networks_are_connected_one_box_becomes_the_others_guest(
+    boxes: list[Plugged], switch: Switch, laptop: Host
+) -> None:
+    first, second = boxes
+    said = len(second.machine.said)
+    switch.ip("link", "set", second.port, "master", "br0")
+    second.machine.wait_for(GUEST, within_s=CHANGE_S, since=said)
+    assert not GUEST.search(first.machine.said)
+    _require_service(laptop)
