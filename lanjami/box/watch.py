@@ -68,13 +68,24 @@ class Watch:
         self._gave_up = self._leaving = self._is_refused = False
         self._reported = self._reboots > 0
         self._said = ""
+        self._faults: dict[str, str] = {}  # by what they kept it from
 
     def tick(self, now: float) -> None:
-        """Look, and do what is to be done; nothing any longer where the machine goes down."""
-        if self._leaving:
-            return
-        self._follow_page()
-        self._follow_cables(now)
+        """Look, and do what is to be done; nothing any longer where the machine goes down. What
+        the machine refuses keeps nothing else from being done, and is tried again."""
+        for look in (self._follow_page, self._follow_cables, self._follow_health):
+            if self._leaving:
+                return
+            fault = ""
+            try:
+                look(now)
+            except HostError as error:
+                fault = str(error)
+                if fault != self._faults.get(look.__name__):
+                    _log.warning("the watch is kept from something", reason=fault)
+            self._faults[look.__name__] = fault
+
+    def _follow_health(self, now: float) -> None:
         if now >= self._ask_at:
             self._ask_at = now + ASK_EVERY_S
             self._snapshot = self._world.ask()
@@ -115,7 +126,7 @@ class Watch:
         told = self._world.box.run(["systemctl", "show", *asked, "lanjami.service"])
         return dict(line.split("=", 1) for line in told.split())
 
-    def _follow_page(self) -> None:
+    def _follow_page(self, _: float) -> None:
         """Know of what is set on the page: which cables are the operator's, and which networks."""
         page = setup.page_settings(self._world.box)
         if page != self._page:
@@ -278,7 +289,7 @@ def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
     """The machine's own Ethernet interfaces, by cable or USB, not Wi-Fi nor made by software."""
     leased = {name for name, _ in _given()}
     own: dict[str, tuple[IPv4Interface, ...]] = {}
-    for name, at in _addresses():
+    for name, at in net.own_ipv4():
         if at.ip in roles.ADDRESSES:
             own[name] = (*own.get(name, ()), at)
     found = {}
@@ -299,16 +310,9 @@ def lans() -> list[IPv4Network]:
 def _given() -> Iterator[tuple[str, IPv4Interface]]:
     """Interfaces and their addresses of IPv4 that are neither self-made nor our own as the
     network."""
-    for name, at in _addresses():
+    for name, at in net.own_ipv4():
         if not at.ip.is_link_local and at.ip not in roles.ADDRESSES:
             yield name, at
-
-
-def _addresses() -> Iterator[tuple[str, IPv4Interface]]:
-    for interface in net.interfaces(ignored=()):
-        for address in interface.addresses:
-            if isinstance(address.at, IPv4Interface):
-                yield interface.name, address.at
 
 
 def _read(file: Path) -> str:

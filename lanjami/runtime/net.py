@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import struct
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,22 @@ def addresses() -> tuple[Address, ...]:
     return tuple(found)
 
 
+def own_ipv4() -> tuple[tuple[str, ipaddress.IPv4Interface], ...]:
+    """Interfaces and their addresses of IPv4, without loopback's, also of those that serve no LAN;
+    asked without a socket of the Internet's kind, which not every service may have. Raises
+    HostError where they cannot be listed."""
+    found: list[tuple[str, ipaddress.IPv4Interface]] = []
+    try:
+        for name in netifaces.interfaces():
+            with contextlib.suppress(OSError, ValueError, KeyError):  # it vanished while we looked
+                # a labelled address (eth0:1) stands under a name of its own
+                real = name.partition(":")[0]
+                found += [(real, at) for at in _ipv4(netifaces.ifaddresses(name))]
+    except OSError as error:
+        raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
+    return tuple(one for one in found if not one[1].is_loopback)
+
+
 def _interfaces(ignored: Sequence[str]) -> tuple[Interface, ...]:
     found: dict[int, Interface] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -90,10 +106,7 @@ def _serves_a_lan(probe: socket.socket, name: str) -> bool:
 
 def _addresses(name: str, index: int) -> Iterator[Address]:
     families = netifaces.ifaddresses(name)
-    v4 = [
-        ipaddress.IPv4Interface(f"{entry['addr']}/{entry['netmask']}")
-        for entry in families.get(netifaces.AF_INET, [])
-    ]
+    v4 = _ipv4(families)
     v6 = [
         ipaddress.IPv6Interface(
             f"{entry['addr'].partition('%')[0]}/{_prefix_length(entry['netmask'])}"
@@ -106,6 +119,13 @@ def _addresses(name: str, index: int) -> Iterator[Address]:
     for at6 in v6:
         if _is_usable(at6.ip, index):
             yield Address(at6, preferred=_is_preferred(at6, own, index))
+
+
+def _ipv4(families: Mapping[int, Sequence[Mapping[str, str]]]) -> list[ipaddress.IPv4Interface]:
+    return [
+        ipaddress.IPv4Interface(f"{entry['addr']}/{entry['netmask']}")
+        for entry in families.get(netifaces.AF_INET, [])
+    ]
 
 
 def _prefix_length(netmask: str) -> int:

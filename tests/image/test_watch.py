@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 import lanjami
 from lanjami import layout
-from lanjami.box import disks, health, notices, places, slots, updating, watch
+from lanjami.box import disks, health, notices, places, roles, slots, updating, watch
 from lanjami.box.disks import Card, Running
 from lanjami.box.roles import Seen
 from lanjami.box.setup import Box
@@ -21,6 +21,7 @@ from lanjami.box.updating import Told
 from lanjami.box.watch import Watch, World
 from lanjami.cli.box import make_settings
 from lanjami.config import Config, Network, Sources, Wifi, parse
+from lanjami.errors import HostError
 from lanjami.status.operator.settings import compose, read_form
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
 
@@ -60,6 +61,7 @@ class Scene:
         self.theirs: list[IPv4Interface] = []  # addresses that come first to another machine
         self.lasts = True
         self.now = 1000.0
+        self.broken = ""  # the first word of a command that fails
         self.unit = "ActiveState=activating\nExecMainStatus=0\nNRestarts=0\n"
 
     def set_on_page(self, networks: Mapping[str, Network], wifi: Wifi) -> None:
@@ -104,6 +106,8 @@ class Scene:
         return {name for name, at in wanted.items() if at in self.theirs}
 
     def _run(self, command: Sequence[str | Path]) -> str:
+        if command[0] == self.broken:
+            raise HostError(f"{self.broken}: there is no memory")
         if command[1] == "show":
             return self.unit
         self.ran.append([str(word) for word in command])
@@ -181,13 +185,28 @@ def test_a_cable_has_no_network_that_the_box_is_a_guest_in_elsewhere(scene: Scen
     assert scene.did("del", "10.77.0.1/24", "eth0") == 1
 
 
+def test_what_fails_keeps_nothing_else_from_being_done_and_is_tried_again(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.cables["eth0"] = Seen(carrier=True, leased=False)
+    scene.broken = "systemctl"
+    watching = scene.watch("b", tried=True)
+    scene.pass_s(60, watching)
+    assert disks.running(root=scene.box.root) == Running("b", tried=False)
+    assert caplog.text.count("there is no memory") == 1
+    scene.broken = ""
+    scene.pass_s(1, watching)
+    assert scene.did("restart", "lanjami.service") == 1
+    assert scene.started().serving("dhcp") == ["eth0"]
+
+
 def test_the_address_of_another_box_is_left_to_it_and_given_up_for_another_in_the_end(
     scene: Scene,
 ) -> None:
     scene.cables["eth0"] = Seen(carrier=True, leased=False)
     scene.theirs = [OWN]
     watching = scene.watch()
-    scene.pass_s(120, watching)
+    scene.pass_s(int(roles.RIVAL_PATIENCE_S), watching)
     assert scene.ran == []
     scene.pass_s(10, watching)  # whoever that is, it gives nobody an address
     assert scene.started().network["eth0"].address == "10.77.1.1/24"

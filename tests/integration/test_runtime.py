@@ -114,6 +114,14 @@ def test_every_interface_has_its_own_index_and_addresses() -> None:
         assert interface.addresses
 
 
+def test_the_addresses_of_ipv4_are_all_but_loopbacks() -> None:
+    found = set(net.own_ipv4())
+    assert not any(at.is_loopback for _, at in found)
+    for interface in net.interfaces(ignored=[]):
+        own = {address.at for address in interface.addresses if address.ip.version == 4}
+        assert {at for name, at in found if name == interface.name} == own
+
+
 async def test_a_child_is_asked_and_stopped() -> None:
     echo = "import sys\nfor line in sys.stdin: print('heard', line, end='', flush=True)"
     async with process.child("the child", _python(echo), environment=dict(os.environ)) as child:
