@@ -12,8 +12,8 @@ from ipaddress import IPv4Interface, IPv4Network
 from lanjami.config import Config
 
 PATIENCE_S = 20.0  # for a DHCP server on a cable that is plugged in
-# Where the address that the box would take is another machine's. If that is a box, too, it gives
-# this one an address within half of that: systemd-networkd asks every 64 s or more often.
+# Where the address that the box would take is another machine's. Of another box it has got one by
+# then: that serves within a minute, and systemd-networkd asks every 64 s or more often.
 RIVAL_PATIENCE_S = 180.0
 MOST_NETWORKS = 4
 
