@@ -41,22 +41,18 @@ def interfaces(*, ignored: Sequence[str]) -> tuple[Interface, ...]:
     Loopback, point-to-point and interfaces whose names match an `ignored` pattern are left out.
     Raises HostError where they cannot be listed.
     """
-    try:
+    with _listing():
         return _interfaces(ignored)
-    except OSError as error:
-        raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
 
 
 def addresses() -> tuple[Address, ...]:
     """The addresses of all interfaces, also of those that serve no LAN; HostError where they
     cannot be listed."""
     found: list[Address] = []
-    try:
+    with _listing():
         for name in netifaces.interfaces():
             with contextlib.suppress(OSError, ValueError, KeyError):  # it vanished while we looked
                 found += _addresses(name, socket.if_nametoindex(name))
-    except OSError as error:
-        raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
     return tuple(found)
 
 
@@ -65,15 +61,21 @@ def own_ipv4() -> tuple[tuple[str, ipaddress.IPv4Interface], ...]:
     asked without a socket of the Internet's kind, which not every service may have. Raises
     HostError where they cannot be listed."""
     found: list[tuple[str, ipaddress.IPv4Interface]] = []
-    try:
+    with _listing():
         for name in netifaces.interfaces():
             with contextlib.suppress(OSError, ValueError, KeyError):  # it vanished while we looked
                 # a labelled address (eth0:1) stands under a name of its own
                 real = name.partition(":")[0]
                 found += [(real, at) for at in _ipv4(netifaces.ifaddresses(name))]
+    return tuple(one for one in found if not one[1].is_loopback)
+
+
+@contextlib.contextmanager
+def _listing() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise HostError(f"the network interfaces cannot be listed: {error.strerror}") from error
-    return tuple(one for one in found if not one[1].is_loopback)
 
 
 def _interfaces(ignored: Sequence[str]) -> tuple[Interface, ...]:
@@ -278,8 +280,9 @@ def hardware_address(interface: str) -> bytes:
 
 
 def names() -> list[str]:
-    """All interfaces, up or not."""
-    return [name for _, name in socket.if_nameindex()]
+    """All interfaces, up or not; HostError where they cannot be listed."""
+    with _listing():
+        return [name for _, name in socket.if_nameindex()]
 
 
 def radios() -> list[str]:
