@@ -14,9 +14,10 @@ _WORDS = {
     Level.LIMITED: "Jami works here, with limits.",
     Level.STARTING: "One moment, the box is starting.",
 }
-_BROKEN = {
+_WHY = {
     Why.NO_NETWORK: "No network: plug in a cable. It goes on by itself.",
     Why.NO_BOOTSTRAP: "Jami does not work here right now. The box tries to mend it by itself.",
+    Why.NO_ANSWER: "Jami may not work here right now. The box tries to mend it by itself.",
 }
 NOT_RUNNING = "lanjami does not run."
 
@@ -50,9 +51,9 @@ def _verdict(snapshot: Snapshot | None) -> str:
     if snapshot is None:
         return NOT_RUNNING
     if not snapshot.addresses:
-        return _BROKEN[Why.NO_NETWORK]
+        return _WHY[Why.NO_NETWORK]
     verdict = page.verdict(snapshot)
-    return _BROKEN[verdict.why] if verdict.why is not None else _WORDS[verdict.level]
+    return _WHY[verdict.why] if verdict.why is not None else _WORDS[verdict.level]
 
 
 def self_test(snapshot: Snapshot | None, *, version: str, slot: str) -> str:

@@ -1,5 +1,7 @@
 """When a box starts itself again, when an update is kept, and what its screen shows."""
 
+import itertools
+
 import pytest
 
 from lanjami.box import health, screen
@@ -7,7 +9,9 @@ from lanjami.box.health import Action, Course, decide, serves
 from lanjami.status.snapshot import Dht, Discovery, Registrations, Service, Snapshot
 
 UP = Service("up", "works", "", 0)
+WORSE = Service("up", "works", "it is slow", 0)
 DOWN = Service("down", "", "it is broken", 3)
+STARTING = Service("starting", "", "", 0)
 
 
 def _snapshot(addresses: tuple[str, ...] = ("10.77.0.1",), **services: Service) -> Snapshot:
@@ -16,7 +20,7 @@ def _snapshot(addresses: tuple[str, ...] = ("10.77.0.1",), **services: Service) 
     }
     return Snapshot(
         version="0.1.0",
-        healthy=all(service.state == "up" for service in every.values()),
+        healthy=all(service.state == "up" and not service.reason for service in every.values()),
         services=every,
         dht=Dht("", 4222, 0, 0, 0, 0),
         discovery=Discovery([], 0, 0, 0, 0, {}, []),
@@ -111,6 +115,22 @@ def test_the_screen_says_where_the_box_is_and_how() -> None:
     assert "it is broken" in _shown(_snapshot(http=DOWN))
     assert screen.NOT_RUNNING in _shown(None)
     assert "cable" in _shown(_snapshot(addresses=()))
+
+
+@pytest.mark.parametrize("addresses", [("10.77.0.1",), ()])
+def test_there_are_words_for_every_state(addresses: tuple[str, ...]) -> None:
+    names = ("dhtnode", "dhtnode-python", "http")
+    for states in itertools.product((UP, WORSE, DOWN, STARTING), repeat=len(names)):
+        snapshot = _snapshot(addresses, **dict(zip(names, states, strict=True)))
+        assert _shown(snapshot).splitlines()[2]
+        screen.self_test(snapshot, version="0.1.0", slot="a")
+
+
+def test_the_screen_says_where_nobody_may_be_able_to_meet() -> None:
+    slow = _snapshot(dhtnode=WORSE, dhtnode_python=WORSE)
+    assert "Jami may not work here" in _shown(slow)
+    told = screen.self_test(slow, version="0.1.0", slot="a")
+    assert told.endswith("with limits: dhtnode, dhtnode-python")
 
 
 def test_the_screen_shows_notices_and_never_scrolls() -> None:
