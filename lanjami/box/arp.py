@@ -6,6 +6,7 @@ it, and from then on (RFC 5227). Both decide alike who leaves it to the other: b
 addresses.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -14,6 +15,9 @@ from lanjami.errors import WireError
 
 ETHERTYPE = 0x0806
 HEARD_S = 15.0  # how long it holds that somebody was heard: three questions of a box in its role
+# How long the network hears of another one before it gives way: that one may be giving way itself,
+# as it does where a cable is plugged in and a lease comes at once.
+SURE_S = 3.0
 
 # RFC 826
 _PACKET = struct.Struct("!HHBBH 6s4s 6s4s")
@@ -55,20 +59,28 @@ class Rivals:
     def __init__(self, address: IPv4Address, mac: bytes, *, now: float) -> None:
         self.address = address
         self.mac = mac
-        self._held_until = self._held_first_until = self._wanted_first_until = now
+        self._held_until = self._wanted_first_until = now
+        self._held_first_since = self._held_first_at = -math.inf
 
     def hear(self, heard: Heard, *, now: float) -> None:
-        until, is_first = now + HEARD_S, heard.mac < self.mac
+        is_first = heard.mac < self.mac
         if heard.sender == self.address:
-            self._held_until = until
+            self._held_until = now + HEARD_S
             if is_first:
-                self._held_first_until = until
+                if not self.is_in_doubt(now=now):
+                    self._held_first_since = now
+                self._held_first_at = now
         elif heard.sender == _NOBODY and heard.target == self.address and is_first:
-            self._wanted_first_until = until
+            self._wanted_first_until = now + HEARD_S
+
+    def is_in_doubt(self, *, now: float) -> bool:
+        """Whether somebody who would come first was heard to have the address lately."""
+        return now < self._held_first_at + HEARD_S
 
     def come_first(self, *, is_network: bool, now: float) -> bool:
         """Whether the address is to be left to one of them: of two that have it, or of two that
         want it, to the one with the lower hardware address; else to who has it."""
         if is_network:
-            return now < self._held_first_until
+            heard_for_s = self._held_first_at - self._held_first_since
+            return self.is_in_doubt(now=now) and heard_for_s >= SURE_S
         return now < max(self._held_until, self._wanted_first_until)

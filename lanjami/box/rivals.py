@@ -12,15 +12,15 @@ from lanjami.runtime import log, net
 
 _log = log.get(__name__)
 
-ASK_EVERY_S = 5.0  # where the box is the network; elsewhere at every look
+ASK_EVERY_S = 5.0  # where the box is the network and alone; elsewhere at every look
 _MOST = 1000  # packets at a look; the rest is for the next one
 _LARGEST = 128  # bytes; ARP has 28, and a frame is filled up
 _EVERYBODY = b"\xff" * 6
 
 
 class Ear:
-    """Listens while there is an address to ask about. Where the machine lets it hear no ARP, it
-    says so once, and nobody comes first."""
+    """Listens while there is an address to ask about. While the machine lets it hear no ARP, of
+    which it warns once, nobody comes first."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -41,7 +41,7 @@ class Ear:
             if (rivals := self._rivals.get(name)) is not None:
                 rivals.hear(heard, now=now)
         for name, rivals in self._rivals.items():
-            if name not in networks or now >= self._ask_at[name]:
+            if name not in networks or rivals.is_in_doubt(now=now) or now >= self._ask_at[name]:
                 self._ask(name, rivals)
                 self._ask_at[name] = now + ASK_EVERY_S
         return {
@@ -67,12 +67,13 @@ class Ear:
                 self._rivals[name] = known
         if not self._rivals:
             self.close()
-        elif self._socket is None and not self._is_deaf:
+        elif self._socket is None:
             try:
                 self._socket = _listener()
             except OSError as error:
-                self._is_deaf = True
-                _log.warning("no other box is heard on a cable", reason=error.strerror)
+                if not self._is_deaf:
+                    _log.warning("no other box is heard on a cable", reason=error.strerror)
+            self._is_deaf = self._socket is None
 
     def _heard(self) -> Iterator[tuple[str, Heard]]:
         """What others said since the last look, and on which interface."""

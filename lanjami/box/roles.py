@@ -13,8 +13,9 @@ from lanjami.config import Config
 
 PATIENCE_S = 20.0  # for a DHCP server on a cable that is plugged in
 # Where the address that the box would take is another machine's. Of another box it has got one by
-# then: that serves within a minute, and systemd-networkd asks every 64 s or more often.
-RIVAL_PATIENCE_S = 180.0
+# then: that serves within a minute or two, and systemd-networkd asks every 64 s or more often.
+RIVAL_PATIENCE_S = 240.0
+WAITS_MOST = 2  # then who has the address is no box, but something that answers for all of them
 MOST_NETWORKS = 4
 
 
@@ -31,11 +32,18 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Line:
     """The role on an interface; `alone_since` is when nobody was found to give an address, and
-    `rival_since` when another machine was found to have the box's own."""
+    `rival_since` when another machine was found to have the box's own. `waits` counts how often
+    the box has waited in vain for that one to give it an address."""
 
     is_network: bool = False
     alone_since: float | None = None
     rival_since: float | None = None
+    waits: int = 0
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it leaves its address to another machine that comes first."""
+        return self.waits < WAITS_MOST
 
 
 def step(line: Line, seen: Seen, *, has_rival: bool, now: float) -> Line:
@@ -46,12 +54,15 @@ def step(line: Line, seen: Seen, *, has_rival: bool, now: float) -> Line:
     if not seen.carrier:
         return Line(line.is_network)
     if line.is_network and has_rival:
-        return Line(alone_since=now, rival_since=now)
+        return Line(alone_since=now, rival_since=now, waits=line.waits)
     alone_since = now if line.alone_since is None else line.alone_since
     if not has_rival:
-        return Line(line.is_network or now - alone_since >= PATIENCE_S, alone_since)
+        is_network = line.is_network or now - alone_since >= PATIENCE_S
+        return Line(is_network, alone_since, waits=line.waits)
     rival_since = now if line.rival_since is None else line.rival_since
-    return Line(now - rival_since >= RIVAL_PATIENCE_S, alone_since, rival_since)
+    if now - rival_since >= RIVAL_PATIENCE_S:
+        return Line(is_network=True, alone_since=alone_since, waits=line.waits + 1)
+    return Line(alone_since=alone_since, rival_since=rival_since, waits=line.waits)
 
 
 def if_nobody_comes(lines: Mapping[str, Line], seen: Mapping[str, Seen]) -> dict[str, Line]:
@@ -76,7 +87,7 @@ ADDRESSES = frozenset(at.ip for at in _OWN)
 
 
 def address(number: int) -> IPv4Interface:
-    """That of the box where it is the network on its cable number 0, 1, …"""
+    """One of those that a box has where it is the network, the first by number 0."""
     return _OWN[number]
 
 
@@ -88,14 +99,14 @@ def addresses(
     lans: Iterable[IPv4Network],
 ) -> dict[str, IPv4Interface]:
     """Those of the box on the cables on which it is the network: as `before` where they can stay,
-    and in no network that was set on another interface, nor in one of the `lans` of others."""
+    else the first that is in no network that was set on another interface, nor in one of the `lans`
+    of others."""
     taken = [*lans, *(network.at.network for network in config.network.values() if network.at)]
     given: dict[str, IPv4Interface] = {}
-    numbered = enumerate(sorted(lines))
-    for number, name in sorted(numbered, key=lambda one: (one[1] not in before, one)):
+    for name in sorted(lines, key=lambda name: (name not in before, name)):
         if not lines[name].is_network:
             continue
-        wanted = (*filter(None, [before.get(name)]), *_OWN[number:], *_OWN[:number])
+        wanted = (*filter(None, [before.get(name)]), *_OWN)
         free = (at for at in wanted if not any(at.network.overlaps(other) for other in taken))
         if (at := next(free, None)) is not None:
             given[name] = at

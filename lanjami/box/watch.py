@@ -3,7 +3,7 @@ passed its test. It looks once a second, and `tick` never waits for long.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
@@ -90,8 +90,10 @@ class Watch:
             self._ask_at = now + ASK_EVERY_S
             self._snapshot = self._world.ask()
             self._course = self._course.after(is_well=self._is_well(), now=now)
-            self._act(now)
-            self._tell()
+            try:
+                self._act(now)
+            finally:
+                self._tell()
         if now >= self._note_at:
             self._note_at = now + NOTE_TIME_EVERY_S
             with suppress(HostError):
@@ -137,14 +139,18 @@ class Watch:
         seen = self._world.seen()
         names = roles.may_fall_back(self._config, list(seen))
         lines = {name: self._lines.get(name, Line()) for name in names}
-        wanted = self._addresses(roles.if_nobody_comes(lines, seen))
+        alone = roles.if_nobody_comes(lines, seen)
+        lans = self._world.lans() if any(line.is_network for line in alone.values()) else []
+        wanted = self._addresses(alone, lans)
         here = [name for name, line in lines.items() if line.is_network]
-        rivals = self._world.rivals(wanted, here, now)
+        first = self._world.rivals(wanted, here, now)
+        rivals = [name for name in first if lines[name].gives_way]
         self._lines = {
             name: roles.step(line, seen[name], has_rival=name in rivals, now=now)
             for name, line in lines.items()
         }
-        networks = self._addresses(self._lines, taken=[wanted[name].network for name in rivals])
+        taken = [wanted[name].network for name in rivals]
+        networks = self._addresses(self._lines, [*lans, *taken])
         if networks != self._networks:
             self._be(networks)
         # Again and again: one that goes while lanjami still runs is given anew by it.
@@ -154,12 +160,8 @@ class Watch:
                     self._world.box.run(["ip", "address", "del", str(at), "dev", name])
 
     def _addresses(
-        self, lines: Mapping[str, Line], *, taken: Sequence[IPv4Network] = ()
+        self, lines: Mapping[str, Line], lans: Sequence[IPv4Network]
     ) -> dict[str, IPv4Interface]:
-        """Those of the box in these roles, in networks that nobody else has or `taken`."""
-        if not any(line.is_network for line in lines.values()):
-            return {}
-        lans = [*self._world.lans(), *taken]
         return roles.addresses(lines, self._config, before=self._networks, lans=lans)
 
     def _be(self, networks: dict[str, IPv4Interface]) -> None:
@@ -202,9 +204,9 @@ class Watch:
                 if not self._count(self._reboots + 1):
                     self._gave_up = True  # it would not know when to stop
                     return
-                self._reboots += 1
                 _log.error("the services are down for too long, the machine starts again")
                 self._reboot()
+                self._reboots += 1
             case Action.GIVE_UP:
                 self._gave_up = True
             case Action.NOTHING:
@@ -287,11 +289,13 @@ class Watch:
 
 def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
     """The machine's own Ethernet interfaces, by cable or USB, not Wi-Fi nor made by software."""
-    leased = {name for name, _ in _given()}
+    leased = set[str]()
     own: dict[str, tuple[IPv4Interface, ...]] = {}
     for name, at in net.own_ipv4():
         if at.ip in roles.ADDRESSES:
             own[name] = (*own.get(name, ()), at)
+        elif not at.ip.is_link_local:
+            leased.add(name)
     found = {}
     for place in sorted((sys / "class/net").iterdir()):
         if not (place / "device").exists() or (place / "phy80211").exists():
@@ -304,15 +308,11 @@ def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
 
 def lans() -> list[IPv4Network]:
     """The networks that others made, on any interface."""
-    return [at.network for _, at in _given()]
-
-
-def _given() -> Iterator[tuple[str, IPv4Interface]]:
-    """Interfaces and their addresses of IPv4 that are neither self-made nor our own as the
-    network."""
-    for name, at in net.own_ipv4():
-        if not at.ip.is_link_local and at.ip not in roles.ADDRESSES:
-            yield name, at
+    return [
+        at.network
+        for _, at in net.own_ipv4()
+        if not at.ip.is_link_local and at.ip not in roles.ADDRESSES
+    ]
 
 
 def _read(file: Path) -> str:

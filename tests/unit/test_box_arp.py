@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanjami.box import arp
-from lanjami.box.arp import HEARD_S, Heard, Rivals
+from lanjami.box.arp import HEARD_S, SURE_S, Heard, Rivals
 from lanjami.box.rivals import ASK_EVERY_S
 from lanjami.box.roles import PATIENCE_S, Line, Seen, step
 from lanjami.errors import WireError
@@ -63,11 +63,21 @@ def test_any_bytes_are_read_or_refused(packet: bytes) -> None:
     ],
 )
 def test_who_comes_first(heard: Heard, *, before_a_guest: bool, before_the_network: bool) -> None:
-    rivals = Rivals(OURS, MAC, now=10)
-    rivals.hear(heard, now=10)
-    for now, holds in ((10 + HEARD_S - 1, True), (10 + HEARD_S, False)):
+    rivals = Rivals(OURS, MAC, now=0)
+    for now in (0, SURE_S):
+        rivals.hear(heard, now=now)
+    for now, holds in ((SURE_S + HEARD_S - 1, True), (SURE_S + HEARD_S, False)):
         assert rivals.come_first(is_network=False, now=now) == (before_a_guest and holds)
         assert rivals.come_first(is_network=True, now=now) == (before_the_network and holds)
+
+
+def test_the_network_gives_way_to_nobody_who_gives_way_itself() -> None:
+    rivals = Rivals(OURS, MAC, now=0)
+    for now in (100, 101, 102, 102 + HEARD_S, 104 + HEARD_S):
+        rivals.hear(Heard(LOWER, OURS, ANOTHER), now=now)
+        assert not rivals.come_first(is_network=True, now=now)
+    rivals.hear(Heard(LOWER, OURS, ANOTHER), now=105 + HEARD_S)
+    assert rivals.come_first(is_network=True, now=105 + HEARD_S)
 
 
 @dataclass
@@ -97,7 +107,8 @@ class _Box:
         self.line = step(self.line, Seen(True, False), has_rival=has_rival, now=now)
         if self.line.is_network != before:
             self.changes_at = now + self.restart_s
-        if self.line.is_network and now < self.ask_at:
+        in_doubt = self.rivals.is_in_doubt(now=now)
+        if self.line.is_network and not in_doubt and now < self.ask_at:
             return
         self.ask_at = now + ASK_EVERY_S
         for other in others:

@@ -56,6 +56,16 @@ def test_of_two_that_are_connected_one_ends_being_the_network_and_waits() -> Non
     assert _after(*connected, (60 + RIVAL_PATIENCE_S, ALONE), rival_from=60).is_network
 
 
+def test_what_answers_for_every_address_does_not_keep_it_from_being_the_network() -> None:
+    line, networks = Line(), 0
+    for now in range(int(3 * RIVAL_PATIENCE_S)):
+        line = step(line, ALONE, has_rival=line.gives_way, now=now)
+        networks += line.is_network
+    assert line.is_network
+    assert networks > RIVAL_PATIENCE_S / 2
+    assert step(line, LEASED, has_rival=False, now=9999) == Line()
+
+
 def test_where_the_other_box_goes_again_it_is_the_network_at_once() -> None:
     line = _after((0, ALONE), (30, ALONE), rival_from=0)
     assert step(line, ALONE, has_rival=False, now=31).is_network
@@ -124,7 +134,7 @@ def _addresses(text: str, *cables: str, before: str = "", at: str = "") -> dict[
 
 
 def test_every_cable_has_a_network_of_its_own() -> None:
-    assert _addresses("", "eth0", "usb0") == {"eth0": "10.77.0.1/24", "usb0": "10.77.2.1/24"}
+    assert _addresses("", "eth0", "usb0") == {"eth0": "10.77.0.1/24", "usb0": "10.77.1.1/24"}
 
 
 @pytest.mark.parametrize(
