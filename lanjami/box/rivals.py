@@ -36,10 +36,12 @@ class Ear:
         `wanted` are the addresses that it has or would take, `networks` the cables on which it is
         the network; `now` is of a clock that never goes back, in seconds.
         """
-        self._follow(wanted, now=now)
+        macs = _hardware_addresses() if wanted else {}
+        self._follow(wanted, macs, now=now)
         for name, heard in self._heard():
-            if (rivals := self._rivals.get(name)) is not None:
-                rivals.hear(heard, now=now)
+            # two cables of this machine may lead to one switch
+            if name in self._rivals and heard.mac not in macs.values():
+                self._rivals[name].hear(heard, now=now)
         for name, rivals in self._rivals.items():
             if name not in networks or rivals.is_in_doubt(now=now) or now >= self._ask_at[name]:
                 self._ask(name, rivals)
@@ -55,16 +57,16 @@ class Ear:
             self._socket.close()
             self._socket = None
 
-    def _follow(self, wanted: Mapping[str, IPv4Interface], *, now: float) -> None:
+    def _follow(
+        self, wanted: Mapping[str, IPv4Interface], macs: Mapping[str, bytes], *, now: float
+    ) -> None:
         before, self._rivals = self._rivals, {}
-        for name, at in wanted.items():
-            with suppress(HostError):  # without a hardware address there is no ARP
-                mac = net.hardware_address(name)
-                known = before.get(name)
-                if known is None or (known.address, known.mac) != (at.ip, mac):
-                    known = Rivals(at.ip, mac, now=now)
-                    self._ask_at[name] = now
-                self._rivals[name] = known
+        for name in wanted.keys() & macs.keys():  # without a hardware address there is no ARP
+            address, known = wanted[name].ip, before.get(name)
+            if known is None or (known.address, known.mac) != (address, macs[name]):
+                known = Rivals(address, macs[name], now=now)
+                self._ask_at[name] = now
+            self._rivals[name] = known
         if not self._rivals:
             self.close()
         elif self._socket is None:
@@ -76,19 +78,16 @@ class Ear:
             self._is_deaf = self._socket is None
 
     def _heard(self) -> Iterator[tuple[str, Heard]]:
-        """What others said since the last look, and on which interface."""
+        """What was said since the last look, and on which interface."""
         if self._socket is None:
             return
-        own = _hardware_addresses()
         for _ in range(_MOST):
             try:
                 packet, (name, *_) = self._socket.recvfrom(_LARGEST)
             except OSError:  # nothing more; or an interface went down, and nothing before that
                 return
             with suppress(WireError):
-                heard = arp.read(packet)
-                if heard.mac not in own:
-                    yield name, heard
+                yield name, arp.read(packet)
 
     def _ask(self, name: str, rivals: Rivals) -> None:
         if self._socket is not None:
@@ -102,10 +101,10 @@ def _listener() -> socket.socket:
     return socket.socket(socket.AF_PACKET, kind, socket.htons(arp.ETHERTYPE))
 
 
-def _hardware_addresses() -> set[bytes]:
-    """Of this machine's interfaces: two of its cables may lead to one switch."""
-    found = set()
+def _hardware_addresses() -> dict[str, bytes]:
+    """Of this machine's interfaces, those that have one."""
+    found = {}
     for name in net.names():
         with suppress(HostError):
-            found.add(net.hardware_address(name))
+            found[name] = net.hardware_address(name)
     return found

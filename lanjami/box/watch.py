@@ -294,7 +294,7 @@ def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
     for name, at in net.own_ipv4():
         if at.ip in roles.ADDRESSES:
             own[name] = (*own.get(name, ()), at)
-        elif not at.ip.is_link_local:
+        elif _is_given(at):
             leased.add(name)
     found = {}
     for place in sorted((sys / "class/net").iterdir()):
@@ -308,11 +308,12 @@ def cables(*, sys: Path = Path("/sys")) -> dict[str, Seen]:
 
 def lans() -> list[IPv4Network]:
     """The networks that others made, on any interface."""
-    return [
-        at.network
-        for _, at in net.own_ipv4()
-        if not at.ip.is_link_local and at.ip not in roles.ADDRESSES
-    ]
+    return [at.network for _, at in net.own_ipv4() if _is_given(at)]
+
+
+def _is_given(at: IPv4Interface) -> bool:
+    """Whether an address is neither self-made nor our own as the network."""
+    return not at.ip.is_link_local and at.ip not in roles.ADDRESSES
 
 
 def _read(file: Path) -> str:

@@ -142,7 +142,7 @@ def keep_watch() -> None:
     while True:
         keeper.tick(watch.uptime())
         notify("WATCHDOG=1")
-        time.sleep(watch.LOOK_EVERY_S)
+        time.sleep(watch.LOOK_EVERY_S)  # nothing tells of all that it looks at
 
 
 def _ask() -> "Snapshot | None":

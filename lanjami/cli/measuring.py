@@ -123,7 +123,7 @@ def _take_turn(place: Place, waiting: Callable[[int], None]) -> _Turn:
             return turn
         ticket = turn.ticket
         waiting(turn.ahead)
-        time.sleep(ASK_AGAIN_S)
+        time.sleep(ASK_AGAIN_S)  # the box keeps a ticket of who asks again, and calls nobody
 
 
 def _trips(

@@ -348,7 +348,7 @@ def is_neighbour(peer: str) -> bool:
     and forgotten three or six seconds later (net/core/neighbour.c, neigh_timer_handler)."""
     ends_at = time.monotonic() + 2 * LISTEN_S
     while (state := neighbour_state(peer)) & _UNSURE and time.monotonic() < ends_at:
-        time.sleep(0.2)
+        time.sleep(0.2)  # the kernel tells it only to who asks
     return state == _REACHABLE
 
 

@@ -1,6 +1,7 @@
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -59,17 +60,8 @@ async def browser(visitors_machine: Host) -> AsyncIterator[Chromium]:
 @pytest.fixture
 def newcomer(lab: Lab, switch: Switch) -> Iterator[Callable[[str], Host]]:
     """Plugs in machines that know nothing of the LAN yet, and ask nobody for names."""
-    made: list[Host] = []
-
-    def plug(name: str) -> Host:
-        host = lab.host(name).without_ipv6().plug(switch)
-        made.append(host)
-        dhcp_client.resolver_of(host)
-        return host
-
-    yield plug
-    for host in made:
-        dhcp_client.forget(host)
+    with ExitStack() as at_end:
+        yield lambda name: at_end.enter_context(dhcp_client.newcomer(lab, switch, name))
 
 
 @pytest.fixture

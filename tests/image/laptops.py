@@ -1,24 +1,11 @@
 """Somebody with a laptop at a switch where a box of the image may be the network."""
 
-import contextlib
 import sys
-from collections.abc import Iterator
 
 from tests.support import dhcp_client
-from tests.support.lab import Host, Lab, Switch
+from tests.support.lab import Host
 
 ADDRESS = "10.77.0.1"  # of the box as the network on its first cable
-
-
-@contextlib.contextmanager
-def newcomer(lab: Lab, switch: Switch, name: str) -> Iterator[Host]:
-    """A machine that knows nothing, and has no address yet."""
-    host = lab.host(name).without_ipv6().plug(switch)
-    dhcp_client.resolver_of(host)
-    try:
-        yield host
-    finally:
-        dhcp_client.forget(host)
 
 
 def has_an_address(host: Host) -> bool:

@@ -15,7 +15,8 @@ import pytest
 from tests.image import emulator
 from tests.image.built import Built
 from tests.image.emulator import Emulated
-from tests.image.laptops import ADDRESS, has_an_address, is_served, newcomer
+from tests.image.laptops import ADDRESS, has_an_address, is_served
+from tests.support.dhcp_client import newcomer
 from tests.support.lab import Host, Lab, Switch
 
 # The fixtures' part of the time is a start of two machines under emulation.

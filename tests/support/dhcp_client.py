@@ -1,9 +1,11 @@
 """A machine that gets its address, router and name server by DHCP, as everybody's does."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.lab import Host
+from tests.support.lab import Host, Lab, Switch
 
 _SCRIPT = r"""#!/bin/sh
 case $1 in bound|renew)
@@ -33,6 +35,17 @@ def forget(host: Host) -> None:
         file.unlink()
     if folder.exists():
         folder.rmdir()
+
+
+@contextmanager
+def newcomer(lab: Lab, switch: Switch, name: str) -> Iterator[Host]:
+    """A machine that knows nothing of the LAN yet, and asks nobody for names."""
+    host = lab.host(name).without_ipv6().plug(switch)
+    resolver_of(host)
+    try:
+        yield host
+    finally:
+        forget(host)
 
 
 def lease(host: Host, *, tries: int = 8, interface: str = "eth0") -> dict[str, str] | None:
